@@ -1,0 +1,76 @@
+"""What workers need to run the jobs of one function."""
+
+from __future__ import annotations
+
+import hashlib
+import platform
+from dataclasses import dataclass, fields
+from typing import Any
+
+import msgpack
+
+FUNCTION = "function"
+SOURCE = "source"
+PROGRAM = "program"
+
+
+@dataclass(frozen=True, slots=True)
+class File:
+    """A file that travels with a computation or a job.
+
+    ``path`` is relative to the computation's directory, with ``/`` between its parts; ``mode``
+    are the permission bits and ``mtime`` is in epoch seconds.
+    """
+
+    path: str
+    data: bytes
+    mode: int = 0o644
+    mtime: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Computation:
+    """A function (or source text, or a program) with its files and its setup.
+
+    ``kind`` says how ``code`` is to be read: ``function`` is a cloudpickle, ``source`` is UTF-8
+    source text that is executed with ``__name__ == "__main__"`` and in which ``entry`` names the
+    callable, ``program`` runs the file ``entry``.  ``python_bound`` marks code that only the same
+    Python minor version can load.
+    """
+
+    kind: str
+    name: str
+    code: bytes = b""
+    entry: str = ""
+    files: tuple[File, ...] = ()
+    preimport: bool = False
+    setup: str = ""
+    cleanup: str = ""
+    setup_args: bytes = b""
+    dest: str = ""
+    keep_files: bool = False
+    python_bound: bool = False
+    timeout_s: float | None = None
+    python: str = platform.python_version()
+    paths: tuple[str, ...] = ()
+
+    def to_bytes(self) -> bytes:
+        """Pack it for the wire; no pickle, because agents read it."""
+        plain: dict[str, Any] = {f.name: getattr(self, f.name) for f in fields(self)}
+        plain["files"] = [(f.path, f.data, f.mode, f.mtime) for f in self.files]
+        packed: bytes = msgpack.packb(plain)
+        return packed
+
+    @classmethod
+    def from_bytes(cls, data: bytes) -> Computation:
+        """Read what :meth:`to_bytes` packed, ignoring fields of later releases."""
+        plain = msgpack.unpackb(data)
+        known = {f.name for f in fields(cls)}
+        facts = {key: value for key, value in plain.items() if key in known}
+        facts["files"] = tuple(File(*row) for row in facts.get("files", ()))
+        facts["paths"] = tuple(facts.get("paths", ()))
+        return cls(**facts)
+
+    def digest(self) -> str:
+        """Return the content hash by which workers know it (32 hexadecimal digits)."""
+        return hashlib.blake2b(self.to_bytes(), digest_size=16).hexdigest()

@@ -1,0 +1,382 @@
+"""The dispatcher: one thread in the client that sends batches and hands out outcomes.
+
+    Lane.submit ──> queue ──pump──> link ──> agents ──> slots
+    Ticket.resolve <── records <── message <── link
+
+Guarantees: every ticket is resolved exactly once; only the dispatcher starts attempts; a batch's
+number is never used again, so a late answer to an earlier attempt is recognised and dropped.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import itertools
+import pickle
+import threading
+import time
+import uuid
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any
+
+import msgpack
+
+from octapi.dispatch import ticket as outcome
+from octapi.dispatch import wire
+from octapi.dispatch.faults import autopsy_error, lost_error, refused_error
+from octapi.dispatch.lane import Flight, Lane, Listener
+from octapi.dispatch.ticket import Extra, Ticket, WorkerInfo
+from octapi.errors import ClusterClosed, JobError, MasterLost
+
+if TYPE_CHECKING:
+    from octapi.dispatch.computation import Computation
+    from octapi.dispatch.link import Link
+
+Watcher = Callable[[str, WorkerInfo], None]
+
+
+class Dispatcher:
+    """Owns the link, the lanes, and the thread they live on."""
+
+    def __init__(self, make_link: Callable[[], Link]) -> None:
+        self._make_link = make_link
+        self.link: Link | None = None
+        self.client = uuid.uuid4().hex[:12]
+        self.lanes: dict[str, Lane] = {}
+        self.flights: dict[int, Flight] = {}
+        self.infos: dict[str, WorkerInfo] = {}
+        self.slots = 1
+        self.watchers: list[Watcher] = []
+        self.is_closed = False
+        self.is_broken: Exception | None = None
+        self._idents = itertools.count(1)
+        self._started = threading.Event()
+        self._failure: BaseException | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._stop: asyncio.Event | None = None
+        self._thread = threading.Thread(target=self._run, name="octapi-dispatcher", daemon=True)
+        self._thread.start()
+        self._started.wait()
+        if self._failure is not None:
+            raise self._failure
+
+    # ---- the thread
+
+    def _run(self) -> None:
+        try:
+            asyncio.run(self._main())
+        except BaseException as error:
+            self._failure = error
+            self._started.set()
+
+    async def _main(self) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._stop = asyncio.Event()
+        self.link = self._make_link()
+        try:
+            await self.link.start(self)
+            self._started.set()
+            await self._stop.wait()
+        finally:
+            await self.link.close()
+
+    def call(self, function: Callable[..., None], *args: Any) -> None:
+        """Run ``function`` on the dispatcher's thread, soon."""
+        assert self._loop is not None
+        with contextlib.suppress(RuntimeError):  # the loop is closed: nothing is left to be told
+            self._loop.call_soon_threadsafe(function, *args)
+
+    # ---- from any thread
+
+    def open(
+        self,
+        computation: Computation,
+        *,
+        limits: Mapping[str, int] | None = None,
+        listener: Listener | None = None,
+        worker_args: Mapping[str, bytes] | None = None,
+    ) -> Lane:
+        """Make a computation known to the cluster, and return the queue for its jobs."""
+        if self.is_closed:
+            raise ClusterClosed("The cluster was shut down. Make a new one.")
+        lane = Lane(self, computation, limits, listener or Listener())
+        lane.worker_args.update(worker_args or {})
+        self.call(self._open, lane)
+        return lane
+
+    def workers(self) -> tuple[WorkerInfo, ...]:
+        """Return the workers there are now."""
+        return tuple(self.infos.values())
+
+    def watch(self, watcher: Watcher) -> None:
+        """Call ``watcher("joined" | "left" | "health", worker)`` on the dispatcher's thread from now on."""
+        self.watchers.append(watcher)
+
+    def close(self, wait: bool = True) -> None:
+        """Stop the thread, the link and, on this computer alone, the slots; jobs left end as cancelled."""
+        self.is_closed = True
+        self.call(self._close)
+        if wait and threading.current_thread() is not self._thread:
+            self._thread.join()
+
+    # ---- on the thread: lanes
+
+    def _open(self, lane: Lane) -> None:
+        self.lanes[lane.digest] = lane
+        lane.define()
+
+    def link_define(self, digest: str, spec: bytes, facts: dict[str, Any]) -> None:
+        """Tell the link about a computation."""
+        if self.link is not None and not self.is_broken:
+            self.link.define(digest, spec, facts)
+
+    def tell(self, worker: str | None, message: tuple[Any, ...]) -> None:
+        """Send a message to one worker's agent, or to all."""
+        if self.link is not None and not self.is_broken:
+            self.link.tell(worker, message)
+
+    def next_ident(self) -> int:
+        """Return a batch number that was never used."""
+        return next(self._idents)
+
+    def close_lane(self, lane: Lane, terminate: bool) -> None:
+        """Forget a lane; what is left of its jobs ends as cancelled."""
+        if terminate:
+            for ticket in self._unfinished(lane):
+                self.cancel(lane, ticket, 0.0)
+        self.tell(None, ("forget", lane.digest))
+        if not lane.flights:
+            self.lanes.pop(lane.digest, None)
+
+    def _unfinished(self, lane: Lane) -> list[Ticket]:
+        flying = [t for f in lane.flights.values() for t in f.tickets if t.batch is f and not t.done]
+        return [*lane.pinned, *lane.queue, *flying]
+
+    def cancel(self, lane: Lane, ticket: Ticket, grace_s: float) -> None:
+        """Take a job back or stop it."""
+        if ticket.done:
+            return
+        flight: Flight | None = ticket.batch
+        if flight is None:
+            for queue in (lane.queue, lane.pinned):
+                with contextlib.suppress(ValueError):
+                    queue.remove(ticket)
+            self.finish(ticket, outcome.CANCELLED, b"", 0.0, 0.0, None, None)
+            return
+        ticket.retries = -1
+        self.tell(flight.worker, ("cancel", flight.ident, ticket.index, grace_s))
+
+    def finish(
+        self,
+        ticket: Ticket,
+        kind: int,
+        data: bytes,
+        started: float,
+        ended: float,
+        worker: WorkerInfo | None,
+        extra: Extra | None,
+    ) -> None:
+        """Resolve a ticket, once."""
+        if ticket.done:
+            return
+        ticket.done = True
+        ticket.batch = None
+        ticket.resolve(kind, data, started, ended, worker, extra)
+
+    def _fail(self, ticket: Ticket, error: JobError, worker: WorkerInfo | None, ran_s: float = 0.0) -> None:
+        now = time.time()
+        self.finish(ticket, outcome.FAULT, pickle.dumps(error), now - ran_s, now, worker, None)
+
+    # ---- on the thread: what the link reports
+
+    def workers_changed(self, workers: dict[str, WorkerInfo]) -> None:
+        """Take the workers there are now."""
+        before, self.infos = self.infos, workers
+        self.slots = max(1, sum(worker.slots for worker in workers.values()))
+        for name in before.keys() - workers.keys():
+            self._notify("left", before[name])
+        for name, worker in workers.items():
+            if name not in before:
+                self._notify("joined", worker)
+            elif worker != before[name]:
+                self._notify("health", worker)
+        for lane in list(self.lanes.values()):
+            lane.ready_on &= workers.keys()
+            lane.pump()
+
+    def _notify(self, event: str, worker: WorkerInfo) -> None:
+        for watcher in self.watchers:
+            watcher(event, worker)
+
+    def message(self, worker: str, message: tuple[Any, ...]) -> None:
+        """Take one message of an agent."""
+        getattr(self, f"on_{message[0]}")(worker, *message[1:])
+
+    def on_begun(self, worker: str, ident: int, index: int) -> None:
+        """A slot runs job ``index`` of a batch."""
+        flight = self.flights.get(ident)
+        info = self.infos.get(worker)
+        if flight is None or info is None:
+            return
+        flight.worker = worker
+        ticket = flight.tickets[index]
+        if not ticket.done and ticket.batch is flight:
+            ticket.begun(info, time.time())
+
+    def on_results(self, worker: str, ident: int, records: bytes) -> None:
+        """Some jobs of a batch are done."""
+        flight = self.flights.get(ident)
+        if flight is None:
+            return
+        info = self.infos.get(worker)
+        tickets = flight.tickets
+        unpack, size, extras = wire.RECORD.unpack_from, wire.RECORD.size, wire.WITH_EXTRA
+        offset, end, count, busy = 0, len(records), 0, 0.0
+        while offset < end:
+            index, kind, length, started, ran = unpack(records, offset)
+            offset += size
+            data = records[offset : offset + length]
+            offset += length
+            count += 1
+            busy += ran
+            extra = None
+            if kind & extras:
+                kind &= ~extras
+                data, stdout, stderr, memory = msgpack.unpackb(data)
+                extra = Extra(stdout, stderr, memory)
+            ticket = tickets[index]
+            if not ticket.done and ticket.batch is flight:
+                ticket.done = True
+                ticket.batch = None
+                ticket.resolve(kind, data, started, started + ran, info, extra)
+        flight.lane.batcher.measured(count, busy)
+
+    def on_provisional(self, worker: str, ident: int, index: int, data: bytes) -> None:
+        """A job handed in a provisional result."""
+        flight = self.flights.get(ident)
+        if flight is not None and not flight.tickets[index].done:
+            ticket = flight.tickets[index]
+            info = self.infos.get(worker)
+            if info is not None:
+                ticket.begun(info, time.time())
+            ticket.provisional(data)
+
+    def on_file(self, worker: str, ident: int, index: int, path: str, data: bytes, mode: int, mtime: float) -> None:
+        """A job sent a file."""
+        flight = self.flights.get(ident)
+        if flight is not None:
+            flight.lane.listener.file(path, data, mode, mtime)
+
+    def on_cut(self, worker: str, ident: int, index: int) -> None:
+        """A batch overstays: its jobs from ``index`` on have not started and may go elsewhere."""
+        flight = self.flights.get(ident)
+        if flight is not None:
+            self._give_back(flight, index)
+            flight.lane.pump()
+
+    def _give_back(self, flight: Flight, index: int) -> None:
+        left = [t for t in flight.tickets[index:] if t.batch is flight and not t.done]
+        cancelled = [t for t in left if t.retries < 0]
+        for ticket in cancelled:
+            self.finish(ticket, outcome.CANCELLED, b"", 0.0, 0.0, None, None)
+        flight.lane.back([t for t in left if t.retries >= 0])
+
+    def on_end(self, worker: str, ident: int, reason: str, stop: int, info: dict[str, Any]) -> None:
+        """A batch is over: all done, given back from ``stop`` on, refused, or its slot died at ``stop``."""
+        flight = self.flights.pop(ident, None)
+        if flight is None:
+            return
+        lane = flight.lane
+        del lane.flights[ident]
+        if reason == "died":
+            self._autopsy(flight, stop, info)
+            stop += 1
+        elif reason == "refused":
+            lane.refused_on[worker] = info.get("text", "")
+        self._give_back(flight, 0 if reason in ("returned", "done", "refused") else stop)
+        if reason == "refused":
+            self._all_refused(lane)
+        if lane.is_closed and not lane.flights:
+            self.lanes.pop(lane.digest, None)
+        lane.pump()
+
+    def _autopsy(self, flight: Flight, index: int, info: dict[str, Any]) -> None:
+        """Fail the one job that ran when its slot died."""
+        ticket = flight.tickets[index]
+        if ticket.done:
+            return
+        worker = self.infos.get(flight.worker or "")
+        if info.get("why") == "cancelled":
+            self.finish(ticket, outcome.CANCELLED, b"", time.time() - info["ran_s"], time.time(), worker, None)
+        else:
+            error = autopsy_error(flight.lane.computation, ticket.payload, flight.worker or "", info)
+            self._fail(ticket, error, worker, info.get("ran_s", 0.0))
+
+    def on_lost(self, worker: str, ident: int) -> None:
+        """The worker of a batch is gone: its jobs run again if their retries allow it."""
+        flight = self.flights.pop(ident, None)
+        if flight is None:
+            return
+        del flight.lane.flights[ident]
+        left = [t for t in flight.tickets if t.batch is flight and not t.done]
+        for ticket in left:
+            ticket.attempts += 1
+            if ticket.attempts > ticket.retries or ticket.worker is not None:
+                self._fail(ticket, lost_error(flight.lane.computation, ticket, worker), self.infos.get(worker))
+        flight.lane.back([t for t in left if not t.done])
+        flight.lane.pump()
+
+    def on_ready(self, worker: str, digest: str) -> None:
+        """A computation is set up on a worker."""
+        lane, info = self.lanes.get(digest), self.infos.get(worker)
+        if lane is not None and info is not None:
+            lane.refused_on.pop(worker, None)
+            lane.ready_on.add(worker)
+            lane.listener.ready(info)
+
+    def on_refused(self, worker: str, digest: str, text: str) -> None:
+        """A computation cannot be set up on a worker."""
+        lane, info = self.lanes.get(digest), self.infos.get(worker)
+        if lane is not None and info is not None:
+            lane.refused_on[worker] = text
+            lane.listener.refused(info, text)
+            self._all_refused(lane)
+
+    def _all_refused(self, lane: Lane) -> None:
+        """Fail a lane's jobs when no worker can run them."""
+        usable = [name for name in self.infos if lane.limits is None or lane.limits.get(name, 0) > 0]
+        if usable and all(name in lane.refused_on for name in usable):
+            error = refused_error(lane.computation, lane.refused_on)
+            for ticket in self._unfinished(lane):
+                self._fail(ticket, error, None)
+            lane.queue.clear()
+            lane.pinned.clear()
+
+    def on_closed(self, worker: str, digest: str) -> None:
+        """A computation was cleaned up on a worker."""
+        lane, info = self.lanes.get(digest), self.infos.get(worker)
+        if lane is not None and info is not None:
+            lane.ready_on.discard(worker)
+            lane.listener.closed(info)
+
+    def link_lost(self, error: Exception) -> None:
+        """The way to the slots is gone: every job that has no outcome fails and says so."""
+        self.is_broken = error
+        for lane in list(self.lanes.values()):
+            for ticket in self._unfinished(lane):
+                self._fail(ticket, JobError(f"{error}"), None)
+            lane.queue.clear()
+            lane.pinned.clear()
+        self.flights.clear()
+
+    def _close(self) -> None:
+        for lane in list(self.lanes.values()):
+            lane.is_closed = True
+            for ticket in self._unfinished(lane):
+                self.finish(ticket, outcome.CANCELLED, b"", 0.0, 0.0, None, None)
+        if self._stop is not None:
+            self._stop.set()
+
+    def broken(self) -> MasterLost | None:
+        """Return why no more jobs can run, if so."""
+        return MasterLost(str(self.is_broken)) if self.is_broken is not None else None

@@ -1,0 +1,72 @@
+"""From what an agent saw of a death to an error that says cause and place."""
+
+from __future__ import annotations
+
+import pickle
+import signal
+from typing import TYPE_CHECKING, Any
+
+from octapi.errors import JobCrashed, JobError, JobTimeout, SetupFailed, WorkerLost
+
+if TYPE_CHECKING:
+    from octapi.dispatch.computation import Computation
+    from octapi.dispatch.ticket import Ticket
+
+ARGUMENTS_LIMIT = 80
+
+
+def shortened(payload: bytes) -> str:
+    """Return a job's arguments as one short text; nothing that a ``__repr__`` raises gets out."""
+    try:
+        args, kwargs = pickle.loads(payload)
+        parts = [repr(arg) for arg in args] + [f"{key}={value!r}" for key, value in kwargs.items()]
+    except Exception as error:
+        return f"<{type(error).__name__} while reading the arguments>"
+    text = ", ".join(part if len(part) <= 40 else part[:37] + "..." for part in parts)
+    return text if len(text) <= ARGUMENTS_LIMIT else text[: ARGUMENTS_LIMIT - 3] + "..."
+
+
+def cause(info: dict[str, Any]) -> str:
+    """Say in words how a process ended."""
+    number = info.get("signal")
+    if number is not None:
+        try:
+            name = signal.Signals(number).name
+        except ValueError:
+            name = "a signal"
+        hint = " (out of memory, or killed by hand)" if name == "SIGKILL" else ""
+        return f"was killed by {name} ({number}){hint}"
+    return f"ended with exit code {info.get('exit_code')}"
+
+
+def autopsy_error(computation: Computation, payload: bytes, worker: str, info: dict[str, Any]) -> JobError:
+    """Return the error for a job whose process died under it."""
+    facts = {
+        "function": computation.name,
+        "arguments": shortened(payload),
+        "worker": worker,
+        "stderr": info.get("stderr", ""),
+    }
+    if info.get("why") == "timeout":
+        return JobTimeout(f"It ran longer than its limit of {computation.timeout_s} s and was stopped.", **facts)
+    error = JobCrashed(f"Its process {cause(info)} after {info.get('ran_s', 0.0):.1f} s.", **facts)
+    error.signal, error.exit_code = info.get("signal"), info.get("exit_code")
+    return error
+
+
+def lost_error(computation: Computation, ticket: Ticket, worker: str) -> JobError:
+    """Return the error for a job whose worker went away."""
+    return WorkerLost(
+        f"Its worker went away while it had the job (attempt {ticket.attempts} of {max(ticket.retries, 0) + 1}).",
+        function=computation.name,
+        arguments=shortened(ticket.payload),
+        worker=worker,
+    )
+
+
+def refused_error(computation: Computation, refusals: dict[str, str]) -> JobError:
+    """Return the error for jobs that no worker can run."""
+    name, text = next(iter(refusals.items()))
+    return SetupFailed(
+        f"No worker could load or set up the function; {name} says:\n{text}", function=computation.name, arguments="..."
+    )

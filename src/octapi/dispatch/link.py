@@ -1,0 +1,115 @@
+"""The contract of a link, the way between a dispatcher and its slots, and the link to this computer's own."""
+
+from __future__ import annotations
+
+import contextlib
+import platform
+import socket
+from typing import TYPE_CHECKING, Any, Protocol
+
+from octapi import _version
+from octapi.dispatch.ticket import WorkerInfo
+
+if TYPE_CHECKING:
+    from octapi.worker.agent import Agent
+
+LOCAL_WORKER = "local"
+
+
+class Receiver(Protocol):
+    """What a link calls, on the dispatcher's thread."""
+
+    def workers_changed(self, workers: dict[str, WorkerInfo]) -> None:
+        """All workers there are now, by name."""
+
+    def message(self, worker: str, message: tuple[Any, ...]) -> None:
+        """One message of an agent (see :mod:`octapi.worker.agent`)."""
+
+    def link_lost(self, error: Exception) -> None:
+        """The way to the slots is gone for good."""
+
+
+class Link(Protocol):
+    """A way to slots.  All methods run on the dispatcher's thread."""
+
+    async def start(self, receiver: Receiver) -> None:
+        """Open the way."""
+
+    def define(self, digest: str, spec: bytes, facts: dict[str, Any]) -> None:
+        """Make a computation known, or change its limits (worker name to most jobs at once)."""
+
+    def run(self, ident: int, run: int, digest: str, facts: dict[str, Any]) -> None:
+        """Send a batch."""
+
+    def tell(self, worker: str | None, message: tuple[Any, ...]) -> None:
+        """Send a message about a batch (``worker`` as in its ``begun``, None while it waits) or a computation."""
+
+    def capacity(self, limits: dict[str, int] | None) -> int:
+        """Return how many slots a computation with these limits can use now."""
+
+    async def close(self) -> None:
+        """Close the way."""
+
+
+def own_address() -> str:
+    """Return this computer's address towards the network, without sending anything."""
+    with contextlib.suppress(OSError), socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        probe.connect(("10.255.255.255", 1))
+        address: str = probe.getsockname()[0]
+        return address
+    return "127.0.0.1"
+
+
+class LocalLink:
+    """This computer's own cores, without Dask: the agent runs in the dispatcher's loop."""
+
+    def __init__(self, slots: int) -> None:
+        self.slots = slots
+        self.agent: Agent | None = None
+        self.receiver: Receiver | None = None
+        host = socket.gethostname()
+        self.worker = WorkerInfo(
+            host, "127.0.0.1", host, slots, platform.platform(), platform.python_version(), release=_version.__version__
+        )
+
+    async def start(self, receiver: Receiver) -> None:
+        """Start the zygote."""
+        from octapi.worker.agent import Agent
+
+        self.receiver = receiver
+        names = {"dispy_node_name": self.worker.name, "dispy_node_ip_addr": self.worker.address}
+        self.agent = Agent(self.slots, names, self._post)
+        self.agent.start()
+        receiver.workers_changed({self.worker.name: self.worker})
+
+    def _post(self, message: tuple[Any, ...]) -> None:
+        assert self.receiver is not None
+        self.receiver.message(self.worker.name, message)
+
+    def define(self, digest: str, spec: bytes, facts: dict[str, Any]) -> None:
+        """Hand it to the agent."""
+        assert self.agent is not None
+        limits = facts.get("limits")
+        args = (facts.get("worker_args") or {}).get(self.worker.name, b"")
+        if limits is None or limits.get(self.worker.name, 0) > 0 or digest in self.agent.known:
+            limit = None if limits is None else limits.get(self.worker.name, 0)
+            self.agent.on_define(digest, spec, {"limit": limit, "setup_args": args})
+
+    def run(self, ident: int, run: int, digest: str, facts: dict[str, Any]) -> None:
+        """Hand it to the agent."""
+        assert self.agent is not None
+        self.agent.on_run(ident, run, digest, facts)
+
+    def tell(self, worker: str | None, message: tuple[Any, ...]) -> None:
+        """Hand it to the agent."""
+        assert self.agent is not None
+        self.agent.handle(message)
+
+    def capacity(self, limits: dict[str, int] | None) -> int:
+        """Return the slots, or fewer if the limits say so."""
+        return self.slots if limits is None else min(self.slots, limits.get(self.worker.name, 0))
+
+    async def close(self) -> None:
+        """Stop the slots."""
+        if self.agent is not None:
+            self.agent.close()

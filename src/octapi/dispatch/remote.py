@@ -1,0 +1,158 @@
+"""The link to a master: one connection, on which batches go out and messages of agents come back."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import getpass
+import os
+import platform
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from octapi import _version
+from octapi.dispatch import wire
+from octapi.dispatch.ticket import WorkerInfo
+from octapi.errors import ClusterError, MasterLost, MasterNotFound, VersionMismatch
+
+if TYPE_CHECKING:
+    from octapi.dispatch.link import Receiver
+    from octapi.settings import Settings
+
+DEFAULT_PORT = 8786
+
+
+def split(address: str) -> tuple[str, int]:
+    """Split ``host:port``; the port may be left out."""
+    text = address.removeprefix("tcp://")
+    host, _, port = text.rpartition(":")
+    if not host:
+        return text, DEFAULT_PORT
+    if not port.isdigit():
+        raise ClusterError(f"{address!r} is not an address. Write host:port, such as 192.168.1.10:{DEFAULT_PORT}.")
+    return host.strip("[]"), int(port)
+
+
+class RemoteLink:
+    """The way to a master's slots."""
+
+    def __init__(self, address: str, settings: Settings) -> None:
+        self.address = address
+        self.settings = settings
+        self.workers: dict[str, WorkerInfo] = {}
+        self.receiver: Receiver | None = None
+        self.writer: asyncio.StreamWriter | None = None
+        self.reading: asyncio.Task[None] | None = None
+        self.dask_address = ""
+        self.closing = False
+
+    async def start(self, receiver: Receiver) -> None:
+        """Connect, and wait for the master's greeting."""
+        self.receiver = receiver
+        host, port = split(self.address)
+        reader = await self._connect(host, port)
+        assert self.writer is not None
+        self.writer.write(wire.pack(("hello", hello())))
+        try:
+            kind, facts = await asyncio.wait_for(wire.read_frame(reader), self.settings.patience_s)
+        except (asyncio.IncompleteReadError, TimeoutError) as error:
+            raise MasterNotFound(f"Something answered at {self.address}, but not as an OctaPi master does.") from error
+        if kind == "refused":
+            raise VersionMismatch(f"The master at {self.address} refused the connection: {facts}")
+        self.dask_address = f"tcp://{host}:{facts['dask_port']}"
+        self._take_workers(facts["workers"])
+        self.reading = asyncio.get_running_loop().create_task(self._read(reader))
+
+    async def _connect(self, host: str, port: int) -> asyncio.StreamReader:
+        deadline = asyncio.get_running_loop().time() + self.settings.patience_s
+        while True:
+            try:
+                reader, self.writer = await asyncio.open_connection(host, port, limit=1 << 20)
+                return reader
+            except OSError as error:
+                if asyncio.get_running_loop().time() > deadline:
+                    raise MasterNotFound(
+                        f"No master answers at {host}:{port} ({error}). Start one there with 'octapi master', "
+                        "or check the address and the firewall."
+                    ) from error
+                say(f"octapi: waiting for the master at {host}:{port} ({error.strerror or error})")
+                await asyncio.sleep(1)
+
+    async def _read(self, reader: asyncio.StreamReader) -> None:
+        assert self.receiver is not None
+        try:
+            while True:
+                message = await wire.read_frame(reader)
+                if message[0] == "workers":
+                    self._take_workers(message[1])
+                else:
+                    self.receiver.message(message[1], message[2])
+        except (asyncio.IncompleteReadError, OSError):
+            if not self.closing:
+                self.receiver.link_lost(MasterLost(f"The connection to the master at {self.address} broke."))
+
+    def _take_workers(self, rows: list[dict[str, Any]]) -> None:
+        assert self.receiver is not None
+        self.workers = {row["name"]: WorkerInfo(**row) for row in rows}
+        self.receiver.workers_changed(dict(self.workers))
+
+    def _send(self, *message: Any) -> None:
+        if self.writer is not None and not self.writer.is_closing():
+            self.writer.write(wire.pack(message))
+
+    def define(self, digest: str, spec: bytes, facts: dict[str, Any]) -> None:
+        """Send a computation to the master, which keeps it for workers that join later."""
+        self._send("define", digest, spec, facts)
+
+    def run(self, ident: int, run: int, digest: str, facts: dict[str, Any]) -> None:
+        """Send a batch."""
+        self._send("run", ident, run, digest, facts)
+
+    def tell(self, worker: str | None, message: tuple[Any, ...]) -> None:
+        """Send a message on to an agent."""
+        self._send("tell", worker, message)
+
+    def capacity(self, limits: dict[str, int] | None) -> int:
+        """Return the slots of the workers that may be used."""
+        if limits is None:
+            return sum(worker.slots for worker in self.workers.values())
+        return sum(min(worker.slots, limits.get(worker.name, 0)) for worker in self.workers.values())
+
+    async def close(self) -> None:
+        """Say goodbye."""
+        self.closing = True
+        if self.reading is not None:
+            self.reading.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await self.reading
+        if self.writer is not None:
+            self.writer.close()
+            with contextlib.suppress(OSError):
+                await self.writer.wait_closed()
+
+
+def hello() -> dict[str, Any]:
+    """Say who this client is."""
+    return {
+        "protocol": wire.PROTOCOL,
+        "oldest": wire.OLDEST_PROTOCOL,
+        "release": _version.__version__,
+        "python": platform.python_version(),
+        "script": Path(sys.argv[0]).name,
+        "user": user(),
+        "pid": os.getpid(),
+    }
+
+
+def user() -> str:
+    """Return the name of the user, if there is one."""
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):
+        return str(os.getuid()) if hasattr(os, "getuid") else "unknown"
+
+
+def say(text: str) -> None:
+    """Print a line for the person who waits."""
+    print(text, file=sys.stderr, flush=True)

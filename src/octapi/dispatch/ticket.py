@@ -1,0 +1,78 @@
+"""One job inside the engine, and what it is told."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from octapi.dispatch.computation import File
+
+VALUE = 0
+ERROR = 1
+PROGRAM = 2
+CANCELLED = 3
+FAULT = 4
+
+
+class Extra(NamedTuple):
+    """What a job left behind besides its result: its output, and its slot's peak memory in bytes."""
+
+    stdout: Any
+    stderr: Any
+    memory: int
+
+
+class WorkerInfo(NamedTuple):
+    """One worker as clients see it; ``health`` holds free CPU %, available memory and disk in bytes, free swap %."""
+
+    name: str
+    address: str
+    host: str
+    slots: int
+    platform: str
+    python: str
+    memory: int = 0
+    health: Mapping[str, float] = {}
+    release: str = ""
+
+
+class Ticket:
+    """One job: its payload (a pickle of ``(args, kwargs)``), where it may run, and what came of it.
+
+    The methods run on the dispatcher's thread: they must be short and must not block or raise.
+    """
+
+    __slots__ = ("attempts", "batch", "code", "done", "files", "index", "lane", "payload", "retries", "worker")
+
+    def __init__(
+        self,
+        payload: bytes,
+        *,
+        worker: str | None = None,
+        retries: int = 2,
+        code: bytes = b"",
+        files: tuple[File, ...] = (),
+    ) -> None:
+        self.payload = payload
+        self.worker = worker
+        self.retries = retries
+        self.code = code
+        self.files = files
+        self.attempts = 0
+        self.lane: Any = None
+        self.batch: Any = None
+        self.index = 0
+        self.done = False
+
+    def begun(self, worker: WorkerInfo, started: float) -> None:
+        """A slot of ``worker`` was given the job at ``started`` (epoch seconds)."""
+
+    def provisional(self, data: bytes) -> None:
+        """The job handed in a provisional result, pickled in ``data``."""
+
+    def resolve(
+        self, kind: int, data: bytes, started: float, ended: float, worker: WorkerInfo | None, extra: Extra | None
+    ) -> None:
+        """Take the job's one final outcome: ``kind`` says what ``data`` is a pickle of."""

@@ -1,0 +1,51 @@
+"""The bytes between client, master and worker: frames of msgpack, records of results.
+
+A frame is a length (8 bytes, little-endian) and that many bytes of msgpack.  A result record is
+a header (:data:`RECORD`) and its payload.  Nothing here unpickles.
+"""
+
+from __future__ import annotations
+
+import struct
+from typing import TYPE_CHECKING, Any, Final
+
+import msgpack
+
+from octapi.errors import ClusterError
+
+if TYPE_CHECKING:
+    import asyncio
+
+PROTOCOL: Final = 1
+OLDEST_PROTOCOL: Final = 1
+FRAME_LIMIT: Final = 1 << 32
+LENGTH: Final = struct.Struct("<Q")
+#: index in the batch, kind, bytes of payload, started (epoch seconds), duration (seconds)
+RECORD: Final = struct.Struct("<IBIdd")
+#: set in ``kind`` when the payload is msgpack of (data, stdout, stderr, memory)
+WITH_EXTRA: Final = 0x80
+
+JOBS: Final = "jobs"
+ITEMS: Final = "items"
+
+
+def pack(message: Any) -> bytes:
+    """Frame one message."""
+    body: bytes = msgpack.packb(message)
+    return LENGTH.pack(len(body)) + body
+
+
+def unpack(body: bytes) -> Any:
+    """Read one message's body."""
+    return msgpack.unpackb(body, max_bin_len=FRAME_LIMIT, max_str_len=FRAME_LIMIT, strict_map_key=False)
+
+
+async def read_frame(reader: asyncio.StreamReader, limit: int = FRAME_LIMIT) -> Any:
+    """Wait for one message; :exc:`asyncio.IncompleteReadError` when the other side is gone.
+
+    Raises :exc:`ClusterError` for a frame longer than ``limit`` bytes, before reading it.
+    """
+    (size,) = LENGTH.unpack(await reader.readexactly(LENGTH.size))
+    if size > limit:
+        raise ClusterError(f"A frame of {size:,} bytes came in; the limit is {limit:,}. Is the other side OctaPi?")
+    return unpack(await reader.readexactly(size))

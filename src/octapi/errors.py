@@ -1,0 +1,154 @@
+"""Every error OctaPi raises, in one tree.
+
+OctapiError
+├── ClusterError            the cluster, or the way to it
+│   ├── MasterNotFound
+│   ├── MasterLost
+│   ├── VersionMismatch
+│   ├── InsecureRefused
+│   └── ClusterClosed       (also RuntimeError, as concurrent.futures raises)
+├── SettingsError           a setting that cannot be used (also ValueError)
+└── JobError                one job; the other jobs go on
+    ├── JobNotSent          its arguments cannot be pickled
+    ├── JobCrashed          its process died
+    ├── JobExited           it called sys.exit
+    ├── JobTimeout          its time limit passed (also TimeoutError)
+    ├── JobStopped          it was cancelled while it ran
+    ├── WorkerLost          its worker went away too often
+    ├── OutputTooLarge      it printed more than the limit
+    ├── ResultNotPicklable  its result cannot travel
+    ├── SetupFailed         the computation could not be prepared on any worker
+    └── PythonMismatch      its bytecode needs another Python
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+
+class OctapiError(Exception):
+    """The base of all errors of OctaPi."""
+
+
+class ClusterError(OctapiError):
+    """Something about the cluster, or about the way to it, is wrong."""
+
+
+class MasterNotFound(ClusterError):
+    """No master answered at the address that was given."""
+
+
+class MasterLost(ClusterError):
+    """The connection to the master broke and did not come back."""
+
+
+class VersionMismatch(ClusterError):
+    """The other side speaks another version of the wire protocol."""
+
+
+class InsecureRefused(ClusterError):
+    """A connection without encryption was asked for without ``--insecure``."""
+
+
+class ClusterClosed(ClusterError, RuntimeError):
+    """A job was submitted after the cluster had been shut down."""
+
+
+class SettingsError(OctapiError, ValueError):
+    """A setting has a value that cannot be used."""
+
+
+class JobError(OctapiError):
+    """One job failed for a reason that is not an exception of its function.
+
+    ``function`` is its name, ``arguments`` a shortened text of them, ``worker`` the name of
+    the device that ran it, and ``stderr`` the last lines its process wrote there.
+    """
+
+    def __init__(
+        self, message: str, *, function: str = "", arguments: str = "", worker: str = "", stderr: str = ""
+    ) -> None:
+        super().__init__(message)
+        self.function = function
+        self.arguments = arguments
+        self.worker = worker
+        self.stderr = stderr
+
+    def __str__(self) -> str:
+        """Say what happened, to which call, where, and what its process last wrote."""
+        text = str(self.args[0]) if self.args else type(self).__name__
+        if self.function:
+            text = f"{self.function}({self.arguments}): {text}"
+        if self.worker:
+            text = f"{text} [worker {self.worker}]"
+        if self.stderr:
+            text = f"{text}\nLast lines of its stderr:\n{self.stderr}"
+        return text
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickle the keyword-only facts too."""
+        return type(self)._rebuild, (type(self), self.args, dict(self.__dict__))
+
+    @staticmethod
+    def _rebuild(cls: type[JobError], args: tuple[Any, ...], facts: dict[str, Any]) -> JobError:
+        error = cls(*args)
+        error.__dict__.update(facts)
+        return error
+
+
+class JobNotSent(JobError):
+    """The job's arguments cannot be pickled, so it was never sent."""
+
+
+class JobCrashed(JobError):
+    """The job's process died: a signal, ``os._exit``, or the kernel's out-of-memory killer.
+
+    ``signal`` and ``exit_code`` are what the operating system reported; one of them is None.
+    """
+
+    signal: int | None = None
+    exit_code: int | None = None
+
+
+class JobExited(JobError):
+    """The job called ``sys.exit`` (or raised SystemExit)."""
+
+
+class JobTimeout(JobError, TimeoutError):
+    """The job ran longer than its ``timeout_s`` and was stopped."""
+
+
+class JobStopped(JobError):
+    """The job was cancelled while it ran, and its process was stopped."""
+
+
+class WorkerLost(JobError):
+    """The worker went away while it had the job, more often than the job's retries allow."""
+
+
+class OutputTooLarge(JobError):
+    """The job printed more than the limit for one job."""
+
+
+class ResultNotPicklable(JobError):
+    """The job's result, or the exception it raised, cannot be pickled or unpickled."""
+
+
+class SetupFailed(JobError):
+    """The computation could not be loaded or set up on any worker."""
+
+
+class PythonMismatch(JobError):
+    """The job travels as bytecode and no worker runs the same Python minor version."""
+
+
+class RemoteTraceback(Exception):
+    """The traceback of a job's exception on its worker, as text; it is that exception's cause."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__(text)
+        self.text = text
+
+    def __str__(self) -> str:
+        """Print the text below the local traceback, as concurrent.futures does."""
+        return f'\n"""\n{self.text}"""'

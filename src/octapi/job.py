@@ -1,0 +1,136 @@
+"""One call of a function on the cluster: a :class:`concurrent.futures.Future` that knows more."""
+
+from __future__ import annotations
+
+import concurrent.futures
+import concurrent.futures._base as states
+import pickle
+from typing import TYPE_CHECKING, Any
+
+from octapi.dispatch import ticket as outcome
+from octapi.dispatch.ticket import Extra, Ticket, WorkerInfo
+from octapi.errors import JobError, RemoteTraceback, ResultNotPicklable
+
+if TYPE_CHECKING:
+    from octapi.dispatch.lane import Lane
+
+
+class Job(concurrent.futures.Future[Any]):
+    """The future of one job.
+
+    Besides what a future has: ``stdout`` and ``stderr`` (str), ``worker`` (its name, or None),
+    ``started`` and ``ended`` (epoch seconds, or None), ``memory`` (peak of its slot's process in
+    bytes, 0 if unknown).  :meth:`cancel` stops a job even when it runs.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stdout = ""
+        self.stderr = ""
+        self.worker: str | None = None
+        self.started: float | None = None
+        self.ended: float | None = None
+        self.memory = 0
+        self._ticket: JobTicket | None = None
+
+    @property
+    def attempts(self) -> int:
+        """How many times the job was started on a worker that was then lost."""
+        return self._ticket.attempts if self._ticket is not None else 0
+
+    def cancel(self) -> bool:
+        """Take the job back; if it runs, stop its process.  False if it was done already."""
+        with self._condition:
+            if self._state == states.FINISHED:
+                return False
+            if self._state in (states.CANCELLED, states.CANCELLED_AND_NOTIFIED):
+                return True
+            if self._state == states.RUNNING:
+                self._state = states.PENDING
+        done = super().cancel()
+        if done and self._ticket is not None and self._ticket.lane is not None:
+            self._ticket.lane.cancel(self._ticket)
+        return done
+
+
+class JobTicket(Ticket):
+    """The engine's view of a :class:`Job`."""
+
+    __slots__ = ("job",)
+
+    def __init__(self, payload: bytes, job: Job, *, worker: str | None = None, retries: int = 2) -> None:
+        super().__init__(payload, worker=worker, retries=retries)
+        self.job = job
+
+    def begun(self, worker: WorkerInfo, started: float) -> None:
+        """Set the future to running, if it was not cancelled."""
+        job = self.job
+        if job._state == states.PENDING:
+            job.worker, job.started = worker.name, started
+            job.set_running_or_notify_cancel()
+
+    def resolve(
+        self, kind: int, data: bytes, started: float, ended: float, worker: WorkerInfo | None, extra: Extra | None
+    ) -> None:
+        """Set the future's result or exception."""
+        job = self.job
+        if worker is not None:
+            job.worker, job.started, job.ended = worker.name, started, ended
+        if extra is not None:
+            job.stdout, job.stderr, job.memory = extra
+        if not claim(job):
+            return
+        if kind == outcome.VALUE and not data:
+            job.set_result(None)
+            return
+        try:
+            value, error = read(kind, data)
+        except Exception as why:
+            text = f"Its result cannot be unpickled here: {type(why).__name__}: {why}"
+            value, error = None, ResultNotPicklable(text, worker=job.worker or "")
+        if error is not None:
+            job.set_exception(error)
+        else:
+            job.set_result(value)
+
+
+def claim(job: Job) -> bool:
+    """Bring a future to the state in which its outcome can be set; False if it was cancelled."""
+    if job._state == states.RUNNING:
+        return True
+    if job._state == states.CANCELLED_AND_NOTIFIED:
+        return False
+    return job.set_running_or_notify_cancel()
+
+
+def read(kind: int, data: bytes) -> tuple[Any, BaseException | None]:
+    """Unpickle an outcome into a value or an exception; raises what unpickling raises."""
+    if kind in (outcome.VALUE, outcome.PROGRAM):
+        return (pickle.loads(data) if data else None), None
+    if kind == outcome.CANCELLED:
+        return None, concurrent.futures.CancelledError()
+    if kind == outcome.FAULT:
+        error: JobError = pickle.loads(data)
+        return None, error
+    pickled, text = pickle.loads(data)
+    return None, remote_error(pickled, text)
+
+
+def remote_error(pickled: bytes, text: str) -> BaseException:
+    """Rebuild a job's own exception, with the worker's traceback as its cause."""
+    try:
+        error: Any = pickle.loads(pickled)
+    except Exception:
+        error = None
+    if not isinstance(error, BaseException):
+        last = text.strip().rsplit("\n", 1)[-1]
+        error = ResultNotPicklable(f"It raised an exception that cannot be rebuilt here: {last}")
+    failure: BaseException = error
+    failure.__cause__ = RemoteTraceback(text)
+    return failure
+
+
+def cancel_all(lane: Lane, jobs: list[Job]) -> None:
+    """Cancel every job of a list that is not done."""
+    for job in jobs:
+        job.cancel()

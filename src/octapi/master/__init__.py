@@ -1,0 +1,1 @@
+"""What runs on the master: Dask's scheduler and the gateway that clients talk to."""

@@ -1,0 +1,372 @@
+"""The gateway: what clients talk to, beside Dask's scheduler and in the same loop.
+
+    client ── define, run, tell ──> Gateway ── Dask's own comms ──> agents
+    client <── messages of agents ── Gateway <── Dask's own comms ── agents
+
+It holds every batch until its end has been told, asks Dask which worker takes it, and tells the
+client when Dask says that a worker is lost.  It unpickles nothing.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import itertools
+import sys
+from collections import deque
+from typing import Any
+
+from distributed.diagnostics.plugin import SchedulerPlugin
+from distributed.scheduler import Scheduler, TaskState, WorkerState
+
+from octapi import _version
+from octapi.dispatch import wire
+from octapi.errors import ClusterError
+
+STREAM_OP = "octapi"
+#: batches that a worker may hold for each slot: one that runs and one that waits
+AHEAD = 2
+
+
+class Held:
+    """A batch that the master holds."""
+
+    __slots__ = ("client", "digest", "facts", "ident", "key", "worker")
+
+    def __init__(self, client: Client, ident: int, digest: str, facts: dict[str, Any]) -> None:
+        self.client = client
+        self.ident = ident
+        self.key = [client.number, ident]
+        self.digest = digest
+        self.facts = facts
+        self.worker: str | None = None
+
+
+class Client:
+    """One connected client."""
+
+    numbers = itertools.count(1)
+
+    def __init__(self, writer: asyncio.StreamWriter, facts: dict[str, Any]) -> None:
+        self.number = next(self.numbers)
+        self.writer = writer
+        self.facts = facts
+        self.waiting: deque[Held] = deque()
+        self.held: dict[int, Held] = {}
+        self.computations: dict[str, tuple[bytes, dict[str, Any]]] = {}
+
+    def send(self, *message: Any) -> None:
+        """Send one message, unless the client is gone."""
+        if not self.writer.is_closing():
+            self.writer.write(wire.pack(message))
+
+
+class Agent:
+    """A worker as the gateway sees it."""
+
+    def __init__(self, address: str, facts: dict[str, Any]) -> None:
+        self.address = address
+        self.info = facts
+        self.name: str = facts["name"]
+        self.slots: int = facts["slots"]
+        self.held: dict[tuple[int, int], Held] = {}
+        self.known: set[str] = set()
+        self.refused: set[str] = set()
+
+
+class Gateway(SchedulerPlugin):  # type: ignore[misc]
+    """Clients on one side, Dask's workers on the other."""
+
+    name = "octapi-gateway"
+    idempotent = True
+
+    def __init__(self, scheduler: Scheduler) -> None:
+        self.scheduler = scheduler
+        self.clients: dict[int, Client] = {}
+        self.agents: dict[str, Agent] = {}
+        self.server: asyncio.Server | None = None
+        self._number = itertools.count(1)
+        scheduler.stream_handlers[STREAM_OP] = self.from_agent
+        scheduler.add_plugin(self)
+
+    async def listen(self, host: str, port: int) -> int:
+        """Listen for clients, and return the port."""
+        self.server = await asyncio.start_server(self._serve, host, port, limit=1 << 20)
+        found: int = self.server.sockets[0].getsockname()[1]
+        return found
+
+    async def stop(self) -> None:
+        """Hang up on all clients."""
+        if self.server is not None:
+            self.server.close()
+        for client in list(self.clients.values()):
+            client.writer.close()
+
+    # ---- clients
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        client = None
+        try:
+            client = await self._greet(reader, writer)
+            while client is not None:
+                message = await wire.read_frame(reader)
+                getattr(self, f"client_{message[0]}")(client, *message[1:])
+        except (asyncio.IncompleteReadError, ConnectionError, ClusterError, ValueError):
+            pass
+        finally:
+            if client is not None:
+                self._client_gone(client)
+            writer.close()
+            with contextlib.suppress(OSError):
+                await writer.wait_closed()
+
+    async def _greet(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> Client | None:
+        kind, facts = await asyncio.wait_for(wire.read_frame(reader, 1 << 16), 30)
+        if kind != "hello" or not compatible(facts):
+            text = refusal(facts)
+            say(f"octapi master: refused a client: {text}")
+            writer.write(wire.pack(("refused", text)))
+            return None
+        client = Client(writer, facts)
+        self.clients[client.number] = client
+        port = self.scheduler.port
+        client.send("welcome", {"dask_port": port, "workers": self.rows(), "release": _version.__version__})
+        return client
+
+    def _client_gone(self, client: Client) -> None:
+        self.clients.pop(client.number, None)
+        client.waiting.clear()
+        for agent in list(self.agents.values()):
+            self.to_agent(agent, ("kill", client.number))
+            for key in [key for key, held in agent.held.items() if held.client is client]:
+                del agent.held[key]
+            for digest in client.computations:
+                if digest in agent.known:
+                    agent.known.discard(digest)
+                    self.to_agent(agent, ("forget", digest))
+        self.place()
+
+    def client_define(self, client: Client, digest: str, spec: bytes, facts: dict[str, Any]) -> None:
+        """Keep a computation; workers that may run it get it now, so that setup can begin."""
+        client.computations[digest] = (spec, facts)
+        for agent in list(self.agents.values()):
+            if digest in agent.known or facts.get("limits") is not None:
+                self._define(client, agent, digest)
+        self.place()
+
+    def _define(self, client: Client, agent: Agent, digest: str) -> None:
+        spec, facts = client.computations[digest]
+        limits = facts.get("limits")
+        limit = None if limits is None else limits.get(agent.name, 0)
+        if limit == 0 and digest not in agent.known:
+            return
+        agent.known.add(digest)
+        args = (facts.get("worker_args") or {}).get(agent.name, b"")
+        self.to_agent(agent, ("define", digest, spec, {"limit": limit, "setup_args": args}))
+
+    def client_run(self, client: Client, ident: int, run: int, digest: str, facts: dict[str, Any]) -> None:
+        """Take a batch."""
+        held = Held(client, ident, digest, facts)
+        client.held[ident] = held
+        client.waiting.append(held)
+        self.place()
+
+    def client_tell(self, client: Client, worker: str | None, message: list[Any]) -> None:
+        """Pass a message on to one agent or to all."""
+        kind, subject = message[0], message[1]
+        if kind in ("cancel", "recall"):
+            held = client.held.get(subject)
+            if held is None:
+                return
+            if held.worker is None:
+                client.waiting.remove(held)
+                del client.held[subject]
+                client.send("agent", "", ("end", subject, "returned", held.facts.get("skip", 0), {}))
+                return
+            self.to_agent(self.agents[held.worker], (kind, held.key, *message[2:]))
+            return
+        for agent in list(self.agents.values()):
+            if worker in (None, agent.name):
+                if kind == "forget":
+                    agent.known.discard(subject)
+                self.to_agent(agent, tuple(message))
+        if kind == "forget" and worker is None:
+            client.computations.pop(subject, None)
+
+    # ---- placing
+
+    def place(self) -> None:
+        """Give waiting batches to workers, one from each client in turn."""
+        progress = True
+        while progress:
+            progress = False
+            for client in sorted(self.clients.values(), key=self._running):
+                held = self._placeable(client)
+                if held is not None:
+                    progress = True
+
+    def _running(self, client: Client) -> int:
+        return len(client.held) - len(client.waiting)
+
+    def _placeable(self, client: Client) -> Held | None:
+        tried: set[str] = set()
+        for held in client.waiting:
+            if held.digest in tried and not held.facts.get("worker"):
+                continue
+            agent = self.choose(held)
+            if agent is None:
+                tried.add(held.digest)
+                continue
+            client.waiting.remove(held)
+            self._assign(held, agent)
+            return held
+        return None
+
+    def choose(self, held: Held) -> Agent | None:
+        """Let Dask decide between the least loaded workers that may take a batch."""
+        room = [agent for agent in self.agents.values() if self._may(agent, held)]
+        if not room:
+            return None
+        least = min(self._load(agent) for agent in room)
+        names = {agent.address for agent in room if self._load(agent) == least}
+        if len(names) == 1:
+            return self.agents[self.by_address(names.pop())]
+        found = self._ask_dask(names)
+        return None if found is None else self.agents[self.by_address(found.address)]
+
+    def _ask_dask(self, addresses: set[str]) -> WorkerState | None:
+        key = f"octapi-batch-{next(self._number)}"
+        prefix = self.scheduler.task_prefixes.get("octapi-batch")
+        del prefix
+        group = self.scheduler.new_task_group() if hasattr(self.scheduler, "new_task_group") else None
+        task = TaskState(key, None, "released", group, False)
+        task.worker_restrictions = addresses
+        running = [ws for ws in self.scheduler.running if ws.address in addresses]
+        return min(running, key=lambda ws: ws.occupancy / ws.nthreads, default=None)
+
+    def by_address(self, address: str) -> str:
+        """Return a worker's name."""
+        return next(agent.name for agent in self.agents.values() if agent.address == address)
+
+    def _load(self, agent: Agent) -> float:
+        return len(agent.held) / max(agent.slots, 1)
+
+    def _may(self, agent: Agent, held: Held) -> bool:
+        if len(agent.held) >= AHEAD * agent.slots or held.digest in agent.refused:
+            return False
+        wanted = held.facts.get("worker")
+        if wanted and wanted != agent.name:
+            return False
+        _, facts = held.client.computations.get(held.digest, (b"", {}))
+        limits = facts.get("limits")
+        python = facts.get("python")
+        if python and minor(python) != minor(agent.info["python"]):
+            return False
+        return limits is None or sum(h.digest == held.digest for h in agent.held.values()) < limits.get(agent.name, 0)
+
+    def _assign(self, held: Held, agent: Agent) -> None:
+        if held.digest not in agent.known:
+            self._define(held.client, agent, held.digest)
+        held.worker = agent.name
+        agent.held[held.client.number, held.ident] = held
+        self.to_agent(agent, ("run", held.key, held.client.number, held.digest, held.facts))
+
+    # ---- agents
+
+    def to_agent(self, agent: Agent, message: tuple[Any, ...]) -> None:
+        """Send one message over Dask's connection to the worker."""
+        self.scheduler.worker_send(agent.address, {"op": STREAM_OP, "body": wire.pack(message)})
+
+    def from_agent(self, worker: str, body: bytes) -> None:
+        """Take one message that came over Dask's connection from a worker."""
+        kind, subject, *rest = wire.unpack(body[wire.LENGTH.size :])
+        if kind == "hello":
+            return self._agent_joined(worker, subject)
+        agent = next((agent for agent in self.agents.values() if agent.address == worker), None)
+        if agent is None:
+            return None
+        if kind in ("ready", "refused", "closed"):
+            return self._computation_news(agent, kind, subject, rest)
+        return self._batch_news(agent, kind, subject, rest)
+
+    def _computation_news(self, agent: Agent, kind: str, digest: str, rest: list[Any]) -> None:
+        if kind == "refused":
+            agent.refused.add(digest)
+        for client in self.clients.values():
+            if digest in client.computations:
+                client.send("agent", agent.name, (kind, digest, *rest))
+
+    def _batch_news(self, agent: Agent, kind: str, key: list[int], rest: list[Any]) -> None:
+        held = agent.held.get((key[0], key[1]))
+        if held is None:
+            return
+        if kind == "end":
+            del agent.held[key[0], key[1]]
+            held.client.held.pop(held.ident, None)
+        held.client.send("agent", agent.name, (kind, held.ident, *rest))
+        if kind == "end":
+            self.place()
+
+    def _agent_joined(self, address: str, facts: dict[str, Any]) -> None:
+        if not compatible(facts):
+            say(f"octapi master: refused worker {facts.get('name')}: {refusal(facts)}")
+            message = {"op": STREAM_OP, "body": wire.pack(("refuse", refusal(facts)))}
+            self.scheduler.worker_send(address, message)
+            return
+        name = facts["name"]
+        if name in self.agents and self.agents[name].address != address:
+            facts = dict(facts, name=f"{name}-{next(self._number)}")
+        agent = Agent(address, facts)
+        self.agents[agent.name] = agent
+        for client in self.clients.values():
+            for digest, (_, known) in client.computations.items():
+                if known.get("limits") is not None:
+                    self._define(client, agent, digest)
+        self.tell_workers()
+        self.place()
+
+    async def remove_worker(self, scheduler: Scheduler, worker: str, **_: Any) -> None:
+        """Dask says that a worker is gone: tell the clients whose batches it had."""
+        found = [agent for agent in self.agents.values() if agent.address == worker]
+        for agent in found:
+            del self.agents[agent.name]
+            for held in list(agent.held.values()):
+                held.client.held.pop(held.ident, None)
+                held.client.send("agent", agent.name, ("lost", held.ident))
+        self.tell_workers()
+        self.place()
+
+    def rows(self) -> list[dict[str, Any]]:
+        """Return the workers as clients read them."""
+        keys = ("name", "address", "host", "slots", "platform", "python", "memory", "health", "release")
+        return [{key: agent.info[key] for key in keys} for agent in self.agents.values()]
+
+    def tell_workers(self) -> None:
+        """Tell all clients which workers there are."""
+        rows = self.rows()
+        for client in self.clients.values():
+            client.send("workers", rows)
+
+
+def minor(version: str) -> tuple[str, ...]:
+    """Return the part of a Python version that bytecode depends on."""
+    return tuple(version.split(".")[:2])
+
+
+def compatible(facts: dict[str, Any]) -> bool:
+    """Say whether both sides share a version of the wire protocol."""
+    theirs, oldest = int(facts.get("protocol", 0)), int(facts.get("oldest", 0))
+    return theirs >= wire.OLDEST_PROTOCOL and oldest <= wire.PROTOCOL
+
+
+def refusal(facts: dict[str, Any]) -> str:
+    """Say why a protocol version is refused, and what to do."""
+    return (
+        f"it speaks protocol {facts.get('protocol')} (OctaPi {facts.get('release')}), this master speaks "
+        f"{wire.OLDEST_PROTOCOL} to {wire.PROTOCOL} (OctaPi {_version.__version__}). Install the same release on both."
+    )
+
+
+def say(text: str) -> None:
+    """Write one line of the master's log."""
+    print(text, file=sys.stderr, flush=True)

@@ -1,0 +1,62 @@
+"""One settings object: defaults, then the file, then the environment, then what is passed."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import tomllib
+from pathlib import Path
+from typing import Any
+
+from octapi.errors import SettingsError
+
+PREFIX = "OCTAPI_"
+
+
+def default_home() -> Path:
+    """Return the directory that holds OctaPi's files for this user."""
+    return Path(os.environ.get("OCTAPI_HOME") or Path.home() / ".octapi")
+
+
+@dataclasses.dataclass(frozen=True)
+class Settings:
+    """What can be set.  Each field is also a key of ``settings.toml`` and, in capitals, ``OCTAPI_<FIELD>``."""
+
+    #: ``host:port`` of the master, or ``local``
+    address: str = ""
+    #: slots of a worker or of a local cluster; 0 means one for each core
+    slots: int = 0
+    #: seconds to look for a master before giving up
+    patience_s: float = 10.0
+    #: allow connections without encryption
+    insecure: bool = False
+
+    @classmethod
+    def load(cls, **passed: Any) -> Settings:
+        """Read the file and the environment.  Raises :exc:`SettingsError` for a value that does not fit."""
+        values: dict[str, Any] = {}
+        path = default_home() / "settings.toml"
+        if path.is_file():
+            try:
+                values.update(tomllib.loads(path.read_text(encoding="utf-8")))
+            except tomllib.TOMLDecodeError as error:
+                raise SettingsError(f"{path} is not valid TOML: {error}. Mend or remove it.") from error
+        for field in dataclasses.fields(cls):
+            text = os.environ.get(PREFIX + field.name.upper())
+            if text:
+                values[field.name] = text
+        values.update({key: value for key, value in passed.items() if value is not None})
+        return cls(
+            **{field.name: fit(field, values[field.name]) for field in dataclasses.fields(cls) if field.name in values}
+        )
+
+
+def fit(field: dataclasses.Field[Any], value: Any) -> Any:
+    """Turn a text or a TOML value into the field's type."""
+    kind: Any = type(field.default)
+    try:
+        if kind is bool and isinstance(value, str):
+            return {"1": True, "true": True, "yes": True, "0": False, "false": False, "no": False}[value.lower()]
+        return kind(value)
+    except (KeyError, TypeError, ValueError) as error:
+        raise SettingsError(f"The setting {field.name} is {value!r}; it must be a {kind.__name__}.") from error

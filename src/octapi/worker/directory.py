@@ -1,0 +1,89 @@
+"""The directory of a computation on a worker, where its files lie and its jobs run."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+import tempfile
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from octapi.dispatch.computation import Computation, File
+from octapi.errors import JobError
+
+#: set by the agent: the directory below which computations get theirs
+HOME_VARIABLE = "OCTAPI_SLOT_HOME"
+
+
+def home() -> Path:
+    """Return the worker's own directory for computations."""
+    return Path(os.environ.get(HOME_VARIABLE) or tempfile.gettempdir())
+
+
+def of(computation: Computation, digest: str) -> Path:
+    """Return the directory of one computation."""
+    return home() / safe(computation.dest or digest)
+
+
+def safe(path: str) -> Path:
+    """Return ``path`` if it stays below its directory; refuse it otherwise."""
+    pure = PurePosixPath(path)
+    if pure.is_absolute() or ".." in pure.parts:
+        raise JobError(f"The file name {path!r} leaves the job's directory. Give a relative name without '..'.")
+    return Path(pure)
+
+
+def write(target: Path, file: File) -> None:
+    """Write one file whole, unless it is there already."""
+    path = target / safe(file.path)
+    with contextlib.suppress(FileNotFoundError):
+        there = path.stat()
+        if there.st_size == len(file.data) and abs(there.st_mtime - file.mtime) <= 1:
+            return
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_name(f".{path.name}.{os.getpid()}")
+    part.write_bytes(file.data)
+    part.chmod(file.mode & 0o777)
+    if file.mtime:
+        os.utime(part, (file.mtime, file.mtime))
+    part.replace(path)
+
+
+def enter(computation: Computation, digest: str) -> str:
+    """Make the computation's directory with its files, and work in it."""
+    target = of(computation, digest)
+    target.mkdir(parents=True, exist_ok=True)
+    for file in computation.files:
+        write(target, file)
+    os.chdir(target)
+    for entry in reversed((str(target), *computation.paths)):
+        if entry not in sys.path:
+            sys.path.insert(0, entry)
+    return str(target)
+
+
+def read_for_client(path: str) -> tuple[str, bytes, int, float]:
+    """Read a file for the client: its relative name below the working directory, else its last part."""
+    here = Path.cwd()
+    full = Path(path).absolute()
+    data, facts = full.read_bytes(), full.stat()
+    name = full.relative_to(here).as_posix() if full.is_relative_to(here) else full.name
+    return name, data, facts.st_mode & 0o777, facts.st_mtime
+
+
+def job_code(extra: list[Any]) -> bytes:
+    """Place the files of one job, and return its own source text."""
+    if not extra:
+        return b""
+    code, files = extra
+    for row in files:
+        write(Path.cwd(), File(*row))
+    return bytes(code)
+
+
+def remove_job_files(extra: list[Any]) -> None:
+    """Remove the files of one job."""
+    for row in extra[1] if extra else ():
+        with contextlib.suppress(FileNotFoundError):
+            (Path.cwd() / safe(row[0])).unlink()

@@ -1,0 +1,80 @@
+"""The page that a slot shares with its agent: where the slot is, and results not yet sent.
+
+The page outlives the slot's process, so finished jobs keep their results when a later job of
+the same batch kills it, and the agent always knows which job was running since when.
+
+Layout: eight cells of 8 bytes (see the constants), then result records.  Each cell has one
+writer and is written whole.  A cell that names a job holds ``serial << 32 | index``: the serial
+number of the batch in this slot, and the job's index in that batch.
+
+Guarantee: after the agent has written :data:`LIMIT` and waited some milliseconds, a slot either
+has already written its next job into :data:`CURRENT` or will see the limit before it runs one.
+"""
+
+from __future__ import annotations
+
+import mmap
+import os
+import tempfile
+from typing import Final
+
+SEQUENCE: Final = 0  # slot: number of result frames sent so far
+COMMITTED: Final = 1  # slot: bytes of complete records in the journal
+CURRENT: Final = 2  # slot: the job it runs, or IDLE
+STARTED: Final = 3  # slot: when that job started, in nanoseconds of the epoch
+LIMIT: Final = 4  # agent: jobs from here on are not to be started
+INTERRUPT: Final = 5  # agent: the job that SIGINT is meant for
+
+HEADER: Final = 64
+SIZE: Final = 1 << 20
+IDLE: Final = (1 << 64) - 1
+
+
+def create() -> int:
+    """Make the page and return its file descriptor."""
+    if hasattr(os, "memfd_create"):
+        fd = os.memfd_create("octapi-journal", os.MFD_CLOEXEC)
+    else:
+        with tempfile.TemporaryFile() as file:
+            fd = os.dup(file.fileno())
+    os.ftruncate(fd, SIZE)
+    return fd
+
+
+class Page:
+    """One side's view of the shared page."""
+
+    def __init__(self, fd: int) -> None:
+        self.map = mmap.mmap(fd, SIZE)
+        os.close(fd)
+        self._view = memoryview(self.map)
+        self.cells = self._view[:HEADER].cast("Q")
+
+    def clear(self) -> None:
+        """Set the cells to their first state."""
+        self.cells[SEQUENCE] = 0
+        self.cells[COMMITTED] = 0
+        self.cells[CURRENT] = IDLE
+        self.cells[STARTED] = 0
+        self.cells[LIMIT] = IDLE
+        self.cells[INTERRUPT] = IDLE
+
+    def committed(self) -> bytes:
+        """Copy the records that are complete."""
+        return self.map[HEADER : HEADER + self.cells[COMMITTED]]
+
+    def close(self) -> None:
+        """Give the memory back."""
+        self.cells.release()
+        self._view.release()
+        self.map.close()
+
+
+def place(serial: int, index: int) -> int:
+    """Name a job by its batch's serial number and its index."""
+    return serial << 32 | index
+
+
+def index_of(cell: int, serial: int) -> int | None:
+    """Return the index that ``cell`` names in batch ``serial``; None if it names another batch."""
+    return cell & 0xFFFFFFFF if cell != IDLE and cell >> 32 == serial else None

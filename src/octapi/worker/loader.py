@@ -1,0 +1,120 @@
+"""From a computation's bytes to a callable with fresh globals for each job."""
+
+from __future__ import annotations
+
+import importlib
+import pickle
+import sys
+import types
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from octapi.dispatch import computation as kinds
+
+if TYPE_CHECKING:
+    from octapi.dispatch.computation import Computation
+
+#: modules that dispy gives to jobs without an import of their own
+PREIMPORTED = (
+    "argparse copy errno glob hashlib io marshal multiprocessing os pickle platform psutil re shutil signal socket "
+    "stat struct subprocess sys tempfile threading time traceback"
+).split()
+
+Call = Callable[..., Any]
+#: makes the callable of one job; its argument is source text for that job only, or b""
+Fresh = Callable[[bytes], Call]
+
+
+def base_names(computation: Computation, given: dict[str, Any]) -> dict[str, Any]:
+    """Return the names that source text finds without importing anything."""
+    names: dict[str, Any] = {"__name__": "__main__", "__builtins__": __builtins__, "__doc__": None}
+    if computation.preimport:
+        for module in PREIMPORTED:
+            try:
+                names[module] = importlib.import_module(module)
+            except ImportError:
+                continue
+    names.update(given)
+    return names
+
+
+def from_source(computation: Computation, base: dict[str, Any]) -> Fresh:
+    """Execute the text anew for each job in ``__main__``, whose classes then pickle by name."""
+    text = computation.code.decode()
+    code = compile(text, "<string>", "exec")
+    entry = compile(computation.entry, "<entry>", "eval")
+    module = types.ModuleType("__main__")
+    names = module.__dict__
+    sys.modules["__main__"] = module
+
+    def fresh(more: bytes) -> Call:
+        names.clear()
+        names.update(base)
+        if more:
+            exec(compile(more.decode(), "<string>", "exec"), names)
+        exec(code, names)
+        call: Call = eval(entry, names)
+        return call
+
+    return fresh
+
+
+def from_setup(computation: Computation, names: dict[str, Any]) -> Fresh:
+    """Use the namespace as setup left it: each job runs in a forked process of its own."""
+    entry = compile(computation.entry, "<entry>", "eval")
+
+    def fresh(more: bytes) -> Call:
+        if more:
+            exec(compile(more.decode(), "<string>", "exec"), names)
+        call: Call = eval(entry, names)
+        return call
+
+    return fresh
+
+
+def from_pickle(code: bytes) -> Fresh:
+    """Rebuild a pickled function's globals for each job; other callables are used as they are."""
+    loaded = pickle.loads(code)
+    own = getattr(loaded, "__globals__", None)
+    if not isinstance(loaded, types.FunctionType) or own is None or not _travelled(loaded):
+        return lambda more: loaded
+    shared = [(key, value) for key, value in own.items() if _same_globals(value, own)]
+
+    def fresh(more: bytes) -> Call:
+        names = own.copy()
+        for key, value in shared:
+            names[key] = _rebuilt(value, names)
+        return _rebuilt(loaded, names)
+
+    return fresh
+
+
+def _travelled(function: types.FunctionType) -> bool:
+    module = sys.modules.get(function.__module__)
+    return module is None or getattr(module, "__dict__", None) is not function.__globals__
+
+
+def _same_globals(value: Any, names: dict[str, Any]) -> bool:
+    return isinstance(value, types.FunctionType) and value.__globals__ is names
+
+
+def _rebuilt(function: types.FunctionType, names: dict[str, Any]) -> types.FunctionType:
+    twin = types.FunctionType(function.__code__, names, function.__name__, function.__defaults__, function.__closure__)
+    twin.__kwdefaults__ = function.__kwdefaults__
+    if function.__dict__:
+        twin.__dict__.update(function.__dict__)
+    return twin
+
+
+def load(computation: Computation, given: dict[str, Any]) -> Fresh:
+    """Prepare a computation; whatever its code raises while it is loaded goes to the caller."""
+    if computation.kind == kinds.SOURCE:
+        fresh = from_source(computation, base_names(computation, given))
+        fresh(b"")
+        return fresh
+    if computation.kind == kinds.PROGRAM:
+        from octapi.worker.program import runner
+
+        return runner(computation)
+    sys.modules["__main__"] = types.ModuleType("__main__")
+    return from_pickle(computation.code)

@@ -1,0 +1,273 @@
+"""The agent's side of zygotes and slots: starting them, watching them, talking to them."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import itertools
+import os
+import signal
+import socket
+import struct
+import subprocess
+import sys
+from typing import TYPE_CHECKING, Any
+
+import msgpack
+
+from octapi.dispatch import wire
+from octapi.worker import journal, slot, zygote
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+#: how much of a slot's own stdout and stderr is kept, in bytes
+TAIL = 4096
+
+
+class Child:
+    """A slot process as its agent sees it."""
+
+    def __init__(self, number: int, owner: Zygote) -> None:
+        self.number = number
+        self.owner = owner
+        self.pid = 0
+        self.serial = 0
+        self.batch: Any = None
+        self.known: set[str] = set()
+        self.tail = b""
+        self.exit: tuple[int, int] | None = None
+        self.sequence = 0
+        self.consumed = 0
+        self.killed_for = ""
+        self.one_shot = False
+        self.closed = False
+        self.reading: asyncio.Task[None] | None = None
+        ours, self._theirs = socket.socketpair()
+        ours.setblocking(False)
+        self.sock = ours
+        fd = journal.create()
+        self._journal = os.dup(fd)
+        self.page = journal.Page(fd)
+        self.page.clear()
+        self._errors, self._error_end = os.pipe()
+        os.set_blocking(self._errors, False)
+        self.writer: asyncio.StreamWriter | None = None
+        self._outbox: list[bytes] = []
+
+    def fds(self) -> list[int]:
+        """Return the descriptors that the process gets."""
+        return [self._theirs.fileno(), self._journal, self._error_end]
+
+    def sent(self) -> None:
+        """Close our copies of the process's descriptors."""
+        self._theirs.close()
+        os.close(self._journal)
+        os.close(self._error_end)
+
+    async def connect(self) -> asyncio.StreamReader:
+        """Open the streams."""
+        asyncio.get_running_loop().add_reader(self._errors, self._drain)
+        reader, self.writer = await asyncio.open_unix_connection(sock=self.sock)
+        self.writer.writelines(self._outbox)
+        self._outbox.clear()
+        return reader
+
+    def _drain(self) -> None:
+        try:
+            data = os.read(self._errors, 65536)
+        except BlockingIOError:
+            return
+        if data:
+            self.tail = (self.tail + data)[-TAIL:]
+        else:
+            asyncio.get_running_loop().remove_reader(self._errors)
+
+    def send(self, message: Any) -> None:
+        """Send one message, or keep it until the streams are open."""
+        if self.writer is None:
+            self._outbox.append(wire.pack(message))
+        elif not self.writer.is_closing():
+            self.writer.write(wire.pack(message))
+
+    def kill(self, number: int = signal.SIGKILL) -> None:
+        """Send a signal to the process and to all it started."""
+        if self.pid and self.exit is None:
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                os.killpg(self.pid, number)
+
+    def interrupt(self) -> None:
+        """Send SIGINT to the process alone."""
+        if self.pid and self.exit is None:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(self.pid, signal.SIGINT)
+
+    def last_words(self) -> str:
+        """Return the last lines that the process wrote to its own stderr."""
+        self._drain_rest()
+        return self.tail.decode("utf-8", "replace").strip()
+
+    def _drain_rest(self) -> None:
+        with contextlib.suppress(OSError):
+            while data := os.read(self._errors, 65536):
+                self.tail = (self.tail + data)[-TAIL:]
+
+    def close(self) -> None:
+        """Free what belongs to the process."""
+        if self.closed:
+            return
+        self.closed = True
+        asyncio.get_running_loop().remove_reader(self._errors)
+        os.close(self._errors)
+        if self.writer is not None:
+            self.writer.close()
+        self.page.close()
+
+
+class Zygote:
+    """A zygote process, or a cradle, as its agent sees it."""
+
+    numbers = itertools.count(1)
+
+    def __init__(self, sock: socket.socket, on_end: Callable[[Child], None]) -> None:
+        self.sock = sock
+        self.on_end = on_end
+        self.children: dict[int, Child] = {}
+        self.cradles: dict[int, Zygote] = {}
+        self.state = "starting"
+        self.text = ""
+        self.on_state: Callable[[Zygote], None] = lambda _: None
+        self.process: subprocess.Popen[bytes] | None = None
+        self.buffer = bytearray()
+        self.exited = False
+        sock.setblocking(True)
+
+    @classmethod
+    def launch(cls, names: dict[str, str], on_end: Callable[[Child], None], env: dict[str, str]) -> Zygote:
+        """Start a fresh Python that is only a zygote."""
+        ours, theirs = socket.socketpair()
+        command = [sys.executable, "-m", "octapi.worker.zygote", str(theirs.fileno())]
+        command += [f"{key}={value}" for key, value in names.items()]
+        self = cls(ours, on_end)
+        self.process = subprocess.Popen(
+            command, pass_fds=[theirs.fileno()], env=env, start_new_session=True, stdin=subprocess.DEVNULL
+        )
+        theirs.close()
+        self.state = "ready"
+        self.watch()
+        return self
+
+    def watch(self) -> None:
+        """Listen to its reports."""
+        asyncio.get_running_loop().add_reader(self.sock, self._readable)
+
+    def _readable(self) -> None:
+        data = self.sock.recv(65536, socket.MSG_DONTWAIT)
+        if not data:
+            return self._gone()
+        self.buffer += data
+        head = zygote.REPORT.size
+        while len(self.buffer) >= head:
+            what, number, pid, status, size = zygote.REPORT.unpack_from(self.buffer)
+            body = size if what == zygote.REFUSED else 0
+            if len(self.buffer) < head + body:
+                return None
+            text = bytes(self.buffer[head : head + body])
+            del self.buffer[: head + body]
+            self._report(what, number, pid, status, size, text)
+        return None
+
+    def _report(self, what: int, number: int, pid: int, status: int, size: int, text: bytes) -> None:
+        if what in (zygote.READY, zygote.REFUSED):
+            self.state = "ready" if what == zygote.READY else "refused"
+            self.text = text.decode("utf-8", "replace")
+            self.on_state(self)
+        elif number in self.children:
+            child = self.children[number]
+            if what == zygote.STARTED:
+                child.pid = pid
+                if child.killed_for:
+                    child.kill()
+            else:
+                child.exit = (status, size)
+                del self.children[number]
+                self.on_end(child)
+        elif number in self.cradles and what == zygote.ENDED:
+            self.cradles.pop(number)._gone()
+
+    def _gone(self) -> None:
+        if self.exited:
+            return
+        self.exited = True
+        asyncio.get_running_loop().remove_reader(self.sock)
+        self.sock.close()
+        if self.state == "starting":
+            self.state, self.text = "refused", "The setup process died."
+            self.on_state(self)
+        self.state = "gone"
+        for child in list(self.children.values()):
+            child.exit = (signal.SIGKILL, 0)
+            self.on_end(child)
+        self.children.clear()
+
+    def slot(self) -> Child:
+        """Ask for a new slot process."""
+        child = Child(next(self.numbers), self)
+        self.children[child.number] = child
+        self._ask(zygote.FORK_SLOT, child.number, child.fds())
+        child.sent()
+        return child
+
+    def cradle(self, digest: str, spec: bytes, setup_args: bytes) -> Zygote:
+        """Ask for the cradle of a computation; its ``on_state`` is called when setup is done."""
+        ours, theirs = socket.socketpair()
+        number = next(self.numbers)
+        cradle = Zygote(ours, self.on_end)
+        self.cradles[number] = cradle
+        self._ask(zygote.FORK_CRADLE, number, [theirs.fileno(), 2], msgpack.packb((digest, spec, setup_args)))
+        theirs.close()
+        cradle.watch()
+        return cradle
+
+    def cleanup(self) -> None:
+        """Let a cradle run its computation's cleanup and end."""
+        if not self.exited:
+            self._ask(zygote.CLEANUP, 0, [])
+
+    def _ask(self, what: int, number: int, fds: list[int], body: bytes = b"") -> None:
+        try:
+            socket.send_fds(self.sock, [zygote.REQUEST.pack(what, number, len(body))], fds)
+            if body:
+                self.sock.sendall(body)
+        except OSError:
+            asyncio.get_running_loop().call_soon(self._gone)
+
+    def close(self) -> None:
+        """Hang up: the process kills its children and ends."""
+        for cradle in list(self.cradles.values()):
+            cradle.close()
+        if not self.exited:
+            self.exited = True
+            asyncio.get_running_loop().remove_reader(self.sock)
+            self.sock.close()
+        if self.process is not None:
+            try:
+                self.process.wait(5)
+            except subprocess.TimeoutExpired:
+                self.process.kill()
+                self.process.wait()
+
+
+async def frames(child: Child, on_frame: Callable[[Child, int, bytes], None]) -> None:
+    """Hand every frame of a slot to ``on_frame`` until it hangs up."""
+    reader = await child.connect()
+    with contextlib.suppress(asyncio.IncompleteReadError, OSError):
+        while True:
+            size, kind = slot.HEAD.unpack(await reader.readexactly(slot.HEAD.size))
+            on_frame(child, kind, await reader.readexactly(size))
+
+
+def sequence_of(body: bytes) -> tuple[int, bytes]:
+    """Split a results frame into its sequence number and its records."""
+    (number,) = struct.unpack_from("<Q", body)
+    return number, body[8:]

@@ -1,0 +1,318 @@
+"""The slot: a process that executes jobs, one after the other.
+
+    agent ── define, run ──> slot ── records in the journal, sent in frames ──> agent
+
+It runs no thread of its own and never imports Dask.  A frame to the agent is a length (4 bytes),
+a kind (1 byte) and a body; see the ``SENDS_`` constants.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import pickle
+import signal
+import struct
+import sys
+import threading
+import time
+import traceback
+from typing import TYPE_CHECKING, Any, Final
+
+import msgpack
+
+from octapi.dispatch import computation as kinds
+from octapi.dispatch import ticket, wire
+from octapi.dispatch.computation import Computation
+from octapi.errors import JobExited, JobStopped, OutputTooLarge, ResultNotPicklable
+from octapi.worker import directory, journal, loader
+from octapi.worker.output import Capture
+from octapi.worker.program import Ran
+
+if TYPE_CHECKING:
+    import socket
+
+SENDS_RESULTS: Final = b"R"  # sequence (8 bytes), then records
+SENDS_END: Final = b"E"  # index of the first job not started (4 bytes)
+SENDS_EVENT: Final = b"V"  # msgpack of (index, kind, ...) for provisional results and files
+SENDS_REFUSAL: Final = b"X"  # text: the computation cannot be loaded
+HEAD: Final = struct.Struct("<IB")
+RECORD_SIZE: Final = wire.RECORD.size
+#: results older than this are sent before the next job starts, in seconds
+FLUSH_S: Final = 0.02
+
+
+class Slot:
+    """The child's side of one slot."""
+
+    def __init__(self, sock: socket.socket, page: journal.Page, names: dict[str, Any]) -> None:
+        self.sock = sock
+        self.page = page
+        self.stdout = Capture()
+        self.stderr = Capture(echo_fd=2)
+        self.offset = 0
+        self.serial = 0
+        self.index = 0
+        self.given = dict(names, dispy_provisional_result=self.provisional_result, dispy_send_file=self.send_file)
+        self.loaded: dict[str, tuple[Computation, loader.Fresh]] = {}
+        self.current = ""
+
+    # ---- what jobs call
+
+    def provisional_result(self, result: Any, relay: bool = False, timeout: float = 10) -> int:
+        """Hand in a result before the end of the job; return 0, or -1 if it cannot be pickled."""
+        try:
+            data = dumps(result)
+        except Exception:
+            traceback.print_exc()
+            return -1
+        self.event("provisional", data)
+        return 0
+
+    def send_file(self, path: str, relay: bool = False, timeout: float = 10) -> int:
+        """Send a file to the client; return 0, or -1 if it cannot be read."""
+        try:
+            found = directory.read_for_client(path)
+        except OSError:
+            traceback.print_exc()
+            return -1
+        self.event("file", *found)
+        return 0
+
+    def event(self, kind: str, *facts: Any) -> None:
+        """Tell the agent something about the running job."""
+        self.flush()
+        self.send(SENDS_EVENT, msgpack.packb((self.index, kind, *facts)))
+
+    # ---- to the agent
+
+    def send(self, kind: bytes, body: bytes) -> None:
+        """Send one frame; a slot whose agent is gone ends."""
+        try:
+            self.sock.sendall(HEAD.pack(len(body), kind[0]) + body)
+        except OSError:
+            os._exit(0)
+
+    def flush(self) -> None:
+        """Send the journal's records and start an empty one."""
+        cells = self.page.cells
+        if not self.offset:
+            return
+        body = struct.pack("<Q", cells[journal.SEQUENCE]) + self.page.map[journal.HEADER : journal.HEADER + self.offset]
+        self.send(SENDS_RESULTS, body)
+        self.offset = 0
+        cells[journal.SEQUENCE] += 1
+        cells[journal.COMMITTED] = 0
+
+    def record(self, index: int, kind: int, data: bytes, started: float, ended: float) -> None:
+        """Write one outcome into the journal; one that is too large for it is sent by itself."""
+        head = wire.RECORD.pack(index, kind, len(data), started, ended - started)
+        cells = self.page.cells
+        if len(data) > journal.SIZE // 2:
+            self.flush()
+            self.send(SENDS_RESULTS, struct.pack("<Q", cells[journal.SEQUENCE]) + head + data)
+            cells[journal.SEQUENCE] += 1
+            return
+        if journal.HEADER + self.offset + RECORD_SIZE + len(data) > journal.SIZE:
+            self.flush()
+        start = journal.HEADER + self.offset
+        self.page.map[start : start + RECORD_SIZE + len(data)] = head + data
+        self.offset += RECORD_SIZE + len(data)
+        cells[journal.COMMITTED] = self.offset
+
+    # ---- from the agent
+
+    def serve(self) -> None:
+        """Work until the agent closes the connection."""
+        reader = self.sock.makefile("rb")
+        while True:
+            head = reader.read(wire.LENGTH.size)
+            if len(head) < wire.LENGTH.size:
+                return
+            body = reader.read(wire.LENGTH.unpack(head)[0])
+            message = wire.unpack(body)
+            if message[0] == "define":
+                self.define(message[1], message[2])
+            elif message[0] == "run":
+                self.run_batch(*message[1:])
+            elif message[0] == "forget":
+                self.loaded.pop(message[1], None)
+
+    def define(self, digest: str, spec: bytes) -> None:
+        """Take a computation; it is loaded when its first batch comes."""
+        computation = Computation.from_bytes(spec)
+        home = directory.enter(computation, digest)
+        names = dict(self.given, dispy_job_path=home)
+        os.environ["dispy_job_path"] = home
+        try:
+            self.loaded[digest] = computation, loader.load(computation, names)
+        except BaseException:
+            self.send(SENDS_REFUSAL, msgpack.packb((digest, traceback.format_exc())))
+
+    def adopt(self, digest: str, computation: Computation, fresh: loader.Fresh) -> None:
+        """Take a computation that the parent process has set up."""
+        self.loaded[digest] = computation, fresh
+
+    def run_batch(
+        self, serial: int, digest: str, form: str, data: bytes, skip: int, budget_s: float, extra: list[Any]
+    ) -> None:
+        """Execute the jobs from index ``skip`` on, and say which were not started."""
+        cells = self.page.cells
+        self.serial = serial
+        found = self.loaded.get(digest)
+        if found is None:
+            self.send(SENDS_END, struct.pack("<I", skip))
+            return
+        computation, fresh = found
+        if computation.kind == kinds.SOURCE and self.current != digest:
+            fresh(b"")
+        self.current = digest
+        cells[journal.LIMIT] = journal.IDLE
+        payloads = pickle.loads(data) if form == wire.ITEMS else wire.unpack(data)
+        more = directory.job_code(extra)
+        sys.stdout, sys.stderr = self.stdout, self.stderr
+        stop = self.loop(fresh, form == wire.ITEMS, payloads, skip, budget_s, more)
+        sys.stdout, sys.stderr = sys.__stdout__, sys.__stderr__
+        cells[journal.CURRENT] = journal.IDLE
+        directory.remove_job_files(extra)
+        self.flush()
+        self.send(SENDS_END, struct.pack("<I", stop))
+
+    def loop(
+        self, fresh: loader.Fresh, items: bool, payloads: list[Any], skip: int, budget_s: float, more: bytes
+    ) -> int:
+        """Run jobs until the batch, its budget or its limit ends; return the first index not run."""
+        cells, stdout, stderr = self.page.cells, self.stdout, self.stderr
+        clock, loads = time.time, pickle.loads
+        started = flushed = clock()
+        end = started + budget_s
+        base = journal.place(self.serial, 0)
+        for index in range(skip, len(payloads)):
+            cells[journal.STARTED] = int(started * 1e9)
+            cells[journal.CURRENT] = base + index
+            if cells[journal.LIMIT] <= base + index:
+                return index
+            self.index = index
+            try:
+                if items:
+                    args, kwargs = payloads[index], {}
+                    result = fresh(more)(*args)
+                else:
+                    call = fresh(more)
+                    args, kwargs = loads(payloads[index])
+                    result = call(*args, **kwargs)
+                data = b"" if result is None else pickle.dumps(result, 5)
+                kind = ticket.VALUE
+                if stdout.overflowed or stderr.overflowed:
+                    raise OutputTooLarge("The job printed more than its limit, and hid the error.")
+                if result.__class__ is Ran:
+                    kind, data = self.program(result)
+            except BaseException as error:
+                kind, data = failure(error, locals().get("result", error))
+            ended = clock()
+            if stdout.used or stderr.used:
+                kind, data = kind | wire.WITH_EXTRA, self.with_output(data)
+            elif ended - started > 0.001:
+                kind, data = kind | wire.WITH_EXTRA, msgpack.packb((data, "", "", peak_memory()))
+            self.record(index, kind, data, started, ended)
+            args = kwargs = result = None  # type: ignore[assignment]
+            started = ended
+            if ended - flushed > FLUSH_S:
+                self.flush()
+                flushed = ended
+            if ended > end:
+                return index + 1
+        return len(payloads)
+
+    def with_output(self, data: bytes) -> bytes:
+        """Pack a result with what its job printed."""
+        packed: bytes = msgpack.packb((data, self.stdout.take(), self.stderr.take(), peak_memory()))
+        return packed
+
+    def program(self, ran: Ran) -> tuple[int, bytes]:
+        """Pack what a program left."""
+        packed: bytes = msgpack.packb((pickle.dumps(ran.exit_code), ran.stdout, ran.stderr, peak_memory()))
+        return ticket.PROGRAM | wire.WITH_EXTRA, packed
+
+
+def peak_memory() -> int:
+    """Return the most memory this process ever held resident, in bytes."""
+    import resource
+
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+
+
+def dumps(value: Any) -> bytes:
+    """Pickle by name where that works, else by value."""
+    with contextlib.suppress(Exception):  # whatever it raises: cloudpickle decides
+        return pickle.dumps(value, 5)
+    import cloudpickle
+
+    packed: bytes = cloudpickle.dumps(value, 5)
+    return packed
+
+
+def failure(error: BaseException, result: Any) -> tuple[int, bytes]:
+    """Turn what a job raised into an outcome that can travel."""
+    if isinstance(error, SystemExit):
+        return fault(JobExited(f"The job called sys.exit({error.code!r})."))
+    if isinstance(error, KeyboardInterrupt):
+        return fault(JobStopped("The job was interrupted."))
+    if isinstance(error, OutputTooLarge):
+        return fault(error)
+    if result is not error and result is not None:
+        return by_value(result, error)
+    text = traceback_text(error)
+    try:
+        data = dumps(error)
+    except Exception as why:
+        text += f"(The exception itself cannot be pickled: {why})\n"
+        data = b""
+    return ticket.ERROR, pickle.dumps((data, text))
+
+
+def by_value(result: Any, error: BaseException) -> tuple[int, bytes]:
+    """Pickle a result that could not be pickled by name."""
+    try:
+        return ticket.VALUE, dumps(result)
+    except Exception:
+        return fault(ResultNotPicklable(f"Its result, of type {type(result).__name__}, cannot be pickled: {error}"))
+
+
+def fault(error: Exception) -> tuple[int, bytes]:
+    """Pack an error of OctaPi's own."""
+    return ticket.FAULT, pickle.dumps(error)
+
+
+def traceback_text(error: BaseException) -> str:
+    """Format the traceback from the user's first frame on."""
+    trace = error.__traceback__
+    while trace is not None and trace.tb_frame.f_code.co_filename == __file__:
+        trace = trace.tb_next
+    return "".join(traceback.format_exception(type(error), error, trace))
+
+
+def handle_interrupts(slot: Slot) -> None:
+    """Let SIGINT reach only the job it is meant for: it may have ended while the signal was on its way."""
+
+    def interrupt(_number: int, _frame: Any) -> None:
+        cells = slot.page.cells
+        if cells[journal.CURRENT] != journal.IDLE and cells[journal.INTERRUPT] == cells[journal.CURRENT]:
+            cells[journal.INTERRUPT] = journal.IDLE
+            raise KeyboardInterrupt
+
+    signal.signal(signal.SIGINT, interrupt)
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+
+
+def main(sock: socket.socket, page_fd: int, names: dict[str, Any], adopted: tuple[Any, ...] | None = None) -> None:
+    """Be a slot, in a process just forked, until the agent hangs up."""
+    slot = Slot(sock, journal.Page(page_fd), names)
+    handle_interrupts(slot)
+    if adopted is not None:
+        digest, computation, build = adopted
+        build.update(dispy_provisional_result=slot.provisional_result, dispy_send_file=slot.send_file)
+        slot.adopt(digest, computation, loader.from_setup(computation, build))
+        slot.current = digest
+    threading.current_thread().name = "octapi-slot"
+    slot.serve()

@@ -1,0 +1,248 @@
+"""The small process that slots are forked from.
+
+It has one thread and never imports Dask, so a fork is quick, light and safe.  The agent sends it
+requests of :data:`REQUEST` with file descriptors attached; it answers with :data:`REPORT`: a
+process was started, or has ended.  When the agent goes away it kills every child and ends.
+
+A *cradle* is a zygote for one computation with ``setup``: forked from the zygote, it runs
+``setup`` and then forks a slot for each job, which inherits what ``setup`` made.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import faulthandler
+import gc
+import os
+import pickle
+import random
+import select
+import signal
+import socket
+import struct
+import sys
+import traceback
+from typing import Any, Final
+
+import msgpack
+
+from octapi.dispatch.computation import Computation
+from octapi.worker import directory, loader
+
+REQUEST: Final = struct.Struct("<BxxxIQ")  # what, number, bytes of the body that follows
+REPORT: Final = struct.Struct("<BxxxIiiQ")  # what, number, process id, wait status, peak memory or bytes of text
+FORK_SLOT: Final = 1  # with: socket, journal, stderr
+FORK_CRADLE: Final = 2  # with: socket, stderr; the body is msgpack of (digest, spec, setup args)
+CLEANUP: Final = 3
+STARTED: Final = 1
+ENDED: Final = 2
+READY: Final = 3
+REFUSED: Final = 4
+
+
+class Zygote:
+    """A process that forks others and reports their ends."""
+
+    def __init__(self, sock: socket.socket, names: dict[str, Any]) -> None:
+        self.sock = sock
+        self.names = names
+        self.children: dict[int, int] = {}
+        self.adopted: tuple[Any, ...] | None = None
+        self.wake_read, self.wake_write = os.pipe()
+        os.set_blocking(self.wake_write, False)
+        os.set_blocking(self.wake_read, False)
+        signal.set_wakeup_fd(self.wake_write, warn_on_full_buffer=False)
+        signal.signal(signal.SIGCHLD, lambda *_: None)
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+    def serve(self) -> None:
+        """Fork and report until the agent hangs up."""
+        while True:
+            ready, _, _ = select.select([self.sock.fileno(), self.wake_read], [], [])
+            if self.wake_read in ready:
+                with contextlib.suppress(BlockingIOError):
+                    os.read(self.wake_read, 4096)
+                self.reap()
+            if self.sock.fileno() in ready and not self.request():
+                return self.end()
+
+    def request(self) -> bool:
+        """Do what the agent asks; False when it is gone."""
+        data, fds, _, _ = socket.recv_fds(self.sock, REQUEST.size, 3)
+        if len(data) < REQUEST.size:
+            return False
+        what, number, size = REQUEST.unpack(data)
+        body = self.read(size)
+        if what == CLEANUP:
+            self.cleanup()
+            return False
+        child = self.slot_child if what == FORK_SLOT else self.cradle_child
+        self.fork(number, child, fds, body)
+        return True
+
+    def read(self, size: int) -> bytes:
+        """Read a request's body."""
+        parts = bytearray()
+        while len(parts) < size:
+            part = self.sock.recv(min(size - len(parts), 1 << 20))
+            if not part:
+                break
+            parts += part
+        return bytes(parts)
+
+    def fork(self, number: int, child: Any, fds: list[int], body: bytes) -> None:
+        """Start a process that runs ``child`` and never returns from it."""
+        pid = os.fork()
+        if pid == 0:
+            code = 1
+            try:
+                self.become_child()
+                child(fds, body)
+                code = 0
+            except BaseException:
+                traceback.print_exc(file=sys.__stderr__)
+            finally:
+                os._exit(code)
+        for fd in fds:
+            os.close(fd)
+        self.children[pid] = number
+        self.report(STARTED, number, pid, 0, 0)
+
+    def become_child(self) -> None:
+        """Leave the zygote behind: own process group, own random numbers, none of its descriptors."""
+        os.setsid()
+        signal.set_wakeup_fd(-1)
+        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+        self.sock.close()
+        os.close(self.wake_read)
+        os.close(self.wake_write)
+        self.children.clear()
+        random.seed()
+        if "numpy" in sys.modules:
+            sys.modules["numpy"].random.seed()
+
+    def slot_child(self, fds: list[int], _body: bytes) -> None:
+        """Be a slot."""
+        from octapi.worker import slot
+
+        os.dup2(fds[2], 2)
+        os.dup2(fds[2], 1)
+        os.close(fds[2])
+        faulthandler.enable(file=2, all_threads=False)
+        slot.main(socket.socket(fileno=fds[0]), fds[1], dict(self.names), self.adopted)
+
+    def cradle_child(self, fds: list[int], body: bytes) -> None:
+        """Be the cradle of one computation."""
+        os.dup2(fds[1], 2)
+        os.dup2(fds[1], 1)
+        os.close(fds[1])
+        cradle = Cradle(socket.socket(fileno=fds[0]), self.names)
+        cradle.prepare(*msgpack.unpackb(body))
+        cradle.serve()
+
+    def reap(self) -> None:
+        """Report every child that has ended."""
+        while self.children:
+            try:
+                pid, status, usage = os.wait4(-1, os.WNOHANG)
+            except ChildProcessError:
+                return
+            if pid == 0:
+                return
+            number = self.children.pop(pid, None)
+            if number is not None:
+                self.report(ENDED, number, pid, status, usage.ru_maxrss * 1024)
+
+    def report(self, what: int, number: int, pid: int, status: int, size: int, text: bytes = b"") -> None:
+        """Tell the agent; one that is gone is noticed by the next read."""
+        with contextlib.suppress(OSError):
+            self.sock.sendall(REPORT.pack(what, number, pid, status, size) + text)
+
+    def cleanup(self) -> None:
+        """Prepare for the end; a plain zygote has nothing to clean."""
+
+    def end(self) -> None:
+        """Kill the children with everything they started."""
+        for pid in list(self.children):
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                os.killpg(pid, signal.SIGKILL)
+        for pid in list(self.children):
+            with contextlib.suppress(ChildProcessError):
+                os.waitpid(pid, 0)
+
+
+class Cradle(Zygote):
+    """The zygote of one computation, after its setup."""
+
+    computation: Computation
+    build: dict[str, Any]
+    args: tuple[Any, ...] = ()
+
+    def prepare(self, digest: str, spec: bytes, setup_args: bytes) -> None:
+        """Load the computation, run its setup, and report how that went."""
+        try:
+            self.computation = Computation.from_bytes(spec)
+            home = directory.enter(self.computation, digest)
+            os.environ["dispy_job_path"] = home
+            names = loader.base_names(self.computation, dict(self.names, dispy_job_path=home))
+            self.build = self.namespace(names)
+            self.args = pickle.loads(setup_args) if setup_args else ()
+            self.run_setup()
+            gc.freeze()
+        except BaseException:
+            text = traceback.format_exc().encode("utf-8", "replace")
+            self.report(REFUSED, 0, os.getpid(), 0, len(text), text)
+            return
+        self.adopted = (digest, self.computation, self.build)
+        self.report(READY, 0, os.getpid(), 0, 0)
+
+    def namespace(self, names: dict[str, Any]) -> dict[str, Any]:
+        """Execute the source text once, in the module that jobs know as ``__main__``."""
+        import types
+
+        module = types.ModuleType("__main__")
+        sys.modules["__main__"] = module
+        module.__dict__.update(names)
+        exec(compile(self.computation.code.decode(), "<string>", "exec"), module.__dict__)
+        return module.__dict__
+
+    def run_setup(self) -> None:
+        """Call setup, and read its return code: 0, 1 and 2 are success."""
+        if not self.computation.setup:
+            return
+        before = set(self.build)
+        answer = self.build[self.computation.setup](*self.args)
+        if answer not in (0, 1, 2):
+            raise ValueError(
+                f"setup function {self.computation.setup!r} returned {answer!r}; it must return 0, 1 or 2 for success"
+            )
+        if answer == 1:
+            for name in set(self.build) - before:
+                pickle.dumps(self.build[name])
+
+    def cleanup(self) -> None:
+        """Call the computation's cleanup; what it raises is only printed."""
+        if self.adopted is None or not self.computation.cleanup:
+            return
+        try:
+            self.build[self.computation.cleanup](*self.args)
+        except BaseException:
+            traceback.print_exc()
+
+
+def main() -> None:
+    """Be the zygote: ``python -m octapi.worker.zygote SOCKET_FD NAMES``."""
+    import octapi.worker.slot
+
+    del octapi
+    names = dict(part.split("=", 1) for part in sys.argv[2:])
+    sock = socket.socket(fileno=int(sys.argv[1]))
+    if "" in sys.path:
+        sys.path.remove("")
+    gc.collect()
+    gc.freeze()
+    Zygote(sock, names).serve()
+
+
+if __name__ == "__main__":
+    main()
