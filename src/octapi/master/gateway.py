@@ -14,14 +14,16 @@ import contextlib
 import itertools
 import sys
 from collections import deque
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from distributed.diagnostics.plugin import SchedulerPlugin
-from distributed.scheduler import Scheduler, TaskState, WorkerState
 
 from octapi import _version
 from octapi.dispatch import wire
 from octapi.errors import ClusterError
+
+if TYPE_CHECKING:
+    from distributed.scheduler import Scheduler, WorkerState
 
 STREAM_OP = "octapi"
 #: batches that a worker may hold for each slot: one that runs and one that waits
@@ -235,14 +237,9 @@ class Gateway(SchedulerPlugin):  # type: ignore[misc]
         return None if found is None else self.agents[self.by_address(found.address)]
 
     def _ask_dask(self, addresses: set[str]) -> WorkerState | None:
-        key = f"octapi-batch-{next(self._number)}"
-        prefix = self.scheduler.task_prefixes.get("octapi-batch")
-        del prefix
-        group = self.scheduler.new_task_group() if hasattr(self.scheduler, "new_task_group") else None
-        task = TaskState(key, None, "released", group, False)
-        task.worker_restrictions = addresses
-        running = [ws for ws in self.scheduler.running if ws.address in addresses]
-        return min(running, key=lambda ws: ws.occupancy / ws.nthreads, default=None)
+        """Return the worker that Dask counts as running and that has the smallest backlog of Dask's own tasks."""
+        running = [worker for worker in self.scheduler.running if worker.address in addresses]
+        return min(running, key=lambda worker: worker.occupancy / worker.nthreads, default=None)
 
     def by_address(self, address: str) -> str:
         """Return a worker's name."""

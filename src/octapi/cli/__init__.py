@@ -1,0 +1,1 @@
+"""The ``octapi`` command, one file a group of commands."""

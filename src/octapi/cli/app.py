@@ -1,0 +1,49 @@
+"""The ``octapi`` command: its groups, and the one place where errors become messages and exit codes."""
+
+from __future__ import annotations
+
+import sys
+
+import typer
+
+from octapi._version import __version__
+from octapi.cli import devices, scripts
+from octapi.errors import OctapiError
+
+EXIT_ERROR = 1
+EXIT_INTERRUPTED = 130
+
+app = typer.Typer(
+    name="octapi",
+    help="Turn a pile of devices into one computer for Python.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+app.command("demo")(scripts.demo)
+app.command("run", context_settings={"allow_extra_args": True, "ignore_unknown_options": True})(scripts.run)
+app.command("master")(devices.master)
+app.command("worker")(devices.worker)
+app.command("nodes")(devices.nodes)
+
+
+@app.command()
+def version() -> None:
+    """Print the version."""
+    print(__version__)
+
+
+def main() -> None:
+    """Run the command, and end with a message instead of a traceback."""
+    try:
+        app(standalone_mode=True)
+    except OctapiError as error:
+        print(f"octapi: {error}", file=sys.stderr)
+        sys.exit(EXIT_ERROR)
+    except KeyboardInterrupt:
+        print("octapi: stopped.", file=sys.stderr)
+        sys.exit(EXIT_INTERRUPTED)
+
+
+if __name__ == "__main__":
+    main()
