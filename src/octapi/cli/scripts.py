@@ -2,41 +2,43 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
-from collections import Counter
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
+#: gives ``import dispy`` to scripts where the second distribution is not installed
+SHIM = Path(__file__).parent.parent / "shim"
 
-def run(
-    context: typer.Context,
-    script: Annotated[str, typer.Argument(help="The script to run.")],
-) -> None:
-    """Run a script so that it finds the cluster."""
-    done = subprocess.run([sys.executable, script, *context.args], check=False)
-    raise typer.Exit(done.returncode)
+
+def environment(address: str = "") -> dict[str, str]:
+    """Return the environment in which a script finds ``dispy`` and the cluster."""
+    found = dict(os.environ)
+    found["PYTHONPATH"] = os.pathsep.join(filter(None, (str(SHIM), found.get("PYTHONPATH"))))
+    if address:
+        found["OCTAPI_ADDRESS"] = address
+    return found
+
+
+def run(context: typer.Context, script: Annotated[str, typer.Argument(help="The script to run.")]) -> None:
+    """Run an unchanged script: it finds the cluster, and ``import dispy`` works."""
+    done = subprocess.run([sys.executable, script, *context.args], env=environment(), check=False)
+    raise typer.Exit(done.returncode if done.returncode >= 0 else 128 - done.returncode)
 
 
 def demo(
+    script: Annotated[str, typer.Argument(help="The script to run on the cluster.")] = "",
     workers: Annotated[int, typer.Option(help="Workers to start on this computer.")] = 2,
-    jobs: Annotated[int, typer.Option(help="Jobs to run.")] = 10,
 ) -> None:
-    """Start a real master and workers on loopback, run jobs on them, and print who did what."""
-    from octapi.cluster import Cluster
+    """Start a real master and workers on loopback, run a script on them, and print who did what."""
     from octapi.embedded import EmbeddedCluster
 
+    path = script or str(Path(__file__).parent.parent / "compute.py")
     print(f"Starting a master and {workers} workers on this computer ...", flush=True)
-    with EmbeddedCluster(workers=workers) as embedded, Cluster(embedded.address) as cluster:
-        found = [cluster.submit(count_primes, 20_000 + number) for number in range(jobs)]
-        for number, job in enumerate(found):
-            primes = job.result()
-            print(f"{job.worker} executed job {number}: {primes} primes", flush=True)
-        shares = Counter(job.worker for job in found)
-    print("Who did what: " + ", ".join(f"{name} {count} jobs" for name, count in sorted(shares.items(), key=str)))
-
-
-def count_primes(limit: int) -> int:
-    """Count the primes below ``limit`` by trial division."""
-    return sum(all(number % d for d in range(2, int(number**0.5) + 1)) for number in range(2, limit))
+    with EmbeddedCluster(workers=workers) as embedded:
+        print(f"Running {Path(path).name} on the cluster at {embedded.address}", flush=True)
+        done = subprocess.run([sys.executable, path], env=environment(embedded.address), check=False)
+    raise typer.Exit(done.returncode)

@@ -212,7 +212,7 @@ class Slot:
             ended = clock()
             if stdout.used or stderr.used:
                 kind, data = kind | wire.WITH_EXTRA, self.with_output(data)
-            elif ended - started > 0.001:
+            elif ended - started > 0.001 and not kind & wire.WITH_EXTRA:
                 kind, data = kind | wire.WITH_EXTRA, msgpack.packb((data, "", "", peak_memory()))
             self.record(index, kind, data, started, ended)
             args = kwargs = result = None  # type: ignore[assignment]

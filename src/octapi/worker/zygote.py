@@ -17,6 +17,7 @@ import os
 import pickle
 import random
 import select
+import shutil
 import signal
 import socket
 import struct
@@ -242,6 +243,7 @@ def main() -> None:
     gc.collect()
     gc.freeze()
     Zygote(sock, names).serve()
+    shutil.rmtree(os.environ.get(directory.HOME_VARIABLE) or "", ignore_errors=True)
 
 
 if __name__ == "__main__":

@@ -1,0 +1,90 @@
+"""Which nodes a cluster may use: NodeAllocate, and what ``nodes=`` accepts."""
+
+from __future__ import annotations
+
+import re
+import socket
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from octapi.dispy.logger import logger
+from octapi.dispy.node import DispyNode
+
+
+class NodeAllocate:
+    """A host, address or pattern with ``*``, and how many of its CPUs to use.
+
+    ``cpus``: 0 is all, a positive number at most so many, a negative one all but so many.
+    """
+
+    def __init__(
+        self, host: str, port: Any = None, cpus: Any = 0, depends: Any = (), setup_args: tuple[Any, ...] = ()
+    ) -> None:
+        self.host = host
+        self.ip_addr: str | None = host
+        self.port = port
+        try:
+            self.cpus = int(cpus)
+        except (TypeError, ValueError):
+            logger.warning("Invalid cpus %r for %s ignored", cpus, host)
+            self.cpus = 0
+        for path in depends:
+            if not isinstance(path, str) or not Path(path).is_file():
+                raise Exception(f'Path "{path}" is not valid')
+        if not isinstance(setup_args, tuple):
+            raise Exception('"setup_args" must be a tuple')
+        self.depends = list(depends)
+        self.setup_args = setup_args
+        if "*" not in host:
+            try:
+                self.ip_addr = socket.gethostbyname(host)
+            except OSError:
+                logger.warning("Could not resolve %r", host)
+        pattern = self.ip_addr or host
+        self.ip_rex = re.escape(pattern).replace(r"\*", ".*")
+
+    def allocate(
+        self, cluster: Any, ip_addr: str, name: str, cpus: int, avail_info: Any = None, platform: str = ""
+    ) -> int:
+        """Return how many of a node's ``cpus`` to use; 0 or less leaves it out."""
+        if not re.match(self.ip_rex, ip_addr) and self.host != name:
+            return 0
+        if self.cpus > 0:
+            return min(self.cpus, cpus)
+        return max(cpus + self.cpus, 0)
+
+    @property
+    def is_pattern(self) -> bool:
+        """Whether it may match several nodes."""
+        return "*" in self.host
+
+
+def parse(nodes: Any) -> list[NodeAllocate]:
+    """Read ``nodes=``; specific addresses come before patterns.  Raises Exception as dispy does."""
+    if nodes is None:
+        nodes = ["*"]
+    if isinstance(nodes, (str, DispyNode, NodeAllocate)):
+        nodes = [nodes]
+    if not isinstance(nodes, list):
+        raise Exception('"nodes" must be list of IP addresses or host names')
+    found = [entry for node in nodes if (entry := one(node)) is not None]
+    if not found:
+        raise Exception('"nodes" does not have valid nodes')
+    return sorted(found, key=lambda entry: (entry.host == "*", entry.is_pattern))
+
+
+def one(node: Any) -> NodeAllocate | None:
+    """Read one element of ``nodes=``; None, with a warning, if it is none."""
+    if isinstance(node, NodeAllocate):
+        return node
+    if isinstance(node, str):
+        return NodeAllocate(node)
+    if isinstance(node, dict):
+        return NodeAllocate(**node)
+    if isinstance(node, DispyNode):
+        return NodeAllocate(node.ip_addr)
+    if isinstance(node, Iterable):
+        return NodeAllocate(*node)
+    logger.warning("Ignoring invalid node %r", node)
+    return None

@@ -1,0 +1,44 @@
+"""The table that ``print_status`` prints, as text."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from octapi.dispy.node import DispyNode
+
+WIDTHS = (15, 5, 7, 8, 13, 7, 7)
+TITLES = ("Node", "CPUs", "Jobs", "Sec/Job", "Node Time Sec", "Sent", "Rcvd")
+
+
+def byte_size(count: float) -> str:
+    """Write a number of bytes with a unit."""
+    for power, unit in ((4, "T"), (3, "G"), (2, "M"), (1, "K")):
+        if count > 1024**power:
+            return f"{count / 1024**power:.1f} {unit}"
+    return f"{int(count)} B"
+
+
+def line(cells: Iterable[str]) -> str:
+    """Join cells, right-aligned, as a row."""
+    return " " + " | ".join(cell.rjust(width) for cell, width in zip(cells, WIDTHS, strict=True))
+
+
+def render(nodes: Iterable[DispyNode], pending: int, wall_s: float) -> str:
+    """Return the whole table for ``nodes``, with the totals line."""
+    header = line(TITLES)
+    rows = ["", header, "-" * len(header)]
+    total = 0.0
+    for node in nodes:
+        total += node.cpu_time
+        each = node.cpu_time / node.jobs_done if node.jobs_done else 0
+        cells = ((node.name or node.ip_addr)[:15], str(node.cpus), str(node.jobs_done), f"{each:.1f}")
+        rows.append(line((*cells, f"{node.cpu_time:.1f}", byte_size(node.tx), byte_size(node.rx))))
+    rows.append("")
+    if pending:
+        rows.append(f"Jobs pending: {pending}")
+    speedup = total / wall_s if wall_s else 0.0
+    rows.append(f"Total job time: {total:.3f} sec, wall time: {wall_s:.3f} sec, speedup: {speedup:.3f}")
+    return "\n".join([*rows, ""])
