@@ -34,6 +34,13 @@ def test_map_works_through_a_master(embedded: EmbeddedCluster) -> None:
         assert list(cluster.map(lambda n: n + 1, range(10_000))) == list(range(1, 10_001))
 
 
+def test_dask_runs_on_the_same_workers(embedded: EmbeddedCluster) -> None:
+    """cluster.dask is a real Dask client of the same scheduler."""
+    with octapi.Cluster(embedded.address) as cluster:
+        assert cluster.dask.submit(sum, [1, 2, 3]).result(timeout=60) == 6
+        assert len(cluster.dask.scheduler_info()["workers"]) == 2
+
+
 def test_a_crash_on_a_worker_names_the_worker(embedded: EmbeddedCluster) -> None:
     """The error says which device it was."""
     import os

@@ -82,6 +82,20 @@ class Cluster(concurrent.futures.Executor):
         self._results: set[Results] = set()
         self._lock = threading.Lock()
         self._is_shut = False
+        self._dask: Any = None
+
+    @property
+    def dask(self) -> Any:
+        """A :class:`distributed.Client` on the same devices, started when it is first asked for.
+
+        On this computer alone it starts a Dask cluster of its own with as many processes as slots.
+        """
+        with self._lock:
+            if self._is_shut:
+                raise ClusterClosed("The cluster was shut down. Make a new one.")
+            if self._dask is None:
+                self._dask = open_dask(self.engine)
+            return self._dask
 
     def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Job:
         """Run ``fn(*args, **kwargs)`` on the cluster, and return its :class:`~octapi.Job` at once."""
@@ -133,6 +147,8 @@ class Cluster(concurrent.futures.Executor):
             results.finish()
         while jobs := list(self._open):
             concurrent.futures.wait(jobs)
+        if self._dask is not None:
+            self._dask.close()
         self.engine.close()
 
     # ---- behind submit and map
@@ -186,6 +202,16 @@ class Cluster(concurrent.futures.Executor):
         self._results.add(results)
         results.start()
         return results
+
+
+def open_dask(engine: Dispatcher) -> Any:
+    """Open a Dask client on the devices that ``engine`` uses."""
+    from distributed import Client
+
+    address = getattr(engine.link, "dask_address", "")
+    if address:
+        return Client(address, set_as_default=False)
+    return Client(n_workers=engine.slots, threads_per_worker=1, dashboard_address=None, set_as_default=False)
 
 
 def not_sent(fn: Callable[..., Any], error: Exception) -> JobNotSent:
