@@ -41,6 +41,20 @@ def test_dask_runs_on_the_same_workers(embedded: EmbeddedCluster) -> None:
         assert len(cluster.dask.scheduler_info()["workers"]) == 2
 
 
+def test_jobs_wait_aloud_for_the_first_worker(capfd: pytest.CaptureFixture[str]) -> None:
+    """After two seconds stderr says what is missing, and the job runs once a worker joins."""
+    with EmbeddedCluster(workers=0) as embedded, octapi.Cluster(embedded.address) as cluster:
+        job = cluster.submit(abs, -5)
+        deadline = time.monotonic() + 30
+        heard = ""
+        while "no worker has joined" not in heard:
+            assert time.monotonic() < deadline
+            heard += capfd.readouterr().err
+        embedded.add_worker("late")
+
+        assert job.result(timeout=60) == 5
+
+
 def test_a_crash_on_a_worker_names_the_worker(embedded: EmbeddedCluster) -> None:
     """The error says which device it was."""
     import os

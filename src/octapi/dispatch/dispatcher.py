@@ -26,6 +26,7 @@ from octapi.dispatch import wire
 from octapi.dispatch.faults import autopsy_error, lost_error, refused_error
 from octapi.dispatch.lane import Flight, Lane, Listener
 from octapi.dispatch.ticket import Extra, Ticket, WorkerInfo
+from octapi.dispatch.waiting import speak
 from octapi.errors import ClusterClosed, JobError, MasterLost
 
 if TYPE_CHECKING:
@@ -76,7 +77,9 @@ class Dispatcher:
         try:
             await self.link.start(self)
             self._started.set()
+            speaking = self._loop.create_task(speak(self))
             await self._stop.wait()
+            speaking.cancel()
         finally:
             await self.link.close()
 

@@ -1,0 +1,71 @@
+"""Never wait in silence: what a script waits for, said on stderr."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+import time
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from octapi.dispatch.dispatcher import Dispatcher
+    from octapi.dispatch.lane import Lane
+
+#: how long a wait may last before it is told, and how often it is told again, in seconds
+FIRST_S = 2.0
+AGAIN_S = 5.0
+
+
+def reason(lane: Lane, capacity: int, workers: int) -> str | None:
+    """Say why a lane's jobs cannot start; None when they can, or when there are none."""
+    waiting = len(lane.queue) + len(lane.pinned)
+    if not waiting:
+        return None
+    jobs = f"{waiting:,} job{'s' if waiting != 1 else ''} of {lane.computation.name}"
+    if not workers:
+        return f"{jobs} wait: no worker has joined the cluster yet. Start one with 'octapi worker'."
+    if not capacity:
+        return f"{jobs} wait: none of the {workers} workers may run them. Check the nodes that the script names."
+    return None
+
+
+class Speaker:
+    """Tells on one line, which is updated in place on a terminal."""
+
+    def __init__(self) -> None:
+        self._since: float | None = None
+        self._told = 0.0
+        self._open_line = False
+
+    def hear(self, text: str | None) -> None:
+        """Take the present reason for waiting, and tell it when it is time."""
+        now = time.monotonic()
+        if text is None:
+            if self._open_line:
+                print(file=sys.stderr, flush=True)
+                self._open_line = False
+            self._since = None
+            return
+        self._since = now if self._since is None else self._since
+        if now - self._since < FIRST_S or now - self._told < AGAIN_S:
+            return
+        self._told = now
+        line = f"octapi: {text} ({now - self._since:.0f} s)"
+        if sys.stderr.isatty():
+            print(f"\r\x1b[K{line}", end="", file=sys.stderr, flush=True)
+            self._open_line = True
+        else:
+            print(line, file=sys.stderr, flush=True)
+
+
+async def speak(dispatcher: Dispatcher) -> None:
+    """Look at all lanes every now and then, for as long as the dispatcher lives."""
+    speaker = Speaker()
+    while True:
+        await asyncio.sleep(FIRST_S / 2)
+        link = dispatcher.link
+        if link is None or dispatcher.is_broken:
+            continue
+        lanes = list(dispatcher.lanes.values())
+        reasons = (reason(lane, link.capacity(lane.limits), len(dispatcher.infos)) for lane in lanes)
+        speaker.hear(next((text for text in reasons if text), None))
