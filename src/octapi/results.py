@@ -6,56 +6,34 @@ import itertools
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from typing import TYPE_CHECKING, Any
 
-from octapi.dispatch import payload
-from octapi.dispatch.ticket import VALUE, Extra, Ticket, WorkerInfo
-from octapi.errors import JobNotSent
+from octapi.dispatch.span import MISSING, Failed, Page, Span
 from octapi.job import read
 
 if TYPE_CHECKING:
     from octapi.dispatch.lane import Lane
 
-#: how many items are taken from the iterable at a time
-SLICE = 1000
-MISSING: Any = object()
+#: a page is made as large as this share of the buffer, if the iterable gives so many items quickly
+SHARE = 8
+#: an iterable that takes longer than this for a page gets smaller pages, in seconds
+PAGE_S = 0.005
 
 
-class Item(Ticket):
-    """One item's job; ``results`` is told when it is done."""
-
-    __slots__ = ("data", "kind", "results")
-
-    def __init__(self, data: bytes, results: Results, worker: str | None, retries: int) -> None:
-        super().__init__(data, worker=worker, retries=retries)
-        self.results = results
-        self.kind = -1
-        self.data = b""
-
-    def resolve(
-        self, kind: int, data: bytes, started: float, ended: float, worker: WorkerInfo | None, extra: Extra | None
-    ) -> None:
-        """Keep the outcome for the reader."""
-        self.kind = kind
-        self.data = data
-        self.results.arrived(self)
-
-    def value(self) -> Any:
-        """Return the result, or raise the error."""
-        if self.kind == VALUE and not self.data:
-            return None
-        value, error = read(self.kind, self.data)
-        if error is not None:
-            raise error
-        return value
+def next_size(size: int, seconds: float, buffersize: int) -> int:
+    """Return how many items the next page takes, after one of ``size`` took ``seconds`` to fill."""
+    if seconds > PAGE_S:
+        return max(1, size // 2)
+    return max(1, min(size * 2, buffersize // SHARE))
 
 
 class Results(Iterator[Any]):
     """The iterator that ``map`` returns.
 
     A thread of its own takes items from the iterable, never more than ``buffersize`` ahead of the
-    reader.  Reading raises what a job raised; ``timeout`` seconds after the call, TimeoutError.
+    reader.  Reading raises what a job raised, and ends the work then; ``timeout`` seconds after the
+    call it raises TimeoutError.  Iterators that nobody reads work to the end.
     """
 
     def __init__(
@@ -73,10 +51,9 @@ class Results(Iterator[Any]):
         self._options = options
         self._deadline = None if timeout is None else time.monotonic() + timeout
         self._buffersize = buffersize
-        self._ordered = ordered
         self._on_end = on_end
-        self._waiting: deque[Item] = deque()
-        self._done: deque[Item] = deque()
+        self._pages: deque[Page] = deque()
+        self._ready: deque[tuple[Page, int, int]] | None = None if ordered else deque()
         self._outstanding = 0
         self._unread = 0
         self._closed = False
@@ -84,8 +61,11 @@ class Results(Iterator[Any]):
         self._unbounded = False
         self._error: BaseException | None = None
         self._change = threading.Condition()
-        self._awaited: Item | None = None
+        self._waiting = False
+        self._values = self._in_order() if ordered else self._as_ready()
         self._feeder = threading.Thread(target=self._feed, name="octapi-map", daemon=True)
+        self.total = 0
+        self.done = 0
 
     def start(self) -> None:
         """Start to take items."""
@@ -94,126 +74,138 @@ class Results(Iterator[Any]):
     # ---- the feeder
 
     def _feed(self) -> None:
+        size = 1
         try:
-            while not self._closed and self._room():
-                chunk = list(itertools.islice(self._items, min(SLICE, self._buffersize)))
-                if not chunk:
+            while self._room(size):
+                began = time.monotonic()
+                items = list(itertools.islice(self._items, size))
+                if not items:
                     break
-                self._send(chunk)
-        except BaseException as error:
+                self._send(items)
+                size = next_size(size, time.monotonic() - began, self._buffersize)
+        except BaseException as error:  # it is the reader's, who gets it in its place
             self._error = error
         with self._change:
             self._exhausted = True
             self._change.notify_all()
 
-    def _room(self) -> bool:
+    def _room(self, size: int) -> bool:
         with self._change:
-            while self._unread + min(SLICE, self._buffersize) > self._buffersize and not self._unbounded:
+            while self._unread + size > self._buffersize and not self._unbounded:
                 if self._closed:
                     return False
                 self._change.wait()
         return not self._closed
 
-    def _send(self, chunk: list[tuple[Any, ...]]) -> None:
-        tickets = [self._ticket(args) for args in chunk]
+    def _send(self, items: list[tuple[Any, ...]]) -> None:
+        page = Page(items, self)
         with self._change:
-            self._unread += len(tickets)
-            self._outstanding += len(tickets)
-            if self._ordered:
-                self._waiting.extend(tickets)
+            if self._closed:
+                return
+            self._unread += len(items)
+            self._outstanding += len(items)
+            self.total += len(items)
+            if self._ready is None:
+                self._pages.append(page)
                 self._change.notify_all()
-        for ticket in tickets:
-            if ticket.kind == -1:
-                self._lane.submit(ticket)
-            else:
-                self.arrived(ticket)
-
-    def _ticket(self, args: tuple[Any, ...]) -> Item:
-        try:
-            data = payload.call_bytes(args, {})
-        except Exception as error:
-            import pickle
-
-            item = Item(b"", self, None, 0)
-            failed = JobNotSent(
-                f"An item cannot be pickled: {type(error).__name__}: {error}", function=self._lane.computation.name
-            )
-            item.kind, item.data = 4, pickle.dumps(failed)
-            return item
-        return Item(data, self, self._options.worker, self._options.retries)
+        self._lane.add(Span(page, 0, len(items), self._options.worker, self._options.retries))
 
     # ---- the dispatcher's thread
 
-    def arrived(self, item: Item) -> None:
-        """Take note of an outcome."""
-        if not self._ordered:
-            self._done.append(item)
-        self._outstanding -= 1
-        if self._awaited is item or not self._ordered or self._outstanding == 0:
+    def arrived(self, page: Page, start: int, stop: int) -> None:
+        """Take note of outcomes."""
+        self._outstanding -= stop - start
+        self.done += stop - start
+        if self._ready is not None:
+            self._ready.append((page, start, stop))
+        if self._waiting or not self._outstanding:
             with self._change:
                 self._change.notify_all()
 
     # ---- the reader
 
     def __iter__(self) -> Iterator[Any]:
-        """Return itself."""
-        return self
+        """Return the generator itself, which is quicker to read than this object."""
+        return self._values
 
     def __next__(self) -> Any:
         """Return the next result."""
-        item = self._next_ordered() if self._ordered else self._next_done()
-        self._unread -= 1
-        if self._unread < self._buffersize // 2 and not self._exhausted:
-            with self._change:
-                self._change.notify_all()
-        return item.value()
+        return next(self._values)
 
-    def _next_ordered(self) -> Item:
-        waiting = self._waiting
-        if not waiting:
-            self._until(lambda: bool(waiting) or self._ended())
-            if not waiting:
-                self._stop()
-        item = waiting[0]
-        if item.kind == -1:
-            self._awaited = item
-            self._until(lambda: item.kind != -1 or self._closed)
-        return waiting.popleft()
+    def _in_order(self) -> Generator[Any, None, None]:
+        pages = self._pages
+        try:
+            while True:
+                if not pages:
+                    self._until(lambda: bool(pages) or self._ended())
+                    if not pages:
+                        break
+                page = pages[0]
+                values = page.values
+                for index in range(len(values)):
+                    if values[index] is MISSING:
+                        self._until(lambda at=index, of=values: of[at] is not MISSING or self._closed)  # type: ignore[misc]
+                        if values[index] is MISSING:
+                            return
+                    yield unpacked(values[index])
+                pages.popleft()
+                self._have_read(len(values))
+            self._raise_error()
+        finally:
+            self.close()
 
-    def _next_done(self) -> Item:
-        if not self._done:
-            self._until(lambda: bool(self._done) or (self._ended() and self._outstanding == 0))
-            if not self._done:
-                self._stop()
-        return self._done.popleft()
+    def _as_ready(self) -> Generator[Any, None, None]:
+        ready = self._ready
+        assert ready is not None
+        try:
+            while True:
+                if not ready:
+                    self._until(lambda: bool(ready) or (self._ended() and not self._outstanding))
+                    if not ready:
+                        break
+                page, start, stop = ready.popleft()
+                for value in page.values[start:stop]:
+                    yield unpacked(value)
+                self._have_read(stop - start)
+            self._raise_error()
+        finally:
+            self.close()
+
+    def _have_read(self, count: int) -> None:
+        with self._change:
+            self._unread -= count
+            self._change.notify_all()
 
     def _ended(self) -> bool:
         return self._exhausted or self._closed
 
-    def _stop(self) -> None:
-        self._on_end(self)
+    def _raise_error(self) -> None:
         if self._error is not None:
             error, self._error = self._error, None
             raise error
-        raise StopIteration
 
     def _until(self, condition: Callable[[], bool]) -> None:
         with self._change:
-            while not condition():
-                left = None if self._deadline is None else self._deadline - time.monotonic()
-                if left is not None and left <= 0:
-                    raise TimeoutError("The results were not ready within the timeout given to map().")
-                self._change.wait(left)
+            self._waiting = True
+            try:
+                while not condition():
+                    left = None if self._deadline is None else self._deadline - time.monotonic()
+                    if left is not None and left <= 0:
+                        raise TimeoutError("The results were not ready within the timeout given to map().")
+                    self._change.wait(left)
+            finally:
+                self._waiting = False
 
     def close(self) -> None:
         """Stop the work: items that wait are not run, those that run are stopped."""
         with self._change:
+            if self._closed:
+                return
             self._closed = True
             self._change.notify_all()
-        for item in [*self._waiting]:
-            if item.kind == -1:
-                self._lane.cancel(item)
-        self._waiting.clear()
+        if self._outstanding:
+            self._lane.cancel_pages(self)
+        self._pages.clear()
         self._on_end(self)
 
     def finish(self) -> None:
@@ -221,8 +213,14 @@ class Results(Iterator[Any]):
         with self._change:
             self._unbounded = True
             self._change.notify_all()
-            self._change.wait_for(lambda: self._closed or (self._exhausted and self._outstanding == 0))
+            self._change.wait_for(lambda: self._closed or (self._exhausted and not self._outstanding))
 
-    def __del__(self) -> None:
-        """Stop feeding when the reader is gone."""
-        self._closed = True
+
+def unpacked(value: Any) -> Any:
+    """Return a value, or read an outcome that is not plain: its value, or the error it raises."""
+    if value.__class__ is not Failed:
+        return value
+    result, error = read(value.kind, value.data)
+    if error is not None:
+        raise error
+    return result

@@ -19,18 +19,17 @@ import uuid
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
-import msgpack
-
 from octapi.dispatch import ticket as outcome
-from octapi.dispatch import wire
 from octapi.dispatch.faults import autopsy_error, lost_error, refused_error
-from octapi.dispatch.lane import Flight, Lane, Listener
-from octapi.dispatch.ticket import Extra, Ticket, WorkerInfo
+from octapi.dispatch.flight import Flight
+from octapi.dispatch.lane import Lane, Listener
+from octapi.dispatch.ticket import Ticket, WorkerInfo
 from octapi.dispatch.waiting import speak
 from octapi.errors import ClusterClosed, JobError, MasterLost
 
 if TYPE_CHECKING:
     from octapi.dispatch.computation import Computation
+    from octapi.dispatch.flight import AnyFlight
     from octapi.dispatch.link import Link
 
 Watcher = Callable[[str, WorkerInfo], None]
@@ -44,7 +43,7 @@ class Dispatcher:
         self.link: Link | None = None
         self.client = uuid.uuid4().hex[:12]
         self.lanes: dict[str, Lane] = {}
-        self.flights: dict[int, Flight] = {}
+        self.flights: dict[int, AnyFlight] = {}
         self.infos: dict[str, WorkerInfo] = {}
         self.slots = 1
         self.watchers: list[Watcher] = []
@@ -145,15 +144,12 @@ class Dispatcher:
     def close_lane(self, lane: Lane, terminate: bool) -> None:
         """Forget a lane; what is left of its jobs ends as cancelled."""
         if terminate:
-            for ticket in self._unfinished(lane):
-                self.cancel(lane, ticket, 0.0)
+            for entry in lane.unfinished():
+                if isinstance(entry, Ticket):
+                    self.cancel(lane, entry, 0.0)
         self.tell(None, ("forget", lane.digest))
         if not lane.flights:
             self.lanes.pop(lane.digest, None)
-
-    def _unfinished(self, lane: Lane) -> list[Ticket]:
-        flying = [t for f in lane.flights.values() for t in f.tickets if t.batch is f and not t.done]
-        return [*lane.pinned, *lane.queue, *flying]
 
     def cancel(self, lane: Lane, ticket: Ticket, grace_s: float) -> None:
         """Take a job back or stop it."""
@@ -164,31 +160,10 @@ class Dispatcher:
             for queue in (lane.queue, lane.pinned):
                 with contextlib.suppress(ValueError):
                     queue.remove(ticket)
-            self.finish(ticket, outcome.CANCELLED, b"", 0.0, 0.0, None, None)
+            ticket.conclude(outcome.CANCELLED)
             return
         ticket.retries = -1
         self.tell(flight.worker, ("cancel", flight.ident, ticket.index, grace_s))
-
-    def finish(
-        self,
-        ticket: Ticket,
-        kind: int,
-        data: bytes,
-        started: float,
-        ended: float,
-        worker: WorkerInfo | None,
-        extra: Extra | None,
-    ) -> None:
-        """Resolve a ticket, once."""
-        if ticket.done:
-            return
-        ticket.done = True
-        ticket.batch = None
-        ticket.resolve(kind, data, started, ended, worker, extra)
-
-    def _fail(self, ticket: Ticket, error: JobError, worker: WorkerInfo | None, ran_s: float = 0.0) -> None:
-        now = time.time()
-        self.finish(ticket, outcome.FAULT, pickle.dumps(error), now - ran_s, now, worker, None)
 
     # ---- on the thread: what the link reports
 
@@ -222,47 +197,20 @@ class Dispatcher:
         if flight is None or info is None:
             return
         flight.worker = worker
-        ticket = flight.tickets[index]
-        if not ticket.done and ticket.batch is flight:
-            ticket.begun(info, time.time())
+        flight.begun(index, info, time.time())
 
     def on_results(self, worker: str, ident: int, records: bytes) -> None:
         """Some jobs of a batch are done."""
         flight = self.flights.get(ident)
-        if flight is None:
-            return
-        info = self.infos.get(worker)
-        tickets = flight.tickets
-        unpack, size, extras = wire.RECORD.unpack_from, wire.RECORD.size, wire.WITH_EXTRA
-        offset, end, count, busy = 0, len(records), 0, 0.0
-        while offset < end:
-            index, kind, length, started, ran = unpack(records, offset)
-            offset += size
-            data = records[offset : offset + length]
-            offset += length
-            count += 1
-            busy += ran
-            extra = None
-            if kind & extras:
-                kind &= ~extras
-                data, stdout, stderr, memory = msgpack.unpackb(data)
-                extra = Extra(stdout, stderr, memory)
-            ticket = tickets[index]
-            if not ticket.done and ticket.batch is flight:
-                ticket.done = True
-                ticket.batch = None
-                ticket.resolve(kind, data, started, started + ran, info, extra)
-        flight.lane.batcher.measured(count, busy)
+        if flight is not None:
+            flight.lane.batcher.measured(*flight.take(records, self.infos.get(worker)))
 
     def on_provisional(self, worker: str, ident: int, index: int, data: bytes) -> None:
         """A job handed in a provisional result."""
-        flight = self.flights.get(ident)
-        if flight is not None and not flight.tickets[index].done:
-            ticket = flight.tickets[index]
-            info = self.infos.get(worker)
-            if info is not None:
-                ticket.begun(info, time.time())
-            ticket.provisional(data)
+        flight, info = self.flights.get(ident), self.infos.get(worker)
+        if isinstance(flight, Flight) and info is not None and not flight.tickets[index].done:
+            flight.begun(index, info, time.time())
+            flight.tickets[index].provisional(data)
 
     def on_file(self, worker: str, ident: int, index: int, path: str, data: bytes, mode: int, mtime: float) -> None:
         """A job sent a file."""
@@ -277,12 +225,8 @@ class Dispatcher:
             self._give_back(flight, index)
             flight.lane.pump()
 
-    def _give_back(self, flight: Flight, index: int) -> None:
-        left = [t for t in flight.tickets[index:] if t.batch is flight and not t.done]
-        cancelled = [t for t in left if t.retries < 0]
-        for ticket in cancelled:
-            self.finish(ticket, outcome.CANCELLED, b"", 0.0, 0.0, None, None)
-        flight.lane.back([t for t in left if t.retries >= 0])
+    def _give_back(self, flight: AnyFlight, index: int) -> None:
+        flight.lane.back(flight.give_back(index))
 
     def on_end(self, worker: str, ident: int, reason: str, stop: int, info: dict[str, Any]) -> None:
         """A batch is over: all done, given back from ``stop`` on, refused, or its slot died at ``stop``."""
@@ -303,17 +247,18 @@ class Dispatcher:
             self.lanes.pop(lane.digest, None)
         lane.pump()
 
-    def _autopsy(self, flight: Flight, index: int, info: dict[str, Any]) -> None:
+    def _autopsy(self, flight: AnyFlight, index: int, info: dict[str, Any]) -> None:
         """Fail the one job that ran when its slot died."""
-        ticket = flight.tickets[index]
-        if ticket.done:
+        payload = flight.payload(index)
+        if payload is None:
             return
         worker = self.infos.get(flight.worker or "")
-        if info.get("why") == "cancelled":
-            self.finish(ticket, outcome.CANCELLED, b"", time.time() - info["ran_s"], time.time(), worker, None)
-        else:
-            error = autopsy_error(flight.lane.computation, ticket.payload, flight.worker or "", info)
-            self._fail(ticket, error, worker, info.get("ran_s", 0.0))
+        now = time.time()
+        kind, data = outcome.CANCELLED, b""
+        if info.get("why") != "cancelled":
+            error = autopsy_error(flight.lane.computation, payload, flight.worker or "", info)
+            kind, data = outcome.FAULT, pickle.dumps(error)
+        flight.settle(index, kind, data, now - info.get("ran_s", 0.0), now, worker)
 
     def on_lost(self, worker: str, ident: int) -> None:
         """The worker of a batch is gone: its jobs run again if their retries allow it."""
@@ -321,12 +266,12 @@ class Dispatcher:
         if flight is None:
             return
         del flight.lane.flights[ident]
-        left = [t for t in flight.tickets if t.batch is flight and not t.done]
-        for ticket in left:
-            ticket.attempts += 1
-            if ticket.attempts > ticket.retries or ticket.worker is not None:
-                self._fail(ticket, lost_error(flight.lane.computation, ticket, worker), self.infos.get(worker))
-        flight.lane.back([t for t in left if not t.done])
+        again, failed = flight.lost()
+        for index in failed:
+            payload = flight.payload(index) or b""
+            error = lost_error(flight.lane.computation, payload, worker, *flight.attempts(index))
+            flight.settle(index, outcome.FAULT, pickle.dumps(error), 0.0, time.time(), self.infos.get(worker))
+        flight.lane.back(again)
         flight.lane.pump()
 
     def on_ready(self, worker: str, digest: str) -> None:
@@ -350,10 +295,8 @@ class Dispatcher:
         usable = [name for name in self.infos if lane.limits is None or lane.limits.get(name, 0) > 0]
         if usable and all(name in lane.refused_on for name in usable):
             error = refused_error(lane.computation, lane.refused_on)
-            for ticket in self._unfinished(lane):
-                self._fail(ticket, error, None)
-            lane.queue.clear()
-            lane.pinned.clear()
+            lane.fail_waiting(error)
+            lane.fail([entry for flight in lane.flights.values() for entry in flight.ours()], error)
 
     def on_closed(self, worker: str, digest: str) -> None:
         """A computation was cleaned up on a worker."""
@@ -366,17 +309,16 @@ class Dispatcher:
         """The way to the slots is gone: every job that has no outcome fails and says so."""
         self.is_broken = error
         for lane in list(self.lanes.values()):
-            for ticket in self._unfinished(lane):
-                self._fail(ticket, JobError(f"{error}"), None)
+            unfinished = lane.unfinished()
             lane.queue.clear()
             lane.pinned.clear()
+            lane.fail(unfinished, JobError(f"{error}", function=lane.computation.name, arguments="..."))
         self.flights.clear()
 
     def _close(self) -> None:
         for lane in list(self.lanes.values()):
             lane.is_closed = True
-            for ticket in self._unfinished(lane):
-                self.finish(ticket, outcome.CANCELLED, b"", 0.0, 0.0, None, None)
+            lane.cancel_entries(lane.unfinished())
         if self._stop is not None:
             self._stop.set()
 

@@ -10,7 +10,6 @@ from octapi.errors import JobCrashed, JobError, JobTimeout, SetupFailed, WorkerL
 
 if TYPE_CHECKING:
     from octapi.dispatch.computation import Computation
-    from octapi.dispatch.ticket import Ticket
 
 ARGUMENTS_LIMIT = 80
 
@@ -54,12 +53,12 @@ def autopsy_error(computation: Computation, payload: bytes, worker: str, info: d
     return error
 
 
-def lost_error(computation: Computation, ticket: Ticket, worker: str) -> JobError:
+def lost_error(computation: Computation, payload: bytes, worker: str, attempt: int, most: int) -> JobError:
     """Return the error for a job whose worker went away."""
     return WorkerLost(
-        f"Its worker went away while it had the job (attempt {ticket.attempts} of {max(ticket.retries, 0) + 1}).",
+        f"Its worker went away while it had the job (attempt {attempt} of {most}).",
         function=computation.name,
-        arguments=shortened(ticket.payload),
+        arguments=shortened(payload),
         worker=worker,
     )
 

@@ -3,21 +3,24 @@
 from __future__ import annotations
 
 import itertools
+import pickle
 from collections import deque
 from typing import TYPE_CHECKING, Any
 
-from octapi.dispatch import wire
+from octapi.dispatch import ticket as outcome
 from octapi.dispatch.batcher import Batcher
-from octapi.errors import ClusterClosed
+from octapi.dispatch.flight import AnyFlight, Entry, Flight, SpanFlight
+from octapi.dispatch.payload import call_bytes
+from octapi.dispatch.span import Failed, Span
+from octapi.errors import ClusterClosed, JobNotSent
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
     from octapi.dispatch.computation import Computation, File
     from octapi.dispatch.dispatcher import Dispatcher
     from octapi.dispatch.ticket import Ticket, WorkerInfo
-
-import msgpack
+    from octapi.errors import JobError
 
 
 class Listener:
@@ -36,18 +39,6 @@ class Listener:
         """A job sent a file; ``path`` is relative."""
 
 
-class Flight:
-    """A batch on its way."""
-
-    __slots__ = ("ident", "lane", "tickets", "worker")
-
-    def __init__(self, ident: int, lane: Lane, tickets: list[Ticket]) -> None:
-        self.ident = ident
-        self.lane = lane
-        self.tickets = tickets
-        self.worker: str | None = None
-
-
 class Lane:
     """One computation's jobs in one client.  ``submit``, ``cancel`` and ``close`` may be called from any thread."""
 
@@ -64,9 +55,9 @@ class Lane:
         self.number = next(self.numbers)
         self.spec = computation.to_bytes()
         self.digest = f"{computation.digest()}-{dispatcher.client}-{self.number}"
-        self.queue: deque[Ticket] = deque()
-        self.pinned: deque[Ticket] = deque()
-        self.flights: dict[int, Flight] = {}
+        self.queue: deque[Entry] = deque()
+        self.pinned: deque[Entry] = deque()
+        self.flights: dict[int, AnyFlight] = {}
         self.batcher = Batcher()
         self.asleep = True
         self.ready_on: set[str] = set()
@@ -77,13 +68,17 @@ class Lane:
 
     def submit(self, ticket: Ticket) -> None:
         """Queue a job; never blocks.  Raises :exc:`ClusterClosed` after :meth:`close`."""
+        ticket.lane = self
+        self.add(ticket)
+
+    def add(self, entry: Entry) -> None:
+        """Queue a job or a span of items; never blocks.  Raises :exc:`ClusterClosed` after :meth:`close`."""
         if self.is_closed or self.dispatcher.is_closed:
             raise ClusterClosed("The cluster was shut down, so it takes no more jobs. Make a new one.")
-        ticket.lane = self
-        if ticket.worker is None and not ticket.code and not ticket.files:
-            self.queue.append(ticket)
+        if entry.worker is None and not entry.code and not entry.files:
+            self.queue.append(entry)
         else:
-            self.pinned.append(ticket)
+            self.pinned.append(entry)
         if self.asleep:
             self.asleep = False
             self.dispatcher.call(self.pump)
@@ -94,6 +89,10 @@ class Lane:
             return False
         self.dispatcher.call(self.dispatcher.cancel, self, ticket, grace_s)
         return True
+
+    def cancel_pages(self, reader: Any) -> None:
+        """Take all items of one reader back, and stop those that run."""
+        self.dispatcher.call(self._cancel_pages, reader)
 
     def set_limits(self, limits: Mapping[str, int] | None) -> None:
         """Say anew which workers may run it, and how many jobs at once each."""
@@ -127,7 +126,7 @@ class Lane:
     @property
     def pending(self) -> int:
         """The number of jobs that have no outcome yet."""
-        flying = sum(not t.done and t.batch is f for f in list(self.flights.values()) for t in f.tickets)
+        flying = sum(len(flight.ours()) for flight in list(self.flights.values()))
         return len(self.queue) + len(self.pinned) + flying
 
     # ---- on the dispatcher's thread
@@ -153,49 +152,116 @@ class Lane:
         while self.pinned and slots:
             self.fly([self.pinned.popleft()])
         while room > 0 and self.queue and slots:
-            count = self.batcher.size(len(self.queue), slots)
-            tickets = [ticket for ticket in self.take(count) if not ticket.done]
-            if tickets:
-                self.fly(tickets)
-                room -= 1
+            room -= self.fly(self.take(slots))
         if not self.queue:
             self.asleep = True
             if self.queue:  # one was added between the two lines
                 self.asleep = False
                 self.dispatcher.call(self.pump)
 
-    def take(self, count: int) -> list[Ticket]:
-        """Take the next jobs from the queue."""
-        popleft = self.queue.popleft
-        return [popleft() for _ in range(count)]
+    def take(self, slots: int) -> list[Entry]:
+        """Take the next batch from the queue: single jobs, or one span."""
+        queue = self.queue
+        head = queue[0]
+        if isinstance(head, Span):
+            count = self.batcher.size(len(head) * len(queue), slots)
+            if count >= len(head):
+                return [queue.popleft()]
+            queue[0] = head.piece(head.start + count, head.stop)
+            return [head.piece(head.start, head.start + count)]
+        found: list[Entry] = []
+        for _ in range(self.batcher.size(len(queue), slots)):
+            if isinstance(queue[0], Span):
+                break
+            found.append(queue.popleft())
+        return found
 
-    def fly(self, tickets: list[Ticket]) -> None:
-        """Send some jobs as one batch."""
-        flight = Flight(self.dispatcher.next_ident(), self, tickets)
-        first = tickets[0]
-        for index, ticket in enumerate(tickets):
-            ticket.batch = flight
-            ticket.index = index
-        facts: dict[str, Any] = {
-            "form": wire.JOBS,
-            "data": msgpack.packb([ticket.payload for ticket in tickets]),
-            "jobs": len(tickets),
-            "budget_s": self.batcher.budget_s(self.dispatcher.slots),
-            "timeout_s": self.computation.timeout_s,
-            "worker": first.worker,
-        }
-        if first.code or first.files:
-            facts["extra"] = [first.code, [(f.path, f.data, f.mode, f.mtime) for f in first.files]]
-        self.flights[flight.ident] = flight
-        self.dispatcher.flights[flight.ident] = flight
+    def fly(self, entries: list[Entry]) -> int:
+        """Send a batch; return 1, or 0 if nothing was left to send."""
+        ident = self.dispatcher.next_ident()
+        flight: AnyFlight
+        if isinstance(entries[0], Span):
+            span = entries[0]
+            try:
+                flight = SpanFlight(ident, self, span, span.packed())
+            except Exception:  # an item cannot be pickled: find out which
+                self._sift(span)
+                return 0
+        else:
+            tickets = [entry for entry in entries if not isinstance(entry, Span) and not entry.done]
+            if not tickets:
+                return 0
+            flight = Flight(ident, self, tickets)
+        facts = flight.facts()
+        facts["budget_s"] = self.batcher.budget_s(self.dispatcher.slots)
+        facts["timeout_s"] = self.computation.timeout_s
+        self.flights[ident] = self.dispatcher.flights[ident] = flight
         assert self.dispatcher.link is not None
-        self.dispatcher.link.run(flight.ident, self.number, self.digest, facts)
+        self.dispatcher.link.run(ident, self.number, self.digest, facts)
+        return 1
 
-    def back(self, tickets: list[Ticket]) -> None:
+    def _sift(self, span: Span) -> None:
+        """Fail the items that cannot be pickled, and queue the others again."""
+        for place in range(span.start, span.stop):
+            try:
+                call_bytes(span.page.args[place], {})
+            except Exception as error:
+                text = f"An item cannot be pickled: {type(error).__name__}: {error}"
+                span.page.put(place, failed(JobNotSent(text, function=self.computation.name)))
+        self.back(list(span.open_pieces()))
+
+    def _cancel_pages(self, reader: Any) -> None:
+        for queue in (self.queue, self.pinned):
+            for entry in [e for e in queue if isinstance(e, Span) and e.page.reader is reader]:
+                queue.remove(entry)
+        for flight in self.flights.values():
+            if isinstance(flight, SpanFlight) and flight.span.page.reader is reader:
+                flight.span.retries = -1
+                self.dispatcher.tell(flight.worker, ("stop", flight.ident, 1.0))
+
+    def back(self, entries: list[Entry]) -> None:
         """Put jobs that did not start back to the head of the queue."""
-        for ticket in reversed(tickets):
-            ticket.batch = None
-            if ticket.worker is None and not ticket.code and not ticket.files:
-                self.queue.appendleft(ticket)
+        for entry in reversed(entries):
+            if entry.worker is None and not entry.code and not entry.files:
+                self.queue.appendleft(entry)
             else:
-                self.pinned.appendleft(ticket)
+                self.pinned.appendleft(entry)
+
+    def fail_waiting(self, error: JobError) -> None:
+        """Fail everything that waits."""
+        waiting = [*self.pinned, *self.queue]
+        self.pinned.clear()
+        self.queue.clear()
+        self.fail(waiting, error)
+
+    def fail(self, entries: Iterable[Entry], error: JobError) -> None:
+        """Give jobs that will not run their outcome."""
+        data = pickle.dumps(error)
+        for entry in entries:
+            if isinstance(entry, Span):
+                fill(entry, Failed(outcome.FAULT, data))
+            else:
+                entry.conclude(outcome.FAULT, data)
+
+    def cancel_entries(self, entries: Iterable[Entry]) -> None:
+        """End jobs as cancelled."""
+        for entry in entries:
+            if isinstance(entry, Span):
+                fill(entry, Failed(outcome.CANCELLED, b""))
+            else:
+                entry.conclude(outcome.CANCELLED)
+
+    def unfinished(self) -> list[Entry]:
+        """Return everything that has no outcome."""
+        return [*self.pinned, *self.queue, *(entry for flight in self.flights.values() for entry in flight.ours())]
+
+
+def fill(span: Span, value: Failed) -> None:
+    """Give all items of a span that have none the same outcome."""
+    for place in range(span.start, span.stop):
+        span.page.put(place, value)
+
+
+def failed(error: JobError) -> Failed:
+    """Make an error an outcome."""
+    return Failed(outcome.FAULT, pickle.dumps(error))

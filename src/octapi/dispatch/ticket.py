@@ -14,6 +14,8 @@ ERROR = 1
 PROGRAM = 2
 CANCELLED = 3
 FAULT = 4
+#: a pickled list of the plain values of consecutive jobs
+GROUP = 5
 
 
 class Extra(NamedTuple):
@@ -76,3 +78,18 @@ class Ticket:
         self, kind: int, data: bytes, started: float, ended: float, worker: WorkerInfo | None, extra: Extra | None
     ) -> None:
         """Take the job's one final outcome: ``kind`` says what ``data`` is a pickle of."""
+
+    def conclude(
+        self,
+        kind: int,
+        data: bytes = b"",
+        started: float = 0.0,
+        ended: float = 0.0,
+        worker: WorkerInfo | None = None,
+        extra: Extra | None = None,
+    ) -> None:
+        """Resolve it, once."""
+        if not self.done:
+            self.done = True
+            self.batch = None
+            self.resolve(kind, data, started, ended, worker, extra)

@@ -176,7 +176,7 @@ class Gateway(SchedulerPlugin):  # type: ignore[misc]
     def client_tell(self, client: Client, worker: str | None, message: list[Any]) -> None:
         """Pass a message on to one agent or to all."""
         kind, subject = message[0], message[1]
-        if kind in ("cancel", "recall"):
+        if kind in ("cancel", "recall", "stop"):
             held = client.held.get(subject)
             if held is None:
                 return

@@ -46,7 +46,7 @@ class Batch:
     """A batch that the agent holds."""
 
     __slots__ = (
-        "arrived", "child", "computation", "cut", "data", "extra", "form", "ident", "jobs", "run",
+        "arrived", "child", "computation", "cut", "data", "extra", "form", "grouped", "ident", "jobs", "run",
         "seen", "skip", "started", "timeout_s", "budget_s",
     )  # fmt: skip
 
@@ -61,6 +61,7 @@ class Batch:
         self.budget_s: float = facts.get("budget_s", 0.1)
         self.timeout_s: float | None = facts.get("timeout_s")
         self.extra: list[Any] = facts.get("extra") or []
+        self.grouped: bool = facts.get("grouped", False)
         self.arrived = now
         self.started = 0.0
         self.seen = -1
@@ -160,6 +161,19 @@ class Agent:
         elif current is None or current < index:
             self._cut(batch)  # and if the slot reaches the job all the same, stop it there
             self.loop.call_later(AGAIN_S, self.on_cancel, ident, index, grace_s)
+        return None
+
+    def on_stop(self, ident: Any, grace_s: float) -> None:
+        """Stop whatever runs of a batch, and give the rest back."""
+        batch = self.batches.get(ident)
+        if batch is None:
+            return None
+        if batch.child is None:
+            return self.on_recall(ident)
+        current = journal.index_of(batch.child.page.cells[journal.CURRENT], batch.child.serial)
+        if current is not None:
+            self._stop(batch, current, grace_s, "cancelled")
+        self.loop.call_later(AGAIN_S, self.on_stop, ident, grace_s)
         return None
 
     def on_recall(self, ident: Any) -> None:
@@ -273,7 +287,8 @@ class Agent:
             child.known.add(batch.computation)
             child.send(("define", batch.computation, known.spec))
         budget = 0.0 if child.one_shot else batch.budget_s
-        child.send(("run", child.serial, batch.computation, batch.form, batch.data, batch.skip, budget, batch.extra))
+        what = (batch.form, batch.data, batch.skip, budget, batch.extra, batch.grouped)
+        child.send(("run", child.serial, batch.computation, *what))
         self.post(("begun", batch.ident, batch.skip))
         batch.seen = batch.skip
         if batch.timeout_s is not None:
@@ -299,6 +314,10 @@ class Agent:
             child.sequence, child.consumed = number + 1, 0
             if fresh:
                 self.post(("results", batch.ident, fresh))
+        elif kind == slot.SENDS_GROUPS[0]:  # its bytes are not the journal's; what is told twice is ignored
+            number, records = sequence_of(body)
+            child.sequence, child.consumed = number + 1, 0
+            self.post(("results", batch.ident, records))
         elif kind == slot.SENDS_EVENT[0]:
             index, what, *facts = msgpack.unpackb(body)
             self.post((what, batch.ident, index, *facts))

@@ -59,7 +59,7 @@ class Node:
             self.refused = rest[0]
             asyncio.get_running_loop().create_task(self.worker.close(reason="octapi-refused"))
             return
-        if kind in ("run", "cancel", "recall"):
+        if kind in ("run", "cancel", "recall", "stop"):
             rest[0] = tuple(rest[0])
         self.agent.handle((kind, *rest))
 

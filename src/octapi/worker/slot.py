@@ -9,6 +9,7 @@ a kind (1 byte) and a body; see the ``SENDS_`` constants.
 from __future__ import annotations
 
 import contextlib
+import functools
 import os
 import pickle
 import signal
@@ -24,6 +25,7 @@ import msgpack
 from octapi.dispatch import computation as kinds
 from octapi.dispatch import ticket, wire
 from octapi.dispatch.computation import Computation
+from octapi.dispatch.span import SIMPLE
 from octapi.errors import JobExited, JobStopped, OutputTooLarge, ResultNotPicklable
 from octapi.worker import directory, journal, loader
 from octapi.worker.output import Capture
@@ -31,15 +33,21 @@ from octapi.worker.program import Ran
 
 if TYPE_CHECKING:
     import socket
+    from collections.abc import Callable
 
 SENDS_RESULTS: Final = b"R"  # sequence (8 bytes), then records
+SENDS_GROUPS: Final = b"G"  # sequence (8 bytes), then records, plain values of consecutive jobs in one
 SENDS_END: Final = b"E"  # index of the first job not started (4 bytes)
 SENDS_EVENT: Final = b"V"  # msgpack of (index, kind, ...) for provisional results and files
 SENDS_REFUSAL: Final = b"X"  # text: the computation cannot be loaded
 HEAD: Final = struct.Struct("<IB")
 RECORD_SIZE: Final = wire.RECORD.size
-#: results older than this are sent before the next job starts, in seconds
-FLUSH_S: Final = 0.02
+#: larger values travel by themselves, in bytes
+PLAIN_LIMIT: Final = 4096
+#: results older than this are sent before the next job starts, in nanoseconds
+FLUSH_NS: Final = 20_000_000
+#: a slot measures its memory after jobs that took longer than this, in nanoseconds
+NOTEWORTHY_NS: Final = 1_000_000
 
 
 class Slot:
@@ -51,6 +59,10 @@ class Slot:
         self.stdout = Capture()
         self.stderr = Capture(echo_fd=2)
         self.offset = 0
+        self.parts: list[bytes] = []
+        self.group: list[Any] = []
+        self.group_start = (0, 0)
+        self.grouped = False
         self.serial = 0
         self.index = 0
         self.given = dict(names, dispy_provisional_result=self.provisional_result, dispy_send_file=self.send_file)
@@ -98,27 +110,65 @@ class Slot:
         cells = self.page.cells
         if not self.offset:
             return
-        body = struct.pack("<Q", cells[journal.SEQUENCE]) + self.page.map[journal.HEADER : journal.HEADER + self.offset]
-        self.send(SENDS_RESULTS, body)
+        number = struct.pack("<Q", cells[journal.SEQUENCE])
+        if self.grouped:
+            self.close_group(time.time_ns())
+            self.send(SENDS_GROUPS, number + b"".join(self.parts))
+            self.parts.clear()
+        else:
+            self.send(SENDS_RESULTS, number + self.page.map[journal.HEADER : journal.HEADER + self.offset])
         self.offset = 0
         cells[journal.SEQUENCE] += 1
         cells[journal.COMMITTED] = 0
 
-    def record(self, index: int, kind: int, data: bytes, started: float, ended: float) -> None:
+    def close_group(self, now: int) -> None:
+        """Make one record of the plain values since the last one; ``now`` is in nanoseconds of the epoch."""
+        if self.group:
+            data = pickle.dumps(self.group, 5)
+            index, started = self.group_start
+            head = wire.RECORD.pack(index, ticket.GROUP, len(data), started / 1e9, (now - started) / 1e9)
+            self.parts.append(head + data)
+            self.group = []
+
+    def record(self, index: int, kind: int, data: bytes, started: int, ended: int) -> None:
         """Write one outcome into the journal; one that is too large for it is sent by itself."""
-        head = wire.RECORD.pack(index, kind, len(data), started, ended - started)
+        head = wire.RECORD.pack(index, kind, len(data), started / 1e9, (ended - started) / 1e9)
         cells = self.page.cells
-        if len(data) > journal.SIZE // 2:
+        size = RECORD_SIZE + len(data)
+        if size > journal.SIZE // 2:
             self.flush()
             self.send(SENDS_RESULTS, struct.pack("<Q", cells[journal.SEQUENCE]) + head + data)
             cells[journal.SEQUENCE] += 1
             return
-        if journal.HEADER + self.offset + RECORD_SIZE + len(data) > journal.SIZE:
+        if journal.HEADER + self.offset + size > journal.SIZE:
             self.flush()
         start = journal.HEADER + self.offset
-        self.page.map[start : start + RECORD_SIZE + len(data)] = head + data
-        self.offset += RECORD_SIZE + len(data)
+        self.page.map[start : start + size] = head + data
+        self.offset += size
         cells[journal.COMMITTED] = self.offset
+        if self.grouped:
+            self.close_group(started)
+            self.parts.append(head + data)
+
+    def record_plain(self, index: int, result: Any, started: int) -> None:
+        """Write a plain value into the journal, in case this process dies, and into the group that is sent.
+
+        Its record holds no duration: the group's does, and a dead process reports none.
+        """
+        data = b"" if result is None else pickle.dumps(result, 5)
+        size = RECORD_SIZE + len(data)
+        if size > PLAIN_LIMIT:
+            self.record(index, ticket.VALUE, data, started, time.time_ns())
+            return
+        if journal.HEADER + self.offset + size > journal.SIZE:
+            self.flush()
+        start = journal.HEADER + self.offset
+        self.page.map[start : start + size] = wire.RECORD.pack(index, 0, len(data), 0.0, 0.0) + data
+        self.offset += size
+        self.page.cells[journal.COMMITTED] = self.offset
+        if not self.group:
+            self.group_start = (index, started)
+        self.group.append(result)
 
     # ---- from the agent
 
@@ -154,7 +204,15 @@ class Slot:
         self.loaded[digest] = computation, fresh
 
     def run_batch(
-        self, serial: int, digest: str, form: str, data: bytes, skip: int, budget_s: float, extra: list[Any]
+        self,
+        serial: int,
+        digest: str,
+        form: str,
+        data: bytes,
+        skip: int,
+        budget_s: float,
+        extra: list[Any],
+        grouped: bool = False,
     ) -> None:
         """Execute the jobs from index ``skip`` on, and say which were not started."""
         cells = self.page.cells
@@ -167,62 +225,77 @@ class Slot:
         if computation.kind == kinds.SOURCE and self.current != digest:
             fresh(b"")
         self.current = digest
+        self.grouped = grouped
         cells[journal.LIMIT] = journal.IDLE
         payloads = pickle.loads(data) if form == wire.ITEMS else wire.unpack(data)
         more = directory.job_code(extra)
         sys.stdout, sys.stderr = self.stdout, self.stderr
-        stop = self.loop(fresh, form == wire.ITEMS, payloads, skip, budget_s, more)
+        stop = self.loop(functools.partial(fresh, more), form == wire.ITEMS, payloads, skip, int(budget_s * 1e9))
         sys.stdout, sys.stderr = sys.__stdout__, sys.__stderr__
         cells[journal.CURRENT] = journal.IDLE
         directory.remove_job_files(extra)
         self.flush()
         self.send(SENDS_END, struct.pack("<I", stop))
 
-    def loop(
-        self, fresh: loader.Fresh, items: bool, payloads: list[Any], skip: int, budget_s: float, more: bytes
-    ) -> int:
-        """Run jobs until the batch, its budget or its limit ends; return the first index not run."""
+    def loop(self, fresh: Callable[[], loader.Call], items: bool, payloads: list[Any], skip: int, budget: int) -> int:
+        """Run jobs until the batch, its budget (in nanoseconds) or its limit ends; return the first index not run."""
         cells, stdout, stderr = self.page.cells, self.stdout, self.stderr
-        clock, loads = time.time, pickle.loads
+        clock, loads, plain = time.time_ns, pickle.loads, SIMPLE if self.grouped else ()
         started = flushed = clock()
-        end = started + budget_s
+        end = started + budget
         base = journal.place(self.serial, 0)
         for index in range(skip, len(payloads)):
-            cells[journal.STARTED] = int(started * 1e9)
+            cells[journal.STARTED] = started
             cells[journal.CURRENT] = base + index
             if cells[journal.LIMIT] <= base + index:
                 return index
             self.index = index
             try:
+                call = fresh()
                 if items:
-                    args, kwargs = payloads[index], {}
-                    result = fresh(more)(*args)
+                    result = call(*payloads[index])
                 else:
-                    call = fresh(more)
                     args, kwargs = loads(payloads[index])
                     result = call(*args, **kwargs)
-                data = b"" if result is None else pickle.dumps(result, 5)
-                kind = ticket.VALUE
-                if stdout.overflowed or stderr.overflowed:
-                    raise OutputTooLarge("The job printed more than its limit, and hid the error.")
-                if result.__class__ is Ran:
-                    kind, data = self.program(result)
+                if result.__class__ in plain and not (stdout.used or stderr.used):
+                    self.record_plain(index, result, started)
+                    ended = clock()
+                else:
+                    kind, data = self.outcome(result)
+                    ended = clock()
+                    self.finished(index, kind, data, started, ended)
             except BaseException as error:
-                kind, data = failure(error, locals().get("result", error))
-            ended = clock()
-            if stdout.used or stderr.used:
-                kind, data = kind | wire.WITH_EXTRA, self.with_output(data)
-            elif ended - started > 0.001 and not kind & wire.WITH_EXTRA:
-                kind, data = kind | wire.WITH_EXTRA, msgpack.packb((data, "", "", peak_memory()))
-            self.record(index, kind, data, started, ended)
-            args = kwargs = result = None  # type: ignore[assignment]
+                ended = clock()
+                self.finished(index, *failure(error), started, ended)
+            args = kwargs = result = None
             started = ended
-            if ended - flushed > FLUSH_S:
+            if ended - flushed > FLUSH_NS:
                 self.flush()
                 flushed = ended
             if ended > end:
                 return index + 1
         return len(payloads)
+
+    def outcome(self, result: Any) -> tuple[int, bytes]:
+        """Pack what a job returned."""
+        if self.stdout.overflowed or self.stderr.overflowed:
+            raise OutputTooLarge("The job printed more than its limit, and hid the error.")
+        if result is None:
+            return ticket.VALUE, b""
+        if result.__class__ is Ran:
+            return self.program(result)
+        try:
+            return ticket.VALUE, pickle.dumps(result, 5)
+        except Exception as error:
+            return by_value(result, error)
+
+    def finished(self, index: int, kind: int, data: bytes, started: int, ended: int) -> None:
+        """Record an outcome with what else is known of its job."""
+        if self.stdout.used or self.stderr.used:
+            kind, data = kind | wire.WITH_EXTRA, self.with_output(data)
+        elif ended - started > NOTEWORTHY_NS and not kind & wire.WITH_EXTRA:
+            kind, data = kind | wire.WITH_EXTRA, msgpack.packb((data, "", "", peak_memory()))
+        self.record(index, kind, data, started, ended)
 
     def with_output(self, data: bytes) -> bytes:
         """Pack a result with what its job printed."""
@@ -252,7 +325,7 @@ def dumps(value: Any) -> bytes:
     return packed
 
 
-def failure(error: BaseException, result: Any) -> tuple[int, bytes]:
+def failure(error: BaseException) -> tuple[int, bytes]:
     """Turn what a job raised into an outcome that can travel."""
     if isinstance(error, SystemExit):
         return fault(JobExited(f"The job called sys.exit({error.code!r})."))
@@ -260,8 +333,6 @@ def failure(error: BaseException, result: Any) -> tuple[int, bytes]:
         return fault(JobStopped("The job was interrupted."))
     if isinstance(error, OutputTooLarge):
         return fault(error)
-    if result is not error and result is not None:
-        return by_value(result, error)
     text = traceback_text(error)
     try:
         data = dumps(error)

@@ -69,7 +69,10 @@ class Zygote:
 
     def request(self) -> bool:
         """Do what the agent asks; False when it is gone."""
-        data, fds, _, _ = socket.recv_fds(self.sock, REQUEST.size, 3)
+        try:
+            data, fds, _, _ = socket.recv_fds(self.sock, REQUEST.size, 3)
+        except ConnectionResetError:  # the agent hung up before it had read all reports
+            return False
         if len(data) < REQUEST.size:
             return False
         what, number, size = REQUEST.unpack(data)

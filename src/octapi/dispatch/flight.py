@@ -1,0 +1,214 @@
+"""Batches on their way, of single jobs or of a span of items; the dispatcher treats both alike."""
+
+from __future__ import annotations
+
+import pickle
+from typing import TYPE_CHECKING, Any
+
+import msgpack
+
+from octapi.dispatch import ticket as outcome
+from octapi.dispatch import wire
+from octapi.dispatch.payload import call_bytes
+from octapi.dispatch.span import MISSING, Failed, Span
+from octapi.dispatch.ticket import Extra, Ticket, WorkerInfo
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from octapi.dispatch.lane import Lane
+
+#: what waits in a lane's queue
+Entry = Ticket | Span
+
+
+class Flight:
+    """A batch of single jobs."""
+
+    __slots__ = ("ident", "lane", "tickets", "worker")
+
+    def __init__(self, ident: int, lane: Lane, tickets: list[Ticket]) -> None:
+        self.ident = ident
+        self.lane = lane
+        self.tickets = tickets
+        self.worker: str | None = None
+        for index, ticket in enumerate(tickets):
+            ticket.batch = self
+            ticket.index = index
+
+    def facts(self) -> dict[str, Any]:
+        """Describe the batch to the link."""
+        first = self.tickets[0]
+        facts: dict[str, Any] = {
+            "form": wire.JOBS,
+            "data": msgpack.packb([ticket.payload for ticket in self.tickets]),
+            "jobs": len(self.tickets),
+            "worker": first.worker,
+        }
+        if first.code or first.files:
+            facts["extra"] = [first.code, [(f.path, f.data, f.mode, f.mtime) for f in first.files]]
+        return facts
+
+    def begun(self, index: int, worker: WorkerInfo, now: float) -> None:
+        """Tell a job that a slot has it."""
+        ticket = self.tickets[index]
+        if not ticket.done and ticket.batch is self:
+            ticket.begun(worker, now)
+
+    def take(self, records: bytes, worker: WorkerInfo | None) -> tuple[int, float]:
+        """Hand out the outcomes in ``records``; return how many jobs they are, and their seconds."""
+        tickets = self.tickets
+        count, busy = 0, 0.0
+        for index, kind, data, started, ran, extra in outcomes(records):
+            count += 1
+            busy += ran
+            ticket = tickets[index]
+            if not ticket.done and ticket.batch is self:
+                ticket.done = True
+                ticket.batch = None
+                ticket.resolve(kind, data, started, started + ran, worker, extra)
+        return count, busy
+
+    def payload(self, index: int) -> bytes | None:
+        """Return the arguments of a job that has no outcome; None if it has one."""
+        ticket = self.tickets[index]
+        return None if ticket.done else ticket.payload
+
+    def settle(
+        self, index: int, kind: int, data: bytes, started: float, ended: float, worker: WorkerInfo | None
+    ) -> None:
+        """Give one job its outcome."""
+        self.tickets[index].conclude(kind, data, started, ended, worker)
+
+    def ours(self) -> list[Ticket]:
+        """Return the jobs that have no outcome and are still this batch's."""
+        return [ticket for ticket in self.tickets if ticket.batch is self and not ticket.done]
+
+    def give_back(self, index: int) -> list[Entry]:
+        """Let go of the jobs from ``index`` on; return those that are to run elsewhere."""
+        left = [ticket for ticket in self.tickets[index:] if ticket.batch is self and not ticket.done]
+        again: list[Entry] = []
+        for ticket in left:
+            ticket.batch = None
+            if ticket.retries < 0:  # it was cancelled
+                ticket.conclude(outcome.CANCELLED)
+            else:
+                again.append(ticket)
+        return again
+
+    def lost(self) -> tuple[list[Entry], list[int]]:
+        """Count an attempt that was lost: return what may run again, and the indexes of what may not."""
+        again: list[Entry] = []
+        failed = []
+        for ticket in self.ours():
+            ticket.attempts += 1
+            if ticket.attempts > ticket.retries or ticket.worker is not None:
+                failed.append(ticket.index)
+            else:
+                ticket.batch = None
+                again.append(ticket)
+        return again, failed
+
+    def attempts(self, index: int) -> tuple[int, int]:
+        """Return how often a job was started, and how often it may be."""
+        ticket = self.tickets[index]
+        return ticket.attempts, max(ticket.retries, 0) + 1
+
+
+class SpanFlight:
+    """A batch of items of one ``map``."""
+
+    __slots__ = ("data", "ident", "lane", "simple", "span", "worker")
+
+    def __init__(self, ident: int, lane: Lane, span: Span, packed: tuple[bool, Any]) -> None:
+        self.ident = ident
+        self.lane = lane
+        self.span = span
+        self.simple, self.data = packed
+        self.worker: str | None = None
+
+    def facts(self) -> dict[str, Any]:
+        """Describe the batch to the link, once: the bytes are not kept."""
+        data, self.data = self.data, None
+        return {
+            "form": wire.ITEMS if self.simple else wire.JOBS,
+            "data": data if self.simple else msgpack.packb(data),
+            "jobs": len(self.span),
+            "worker": self.span.worker,
+            "grouped": True,
+        }
+
+    def begun(self, index: int, worker: WorkerInfo, now: float) -> None:
+        """Items are not told."""
+
+    def take(self, records: bytes, worker: WorkerInfo | None) -> tuple[int, float]:
+        """Put the outcomes in ``records`` into the page; return how many items they are, and their seconds."""
+        page, first = self.span.page, self.span.start
+        count, busy = 0, 0.0
+        for index, kind, data, _, ran, _ in outcomes(records):
+            busy += ran
+            if kind == outcome.GROUP:
+                values = pickle.loads(data)
+                page.put_all(first + index, values)
+                count += len(values)
+            else:
+                count += 1
+                page.put(first + index, None if kind == outcome.VALUE and not data else Failed(kind, data))
+        return count, busy
+
+    def payload(self, index: int) -> bytes | None:
+        """Return the arguments of an item that has no outcome; None if it has one."""
+        place = self.span.start + index
+        if place >= self.span.stop or self.span.page.values[place] is not MISSING:
+            return None
+        return call_bytes(self.span.page.args[place], {})
+
+    def settle(
+        self, index: int, kind: int, data: bytes, started: float, ended: float, worker: WorkerInfo | None
+    ) -> None:
+        """Give one item its outcome."""
+        self.span.page.put(self.span.start + index, Failed(kind, data))
+
+    def ours(self) -> list[Span]:
+        """Return what has no outcome and is still this batch's."""
+        return self.span.open_pieces()
+
+    def give_back(self, index: int) -> list[Entry]:
+        """Let go of the items from ``index`` on; return those that are to run elsewhere."""
+        border = min(self.span.start + index, self.span.stop)
+        left = self.span.piece(border, self.span.stop)
+        self.span.stop = border
+        return [piece for piece in left.open_pieces() if piece.retries >= 0]
+
+    def lost(self) -> tuple[list[Entry], list[int]]:
+        """Count an attempt that was lost: return what may run again, and the indexes of what may not."""
+        self.span.attempts += 1
+        pieces = self.span.open_pieces()
+        if self.span.attempts > self.span.retries or self.span.worker is not None:
+            return [], [place - self.span.start for piece in pieces for place in range(piece.start, piece.stop)]
+        return list(pieces), []
+
+    def attempts(self, index: int) -> tuple[int, int]:
+        """Return how often an item was started, and how often it may be."""
+        return self.span.attempts, max(self.span.retries, 0) + 1
+
+
+AnyFlight = Flight | SpanFlight
+Outcome = tuple[int, int, bytes, float, float, Extra | None]
+
+
+def outcomes(records: bytes) -> Iterator[Outcome]:
+    """Read result records: index, kind, data, started (epoch seconds), seconds, output and memory."""
+    unpack, size, extras = wire.RECORD.unpack_from, wire.RECORD.size, wire.WITH_EXTRA
+    offset, end = 0, len(records)
+    while offset < end:
+        index, kind, length, started, ran = unpack(records, offset)
+        offset += size
+        data = records[offset : offset + length]
+        offset += length
+        extra = None
+        if kind & extras:
+            kind &= ~extras
+            data, stdout, stderr, memory = msgpack.unpackb(data)
+            extra = Extra(stdout, stderr, memory)
+        yield index, kind, data, started, ran, extra
