@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 STREAM_OP = "octapi"
 #: batches that a worker may hold for each slot: one that runs and one that waits
 AHEAD = 2
+#: Dask holds messages back this long to send them together; ours are batches already, in seconds
+HOLD_S = 0.0002
 
 
 class Held:
@@ -313,6 +315,7 @@ class Gateway(SchedulerPlugin):  # type: ignore[misc]
         name = facts["name"]
         if name in self.agents and self.agents[name].address != address:
             facts = dict(facts, name=f"{name}-{next(self._number)}")
+        self.scheduler.stream_comms[address].interval = HOLD_S
         agent = Agent(address, facts)
         self.agents[agent.name] = agent
         for client in self.clients.values():

@@ -19,6 +19,8 @@ DASK_SETTINGS = {
     "distributed.scheduler.worker-ttl": "15s",
     "distributed.admin.tick.limit": "30s",
     "distributed.scheduler.worker-saturation": 1.1,
+    # Dask keeps this many sent messages for its debugger, and ours hold whole batches
+    "distributed.admin.low-level-log-length": 4,
 }
 
 

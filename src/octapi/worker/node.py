@@ -27,7 +27,11 @@ DASK_SETTINGS = {
     "distributed.worker.memory.pause": False,
     "distributed.worker.memory.terminate": False,
     "distributed.admin.tick.limit": "30s",
+    # Dask keeps this many sent messages for its debugger, and ours hold whole batches
+    "distributed.admin.low-level-log-length": 4,
 }
+#: Dask holds messages back this long to send them together; ours are batches already, in seconds
+HOLD_S = 0.0002
 
 
 class Node:
@@ -42,6 +46,7 @@ class Node:
         self.address = host
         self.agent = Agent(slots, {"dispy_node_name": name, "dispy_node_ip_addr": host}, self.post)
         worker.stream_handlers[STREAM_OP] = self.receive
+        worker.batched_stream.interval = HOLD_S
 
     def start(self) -> None:
         """Start the slots' zygote and tell the master what this worker offers."""
