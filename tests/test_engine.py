@@ -4,9 +4,11 @@ import concurrent.futures
 import ctypes
 import os
 import signal
+import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from pathlib import Path
 
 import psutil
 import pytest
@@ -226,3 +228,26 @@ def test_a_closed_cluster_refuses_jobs() -> None:
     cluster.shutdown()
     with pytest.raises(RuntimeError, match="shut down"):
         cluster.submit(square, 1)
+
+
+def test_two_scripts_with_a_module_of_the_same_name_each_get_their_own(tmp_path: Path) -> None:
+    """A shared slot keeps the modules of computations apart."""
+    script = (
+        "import sys, helpers, octapi\n"
+        "if __name__ == '__main__':\n"
+        "    with octapi.Cluster(sys.argv[1]) as cluster:\n"
+        "        print([cluster.submit(helpers.answer).result(timeout=60) for _ in range(3)])\n"
+    )
+    from octapi.embedded import EmbeddedCluster
+
+    with EmbeddedCluster(workers=1, slots=1) as embedded:
+        answers = []
+        for name, value in (("one", 1), ("two", 2)):
+            place = tmp_path / name
+            place.mkdir()
+            (place / "helpers.py").write_text(f"def answer():\n    return {value}\n")
+            (place / "main.py").write_text(script)
+            command = [sys.executable, str(place / "main.py"), embedded.address]
+            answers.append(subprocess.run(command, capture_output=True, text=True, check=True, timeout=60).stdout)
+
+        assert answers == ["[1, 1, 1]\n", "[2, 2, 2]\n"]

@@ -8,6 +8,7 @@ OctapiError
 │   ├── InsecureRefused
 │   └── ClusterClosed       (also RuntimeError, as concurrent.futures raises)
 ├── SettingsError           a setting that cannot be used (also ValueError)
+├── DispyError              an argument that the dispy layer cannot use
 └── JobError                one job; the other jobs go on
     ├── JobNotSent          its arguments cannot be pickled
     ├── JobCrashed          its process died
@@ -56,6 +57,10 @@ class ClusterClosed(ClusterError, RuntimeError):
 
 class SettingsError(OctapiError, ValueError):
     """A setting has a value that cannot be used."""
+
+
+class DispyError(OctapiError):
+    """An argument of the dispy layer cannot be used; dispy itself raises plain Exception there."""
 
 
 class JobError(OctapiError):

@@ -5,13 +5,24 @@ from __future__ import annotations
 import hashlib
 import platform
 from dataclasses import dataclass, fields
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 import msgpack
 
+from octapi.errors import JobError
+
 FUNCTION = "function"
 SOURCE = "source"
 PROGRAM = "program"
+
+
+def safe(path: str) -> Path:
+    """Return ``path`` if it stays below its directory.  Raises :exc:`JobError` otherwise."""
+    pure = PurePosixPath(path)
+    if pure.is_absolute() or ".." in pure.parts:
+        raise JobError(f"The file name {path!r} leaves the job's directory. Give a relative name without '..'.")
+    return Path(pure)
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +45,8 @@ class Computation:
 
     ``kind`` says how ``code`` is to be read: ``function`` is a cloudpickle, ``source`` is UTF-8
     source text that is executed with ``__name__ == "__main__"`` and in which ``entry`` names the
-    callable, ``program`` runs the file ``entry``.  ``python_bound`` marks code that only the same
+    callable, ``program`` runs the file ``entry``.  ``forked`` loads it once and forks each job, as
+    ``setup`` and ``cleanup`` do.  ``python_bound`` marks code that only the same
     Python minor version can load.
     """
 
@@ -50,6 +62,7 @@ class Computation:
     dest: str = ""
     keep_files: bool = False
     python_bound: bool = False
+    forked: bool = False
     timeout_s: float | None = None
     python: str = platform.python_version()
     paths: tuple[str, ...] = ()

@@ -20,6 +20,7 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from octapi.dispatch import ticket as outcome
+from octapi.dispatch.computation import File
 from octapi.dispatch.faults import autopsy_error, lost_error, refused_error
 from octapi.dispatch.flight import Flight
 from octapi.dispatch.lane import Lane, Listener
@@ -96,15 +97,25 @@ class Dispatcher:
         *,
         limits: Mapping[str, int] | None = None,
         listener: Listener | None = None,
-        worker_args: Mapping[str, bytes] | None = None,
+        worker_facts: Mapping[str, dict[str, Any]] | None = None,
     ) -> Lane:
         """Make a computation known to the cluster, and return the queue for its jobs."""
         if self.is_closed:
             raise ClusterClosed("The cluster was shut down. Make a new one.")
         lane = Lane(self, computation, limits, listener or Listener())
-        lane.worker_args.update(worker_args or {})
+        lane.worker_facts.update(worker_facts or {})
         self.call(self._open, lane)
         return lane
+
+    @property
+    def kind(self) -> str:
+        """``local`` or ``remote``."""
+        return self.link.kind if self.link is not None else ""
+
+    @property
+    def recovery(self) -> dict[str, str]:
+        """What another process needs to find this client's jobs if it crashes."""
+        return self.link.recovery if self.link is not None else {}
 
     def workers(self) -> tuple[WorkerInfo, ...]:
         """Return the workers there are now."""
@@ -216,7 +227,8 @@ class Dispatcher:
         """A job sent a file."""
         flight = self.flights.get(ident)
         if flight is not None:
-            flight.lane.listener.file(path, data, mode, mtime)
+            ticket = flight.tickets[index] if isinstance(flight, Flight) else None
+            flight.lane.listener.file(File(path, data, mode, mtime), ticket)
 
     def on_cut(self, worker: str, ident: int, index: int) -> None:
         """A batch overstays: its jobs from ``index`` on have not started and may go elsewhere."""

@@ -106,6 +106,7 @@ class Flight:
                 failed.append(ticket.index)
             else:
                 ticket.batch = None
+                ticket.again()
                 again.append(ticket)
         return again, failed
 

@@ -35,8 +35,8 @@ class Listener:
     def closed(self, worker: WorkerInfo) -> None:
         """It was cleaned up there."""
 
-    def file(self, path: str, data: bytes, mode: int, mtime: float) -> None:
-        """A job sent a file; ``path`` is relative."""
+    def file(self, file: File, ticket: Ticket | None) -> None:
+        """A job sent a file, under a relative path."""
 
 
 class Lane:
@@ -51,7 +51,9 @@ class Lane:
         self.computation = computation
         self.listener = listener
         self.limits = None if limits is None else dict(limits)
-        self.worker_args: dict[str, bytes] = {}
+        #: what its jobs wait for when no worker may run them, for people
+        self.wanted = ""
+        self.worker_facts: dict[str, dict[str, Any]] = {}
         self.number = next(self.numbers)
         self.spec = computation.to_bytes()
         self.digest = f"{computation.digest()}-{dispatcher.client}-{self.number}"
@@ -99,13 +101,14 @@ class Lane:
         self.limits = None if limits is None else dict(limits)
         self.dispatcher.call(self.define)
 
-    def set_setup_args(self, worker: str, args: bytes) -> None:
-        """Give one worker setup arguments of its own (a pickled tuple)."""
-        self.worker_args[worker] = args
+    def set_worker(self, worker: str, setup_args: bytes = b"", files: Iterable[File] = ()) -> None:
+        """Give one worker setup arguments (a pickled tuple) and files of its own, before it gets the computation."""
+        rows = [(file.path, file.data, file.mode, file.mtime) for file in files]
+        self.worker_facts[worker] = {"setup_args": setup_args, "files": rows}
 
     def renew(self, worker: str) -> None:
-        """Run cleanup and setup again on one worker."""
-        facts = {"setup_args": self.worker_args.get(worker, b""), "limit": (self.limits or {}).get(worker)}
+        """Run cleanup and setup again on one worker, once no job of this computation runs there."""
+        facts = {**self.worker_facts.get(worker, {}), "limit": None if self.limits is None else self.limits.get(worker)}
         self.dispatcher.call(self.dispatcher.tell, worker, ("renew", self.digest, facts))
 
     def drop(self, worker: str) -> None:
@@ -135,7 +138,7 @@ class Lane:
         """Tell the link about the computation."""
         facts = {
             "limits": self.limits,
-            "worker_args": self.worker_args,
+            "workers": self.worker_facts,
             "python": self.computation.python if self.computation.python_bound else "",
             "name": self.computation.name,
         }

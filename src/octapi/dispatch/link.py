@@ -13,7 +13,9 @@ from octapi.dispatch.ticket import WorkerInfo
 if TYPE_CHECKING:
     from octapi.worker.agent import Agent
 
-LOCAL_WORKER = "local"
+#: kinds of links
+LOCAL = "local"
+REMOTE = "remote"
 
 
 class Receiver(Protocol):
@@ -30,7 +32,13 @@ class Receiver(Protocol):
 
 
 class Link(Protocol):
-    """A way to slots.  All methods run on the dispatcher's thread."""
+    """A way to slots.  All methods run on the dispatcher's thread.
+
+    ``recovery`` is what another process needs to find this client's jobs if it crashes.
+    """
+
+    kind: str
+    recovery: dict[str, str]
 
     async def start(self, receiver: Receiver) -> None:
         """Open the way."""
@@ -64,6 +72,8 @@ class LocalLink:
     """This computer's own cores, without Dask: the agent runs in the dispatcher's loop."""
 
     def __init__(self, slots: int) -> None:
+        self.kind = LOCAL
+        self.recovery: dict[str, str] = {}
         self.slots = slots
         self.agent: Agent | None = None
         self.receiver: Receiver | None = None
@@ -90,10 +100,10 @@ class LocalLink:
         """Hand it to the agent."""
         assert self.agent is not None
         limits = facts.get("limits")
-        args = (facts.get("worker_args") or {}).get(self.worker.name, b"")
-        if limits is None or limits.get(self.worker.name, 0) > 0 or digest in self.agent.known:
+        own = (facts.get("workers") or {}).get(self.worker.name) or {}
+        if limits is None or limits.get(self.worker.name, 0) > 0 or digest in self.agent.computations.known:
             limit = None if limits is None else limits.get(self.worker.name, 0)
-            self.agent.on_define(digest, spec, {"limit": limit, "setup_args": args})
+            self.agent.on_define(digest, spec, {**own, "limit": limit})
 
     def run(self, ident: int, run: int, digest: str, facts: dict[str, Any]) -> None:
         """Hand it to the agent."""

@@ -7,12 +7,14 @@ import contextlib
 import getpass
 import os
 import platform
+import secrets
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from octapi import _version
 from octapi.dispatch import wire
+from octapi.dispatch.link import REMOTE
 from octapi.dispatch.ticket import WorkerInfo
 from octapi.errors import ClusterError, MasterLost, MasterNotFound, VersionMismatch
 
@@ -37,8 +39,11 @@ def split(address: str) -> tuple[str, int]:
 class RemoteLink:
     """The way to a master's slots."""
 
-    def __init__(self, address: str, settings: Settings) -> None:
+    def __init__(self, address: str, settings: Settings, recoverable: bool = False) -> None:
         self.address = address
+        self.kind = REMOTE
+        self.token = secrets.token_hex(16) if recoverable else ""
+        self.recovery = {"address": address, "token": self.token}
         self.settings = settings
         self.workers: dict[str, WorkerInfo] = {}
         self.receiver: Receiver | None = None
@@ -53,7 +58,7 @@ class RemoteLink:
         host, port = split(self.address)
         reader = await self._connect(host, port)
         assert self.writer is not None
-        self.writer.write(wire.pack(("hello", hello())))
+        self.writer.write(wire.pack(("hello", dict(hello(), token=self.token))))
         try:
             kind, facts = await asyncio.wait_for(wire.read_frame(reader), self.settings.patience_s)
         except (asyncio.IncompleteReadError, TimeoutError) as error:
@@ -127,6 +132,7 @@ class RemoteLink:
             with contextlib.suppress(asyncio.CancelledError):
                 await self.reading
         if self.writer is not None:
+            self._send("bye")
             self.writer.close()
             with contextlib.suppress(OSError):
                 await self.writer.wait_closed()

@@ -71,6 +71,9 @@ class Ticket:
     def begun(self, worker: WorkerInfo, started: float) -> None:
         """A slot of ``worker`` was given the job at ``started`` (epoch seconds)."""
 
+    def again(self) -> None:
+        """Its worker was lost, and it waits for another."""
+
     def provisional(self, data: bytes) -> None:
         """The job handed in a provisional result, pickled in ``data``."""
 

@@ -25,7 +25,8 @@ def reason(lane: Lane, capacity: int, workers: int) -> str | None:
     if not workers:
         return f"{jobs} wait: no worker has joined the cluster yet. Start one with 'octapi worker'."
     if not capacity:
-        return f"{jobs} wait: none of the {workers} workers may run them. Check the nodes that the script names."
+        wanted = lane.wanted or "Check the nodes that the script names."
+        return f"{jobs} wait: none of the {workers} workers may run them. {wanted}"
     return None
 
 

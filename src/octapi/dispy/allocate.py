@@ -10,6 +10,7 @@ from typing import Any
 
 from octapi.dispy.logger import logger
 from octapi.dispy.node import DispyNode
+from octapi.errors import DispyError
 
 
 class NodeAllocate:
@@ -23,17 +24,13 @@ class NodeAllocate:
     ) -> None:
         self.host = host
         self.ip_addr: str | None = host
-        self.port = port
-        try:
-            self.cpus = int(cpus)
-        except (TypeError, ValueError):
-            logger.warning("Invalid cpus %r for %s ignored", cpus, host)
-            self.cpus = 0
+        self.port = whole(port, "port", host, None)
+        self.cpus: int = whole(cpus, "cpus", host, 0)
         for path in depends:
             if not isinstance(path, str) or not Path(path).is_file():
-                raise Exception(f'Path "{path}" is not valid')
+                raise DispyError(f'Path "{path}" is not valid')
         if not isinstance(setup_args, tuple):
-            raise Exception('"setup_args" must be a tuple')
+            raise DispyError('"setup_args" must be a tuple')
         self.depends = list(depends)
         self.setup_args = setup_args
         if "*" not in host:
@@ -48,11 +45,15 @@ class NodeAllocate:
         self, cluster: Any, ip_addr: str, name: str, cpus: int, avail_info: Any = None, platform: str = ""
     ) -> int:
         """Return how many of a node's ``cpus`` to use; 0 or less leaves it out."""
-        if not re.match(self.ip_rex, ip_addr) and self.host != name:
+        if not self.matches(ip_addr, name):
             return 0
         if self.cpus > 0:
             return min(self.cpus, cpus)
         return max(cpus + self.cpus, 0)
+
+    def matches(self, ip_addr: str, name: str) -> bool:
+        """Say whether a node is meant, by its address or its name."""
+        return self.host == name or re.match(self.ip_rex, ip_addr) is not None
 
     @property
     def is_pattern(self) -> bool:
@@ -60,17 +61,26 @@ class NodeAllocate:
         return "*" in self.host
 
 
+def whole(value: Any, what: str, host: str, default: Any) -> Any:
+    """Return a whole number; another value is warned about and replaced."""
+    try:
+        return default if value is None else int(value)
+    except (TypeError, ValueError):
+        logger.warning("Invalid %s %r for %s ignored", what, value, host)
+        return default
+
+
 def parse(nodes: Any) -> list[NodeAllocate]:
-    """Read ``nodes=``; specific addresses come before patterns.  Raises Exception as dispy does."""
+    """Read ``nodes=``; specific addresses come before patterns.  Raises :exc:`DispyError`."""
     if nodes is None:
         nodes = ["*"]
     if isinstance(nodes, (str, DispyNode, NodeAllocate)):
         nodes = [nodes]
     if not isinstance(nodes, list):
-        raise Exception('"nodes" must be list of IP addresses or host names')
+        raise DispyError('"nodes" must be list of IP addresses or host names')
     found = [entry for node in nodes if (entry := one(node)) is not None]
     if not found:
-        raise Exception('"nodes" does not have valid nodes')
+        raise DispyError('"nodes" does not have valid nodes')
     return sorted(found, key=lambda entry: (entry.host == "*", entry.is_pattern))
 
 

@@ -2,67 +2,31 @@
 
 from __future__ import annotations
 
-import atexit
-import functools
-import inspect
-import pickle
 import sys
 import threading
 import time
-from collections import deque
-from pathlib import Path
+import traceback
 from typing import TYPE_CHECKING, Any
 
-from octapi.connect import connect
-from octapi.dispatch import computation as kinds
-from octapi.dispatch.computation import Computation
 from octapi.dispatch.lane import Listener
 from octapi.dispatch.payload import call_bytes
 from octapi.dispy import allocate, sources, table
-from octapi.dispy.callbacks import Callbacks
+from octapi.dispy.describe import checked, describe, interval, own_facts, warn_about
 from octapi.dispy.job import DispyJob
 from octapi.dispy.logger import logger
 from octapi.dispy.node import ClusterStatus, DispyNode
+from octapi.dispy.nodes import Nodes, avail_info
+from octapi.dispy.session import Session
+from octapi.errors import DispyError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from octapi.dispatch.dispatcher import Dispatcher
-    from octapi.dispatch.ticket import WorkerInfo
+    from octapi.dispatch.computation import File
+    from octapi.dispatch.ticket import Ticket, WorkerInfo
 
 #: names that old scripts pass; what they set is OctaPi's own affair now
-TOLERATED = {"port", "node_port", "scheduler_node", "ip_addr", "ext_ip_addr", "callback"}
-
-
-class Session:
-    """What all clusters of one process share: the connection and the callback thread."""
-
-    def __init__(self) -> None:
-        self.engine: Dispatcher = connect()
-        self.callbacks = Callbacks()
-        self.clusters: set[JobCluster] = set()
-        self.cwd = Path.cwd()
-        self.engine.watch(self._changed)
-
-    def _changed(self, event: str, worker: WorkerInfo) -> None:
-        for cluster in list(self.clusters):
-            cluster._on_worker(event, worker)
-
-    @classmethod
-    @functools.lru_cache(maxsize=1)
-    def shared(cls) -> Session:
-        """Return the process's session; it ends, after all jobs, when the script does."""
-        session = cls()
-        # Before threading's own exit handler joins threads: jobs are waited for while all still works.
-        atexit.register(session.end)
-        return session
-
-    def end(self) -> None:
-        """Wait for all jobs and callbacks, then close the connection."""
-        for cluster in list(self.clusters):
-            cluster.close()
-        self.callbacks.drain()
-        self.engine.close()
+TOLERATED = {"port", "node_port", "scheduler_node"}
+#: how long a job that was cancelled and runs has to catch KeyboardInterrupt and return, in seconds
+GRACE_S = 6.0
 
 
 class Watch(Listener):
@@ -79,31 +43,23 @@ class Watch(Listener):
         """Warn as dispy does."""
         logger.warning("Setup of %s on %s failed: %s", self._cluster.name, worker.name, text)
 
-    def file(self, path: str, data: bytes, mode: int, mtime: float) -> None:
+    def closed(self, worker: WorkerInfo) -> None:
+        """Report Closed for a node that the script closed."""
+        self._cluster._on_closed(worker)
+
+    def file(self, file: File, ticket: Ticket | None) -> None:
         """Put a file that a job sent below the directory in which the first cluster was made."""
-        target = Session.shared().cwd / path
-        target.parent.mkdir(parents=True, exist_ok=True)
-        part = target.with_name(target.name + ".part")
-        part.write_bytes(data)
-        part.chmod(mode)
-        part.replace(target)
-
-
-def checked(callback: Any, count: int, what: str) -> Any:
-    """Return a callback that takes ``count`` arguments; raise Exception for another."""
-    if callback is None:
-        return None
-    if not callable(callback):
-        raise Exception(f"Invalid {what} function {callback!r}")
-    try:
-        inspect.signature(callback).bind(*[None] * count)
-    except TypeError as error:
-        raise Exception(f"Invalid {what} function {callback!r}: it must take {count} argument(s)") from error
-    return callback
+        sources.place(file, self._cluster.session.cwd)
 
 
 class JobCluster:
-    """Runs jobs of one computation: a function, a method, or a program's path."""
+    """Runs jobs of one computation: a function, a method, or a program's path.
+
+    ``nodes`` says which workers may take them, ``depends`` what they need, ``job_status`` and
+    ``cluster_status`` are called when something happens, ``setup`` and ``cleanup`` run once on each
+    node, ``reentrant`` lets jobs of a lost node run again.  Arguments about dispy's own transport
+    are accepted and not needed.  Raises :exc:`octapi.errors.DispyError` for arguments that cannot be used.
+    """
 
     def __init__(
         self,
@@ -115,9 +71,12 @@ class JobCluster:
         host: Any = None,
         dispy_port: Any = None,
         ext_host: Any = None,
+        ip_addr: Any = None,
+        ext_ip_addr: Any = None,
         ipv4_udp_multicast: bool = False,
         dest_path: str | None = None,
         loglevel: int = 20,
+        callback: Any = None,
         setup: Any = None,
         cleanup: Any = True,
         ping_interval: Any = None,
@@ -131,33 +90,40 @@ class JobCluster:
         **old: Any,
     ) -> None:
         if unknown := set(old) - TOLERATED:
-            raise TypeError(f"JobCluster got unexpected arguments: {', '.join(sorted(unknown))}")
+            raise TypeError(f"{type(self).__name__}() got unexpected arguments: {', '.join(sorted(unknown))}")
         logger.setLevel(loglevel)
-        if "callback" in old:
+        warn_about(old, ip_addr, ext_ip_addr, dispy_port)
+        if callback is not None:
             logger.warning('"callback" is deprecated; use "job_status"')
-            job_status = job_status or old["callback"]
-        self.job_status = checked(job_status, 1, "job_status")
+        self.job_status = checked(job_status or callback, 1, "job_status")
         self.cluster_status = checked(cluster_status, 3, "cluster_status")
-        self._allocators = allocate.parse(nodes)
-        self._session = Session.shared()
-        self._computation = describe(computation, depends, setup, cleanup, dest_path, self._session.cwd)
-        self._name: str | None = self._computation.name
+        interval(ping_interval, 1, 1000, "ping_interval")
+        self._pulse_s = interval(pulse_interval, 0.1, 1000, "pulse_interval")
+        interval(poll_interval, 5, 1000, "poll_interval")
+        if not isinstance(reentrant, bool):
+            logger.warning('"reentrant" must be True or False; False is used')
+        entries = allocate.parse(nodes)
+        Session.wanted_recover_file = recover_file
+        self.session = Session.shared()
+        found = describe(computation, depends, setup, cleanup, dest_path, self.session.cwd)
+        self._name: str | None = found.name
         self._retries = 2 if reentrant is True else 0
-        self._nodes: dict[str, DispyNode] = {}
         self._unfinished: set[DispyJob] = set()
-        self._deltas: deque[int] = deque()
         self._change = threading.Condition()
         self._submitted = 0
         self._final = 0
+        self._last_pulse: dict[str, float] = {}
         self.start_time = time.time()
         self.end_time: float | None = None
         self.cpu_time = 0.0
-        for worker in self._session.engine.workers():
-            self._allocate(worker)
-        self._lane = self._session.engine.open(
-            self._computation, limits=self._limits(), listener=Watch(self), worker_args=self._worker_args()
-        )
-        self._session.clusters.add(self)
+        self.nodes = Nodes(self, entries)
+        for worker in self.session.engine.workers():
+            self.nodes.consider(worker)
+        facts = {name: own_facts(args, files) for name, (args, files) in self.nodes.early.items()}
+        self._lane = self.session.engine.open(found, limits=self.nodes.limits, listener=Watch(self), worker_facts=facts)
+        self._lane.wanted = self.nodes.wanted()
+        self.nodes.lane = self._lane
+        self.session.clusters.add(self)
 
     @property
     def name(self) -> str:
@@ -166,47 +132,13 @@ class JobCluster:
             raise AttributeError("The cluster is closed.")
         return self._name
 
-    # ---- nodes
-
-    def _allocate(self, worker: WorkerInfo) -> None:
-        for entry in self._allocators:
-            try:
-                cpus = entry.allocate(self, worker.address, worker.name, worker.slots, None, worker.platform)
-            except Exception as error:
-                logger.error("allocate of %s failed: %s", entry.host, error)
-                continue
-            if cpus > 0:
-                self._nodes[worker.name] = DispyNode(worker, min(cpus, worker.slots))
-                return
-        if all(entry.is_pattern for entry in self._allocators):
-            print(f"octapi: no node matches {self._allocators[0].host}; using all workers.", file=sys.stderr)
-            self._nodes[worker.name] = DispyNode(worker, worker.slots)
-
-    def _limits(self) -> dict[str, int]:
-        return {name: node.cpus for name, node in self._nodes.items()}
-
-    def _worker_args(self) -> dict[str, bytes]:
-        args = next((entry.setup_args for entry in self._allocators if entry.setup_args), ())
-        return dict.fromkeys(self._nodes, pickle.dumps(args)) if args else {}
-
-    def _on_worker(self, event: str, worker: WorkerInfo) -> None:
-        if event == "joined" and worker.name not in self._nodes:
-            self._allocate(worker)
-            self._lane.set_limits(self._limits())
-        elif event == "left" and worker.name in self._nodes:
-            self._status(DispyNode.Closed, self._nodes[worker.name], None, None)
-
-    def _on_ready(self, worker: WorkerInfo) -> None:
-        node = self._nodes.get(worker.name)
-        if node is not None:
-            self._status(DispyNode.Initialized, node, None, None)
-
     # ---- jobs
 
     def submit(self, *args: Any, **kwargs: Any) -> DispyJob | None:
         """Queue a job and return it at once; None, with a warning, if its dependencies are not valid."""
-        depends = kwargs.pop("dispy_job_depends", None)
-        return self._submit(None, depends, args, kwargs)
+        if not kwargs:
+            return self._submit(None, None, args, kwargs)
+        return self._submit(None, kwargs.pop("dispy_job_depends", None), args, kwargs)
 
     def submit_job_id(self, job_id: Any, *args: Any, **kwargs: Any) -> DispyJob | None:
         """Queue a job that has its id from the start."""
@@ -218,90 +150,143 @@ class JobCluster:
 
     def submit_job_id_node(self, job_id: Any, node: Any, *args: Any, **kwargs: Any) -> DispyJob | None:
         """Queue a job with an id for one node."""
-        found = self._node(node)
-        if found is None:
-            logger.warning("Node %r is not part of this cluster", node)
+        found = self.nodes.get(node)
+        if found is None or not self.nodes.limits.get(found.name):
+            logger.warning("Node %s is not one that this cluster uses now; job not submitted", node)
             return None
         return self._submit(found.name, kwargs.pop("dispy_job_depends", None), args, kwargs, job_id)
 
     def _submit(self, worker: str | None, depends: Any, args: Any, kwargs: Any, job_id: Any = None) -> DispyJob | None:
         if self._name is None:
-            raise AttributeError("The cluster is closed.")
+            raise AttributeError("The cluster is closed; make a new one to submit jobs.")
+        error = None
         try:
-            payload, error = call_bytes(args, kwargs), None
-        except Exception as why:
-            payload, error = b"", why
-        job = DispyJob(self, payload, args, kwargs, self._retries)
+            data = call_bytes(args, kwargs)
+        except Exception as why:  # the job says so itself
+            data, error = b"", why
+        job = DispyJob(self, data, args, kwargs, self._retries)
         job.worker = worker
         if job_id:
             job.id = job_id
-        if depends:
-            try:
-                code, job.files = sources.collect(depends, self._session.cwd)
-                job.code = code.encode()
-            except Exception as why:
-                logger.warning("Creating job failed: %s", why)
-                return None
+        if depends and not self._take_depends(job, depends):
+            return None
         self._submitted += 1
         self._unfinished.add(job)
         if self.cluster_status is not None:
-            self._status(DispyJob.Created, None, job, job)
+            self._status(DispyJob.Created, None, job)
         if error is not None:
-            logger.warning("Arguments of job cannot be sent: %s", error)
-            job.exception = f"The arguments cannot be pickled: {type(error).__name__}: {error}\n"
-            job.done, job.status = True, DispyJob.Cancelled
-            self._on_final(job, None)
+            logger.warning("Arguments of job %s cannot be sent: %s", job.id, error)
+            job.refuse(f"The arguments cannot be pickled: {type(error).__name__}: {error}\n")
             return job
         self._lane.submit(job)
         return job
 
+    def _take_depends(self, job: DispyJob, depends: Any) -> bool:
+        try:
+            code, job.files = sources.collect(depends, self.session.cwd)
+        except (DispyError, OSError, TypeError) as why:
+            logger.warning("Creating job failed: %s", why)
+            return False
+        job.code = code.encode()
+        return True
+
     def cancel(self, job: DispyJob) -> int:
-        """Cancel a job; 0, or -1 if it is final already."""
-        if job.status >= DispyJob.Cancelled:
+        """Cancel a job; 0, or -1 if it is final already or being cancelled."""
+        if job.status >= DispyJob.Cancelled or job._final:
             logger.warning("Job %s is not valid for cancelling (status %s)", job.id, job.status)
             return -1
-        running = job.status != DispyJob.Created
-        self._lane.cancel(job, 6.0)
-        if not running:
-            job.finish.wait(5)
+        if job.status == DispyJob.Created:
+            self._lane.cancel(job, GRACE_S)
+            job.finish.wait(1)
+        else:
+            job.status = DispyJob.Cancelled
+            self._lane.cancel(job, GRACE_S)
         return 0
+
+    def cancel_now(self, job: DispyJob) -> None:
+        """Stop a job without asking it to end by itself."""
+        self._lane.cancel(job, 0.0)
+
+    def pending_jobs(self) -> list[DispyJob]:
+        """Return the jobs that are not final."""
+        return list(self._unfinished)
 
     # ---- what jobs report, on the dispatcher's thread
 
-    def _status(self, status: int, node: DispyNode | None, job: DispyJob | None, original: DispyJob | None) -> None:
+    def _status(self, status: int, node: DispyNode | None, job: DispyJob | None, seen: int | None = None) -> None:
         if self.cluster_status is not None:
-            copied = job.copied() if job is not None else None
-            self._session.callbacks.put(self.cluster_status, (status, node, copied), original)
+            copied = job.copied(seen) if job is not None else None
+            self.session.callbacks.put(self.cluster_status, (status, node, copied), job)
 
-    def _on_begun(self, job: DispyJob, worker: WorkerInfo) -> None:
-        node = self._nodes.get(worker.name)
-        if node is not None and self.cluster_status is not None:
-            self._status(DispyJob.Running, node, job, job)
-
-    def _on_provisional(self, job: DispyJob) -> None:
+    def _job_status(self, job: DispyJob) -> None:
         if self.job_status is not None:
-            self._session.callbacks.put(self.job_status, (job.copied(),), job)
-        self._status(DispyJob.ProvisionalResult, self._by_address(job.ip_addr), job, job)
+            self.session.callbacks.put(self.job_status, (job.copied(),), job)
 
-    def _by_address(self, address: str | None) -> DispyNode | None:
-        return next((node for node in self._nodes.values() if node.ip_addr == address), None)
+    def _on_begun(self, job: DispyJob, name: str) -> None:
+        node = self.nodes.begun(job, name)
+        if self.cluster_status is not None:
+            self._status(DispyJob.Running, node, job)
 
-    def _on_final(self, job: DispyJob, worker: WorkerInfo | None) -> None:
+    def _on_provisional(self, job: DispyJob, size: int) -> None:
+        self._job_status(job)
+        if self.cluster_status is not None:
+            node = next((n for n in self.nodes.found.values() if n.ip_addr == job.ip_addr), None)
+            self._status(DispyJob.ProvisionalResult, node, job)
+
+    def _on_again(self, job: DispyJob) -> None:
+        if self.cluster_status is not None:
+            self._status(DispyJob.Abandoned, None, job, DispyJob.Abandoned)
+
+    def _on_final(self, job: DispyJob, name: str, sent: int, received: int, was_begun: bool) -> None:
+        node = self.nodes.ended(job, name, sent, received)
+        if job.end_time and job.start_time:
+            self.cpu_time += job.end_time - job.start_time
+        if self.cluster_status is not None and not was_begun and node is not None:
+            self._status(DispyJob.Running, node, job, DispyJob.Running)
+        if self.job_status is not None:
+            self._job_status(job)
+        if self.cluster_status is not None:
+            self._status(job.status, None if job.status == DispyJob.Abandoned else node, job)
         self._unfinished.discard(job)
         self._final += 1
-        node = self._nodes.get(worker.name) if worker is not None else None
-        if node is not None and job.status in (DispyJob.Finished, DispyJob.Terminated):
-            node.jobs_done += 1
-            spent = (job.end_time or 0.0) - (job.start_time or 0.0)
-            node.cpu_time += spent
-            self.cpu_time += spent
-        if self.job_status is not None:
-            self._session.callbacks.put(self.job_status, (job.copied(),), job)
-        if self.cluster_status is not None:
-            self._status(job.status, node, job, job)
         if self._final >= self._submitted:
             with self._change:
                 self._change.notify_all()
+
+    # ---- what workers do, on the dispatcher's thread
+
+    def _on_worker(self, event: str, worker: WorkerInfo) -> None:
+        if event == "joined":
+            if self.nodes.consider(worker):
+                self.nodes.apply()
+        elif event == "left":
+            node = self.nodes.left(worker.name)
+            if node is not None:
+                self._status(DispyNode.Closed, node, None)
+        else:
+            self._on_pulse(worker)
+
+    def _on_pulse(self, worker: WorkerInfo) -> None:
+        node = self.nodes.by_name(worker.name)
+        now = time.time()
+        if node is None:
+            return
+        node.avail_info, node.update_time = avail_info(worker), now
+        if now - self._last_pulse.get(worker.name, 0.0) >= (self._pulse_s or 600.0):
+            self._last_pulse[worker.name] = now
+            self._status(DispyNode.AvailInfo, node, None)
+
+    def _on_ready(self, worker: WorkerInfo) -> None:
+        node = self.nodes.by_name(worker.name)
+        if node is not None:
+            node.tx += len(self._lane.spec)
+            self._status(DispyNode.Initialized, node, None)
+
+    def _on_closed(self, worker: WorkerInfo) -> None:
+        node = self.nodes.by_name(worker.name)
+        if node is not None and worker.name in self.nodes.closing:
+            self.nodes.closing.discard(worker.name)
+            self._status(DispyNode.Closed, node, None)
 
     # ---- the cluster
 
@@ -314,6 +299,8 @@ class JobCluster:
         """Wait until no job is pending."""
         self.wait()
 
+    __call__ = cluster
+
     def close(self, timeout: float | None = None, terminate: bool = False) -> bool | None:
         """Wait for the jobs and give the nodes up; False if they are not done after ``timeout`` seconds."""
         if self._name is None:
@@ -321,90 +308,74 @@ class JobCluster:
         if not self.wait(timeout):
             if not terminate:
                 return False
-            for job in list(self._unfinished):
-                self._lane.cancel(job, 0.0)
+            for job in self.pending_jobs():
+                self.cancel_now(job)
             self.wait(10)
         self._name = None
         self.end_time = time.time()
         self._lane.close()
-        for node in self._nodes.values():
-            self._status(DispyNode.Closed, node, None, None)
-        self._session.clusters.discard(self)
+        for node in self.nodes.found.values():
+            self._status(DispyNode.Closed, node, None)
+        self.session.clusters.discard(self)
         return True
 
     def shutdown(self) -> None:
         """Close, and wait for the callbacks."""
         self.close()
-        self._session.callbacks.drain()
+        self.session.callbacks.drain()
 
     def __enter__(self) -> JobCluster:
         return self
 
     def __exit__(self, kind: Any, error: Any, trace: Any) -> bool:
+        """Close.  As in dispy an exception ends the block and not the script; it is printed."""
         if error is not None:
-            logger.error("Exception in the with block: %r", error)
+            traceback.print_exception(kind, error, trace, file=sys.stderr)
         self.close()
-        return True
+        return not isinstance(error, (SystemExit, KeyboardInterrupt))
 
     def status(self) -> ClusterStatus:
         """Return the nodes and the number of pending jobs."""
-        return ClusterStatus(list(self._nodes.values()), self._submitted - self._final)
+        return ClusterStatus(list(self.nodes.found.values()), self._submitted - self._final)
 
     def print_status(self, wall_time: float | None = None) -> None:
         """Print the table of who did what."""
-        nodes = self._nodes.values() if self._name is not None else ()
+        nodes = self.nodes.found.values() if self._name is not None else ()
         wall = wall_time if wall_time is not None else time.time() - self.start_time
         print(table.render(nodes, self._submitted - self._final, wall))
 
     stats = print_status
 
-    def _node(self, node: Any) -> DispyNode | None:
-        if isinstance(node, DispyNode):
-            return self._nodes.get(node.name)
-        return next((n for n in self._nodes.values() if node in (n.name, n.ip_addr)), None)
+    # ---- nodes
 
+    def discover_nodes(self, nodes: Any) -> int:
+        """Look for workers again; they join by themselves, so there is nothing to do: 0."""
+        return 0
 
-def describe(computation: Any, depends: Any, setup: Any, cleanup: Any, dest: str | None, cwd: Path) -> Computation:
-    """Turn a dispy computation into one that travels as source text.  Raises Exception for others."""
-    text, files = sources.collect(depends or (), cwd)
-    extra: dict[str, Any] = {"dest": (dest or "").lstrip("/"), "keep_files": cleanup is False, "preimport": True}
-    for key, function in (("setup", setup), ("cleanup", cleanup)):
-        if isinstance(function, functools.partial):
-            extra["setup_args"] = pickle.dumps(function.args)
-            function = function.func
-        if inspect.isfunction(function):
-            text += sources.source_of(function)
-            extra[key] = function.__name__
-        elif function is not None and not isinstance(function, bool):
-            raise Exception(f"Invalid {key}: {function!r} is not a function")
-    if isinstance(computation, str):
-        path = sources.program(computation)
-        file = sources.read(path, path.parent.absolute())
-        return Computation(kinds.PROGRAM, computation, entry=file.path, files=(*files, file), dest=extra["dest"])
-    entry, source = callable_source(computation)
-    if source not in text:
-        text += source
-    return Computation(kinds.SOURCE, computation.__name__, text.encode(), entry, files, **extra)
+    def allocate_node(self, node: Any) -> int:
+        """Use a node, or a list of them, again or anew; 0, or -1 if one is not valid."""
+        return self.nodes.allocate(node)
 
+    def deallocate_node(self, node: Any) -> int:
+        """Give a node no new jobs; 0, or -1 for an unknown one."""
+        return self.nodes.deallocate(node)
 
-def callable_source(computation: Callable[..., Any]) -> tuple[str, str]:
-    """Return the expression for a callable on the node, and the source that defines it."""
-    if inspect.ismethod(computation):
-        owner = type(computation.__self__)
-        return f"{owner.__name__}.{computation.__name__}", sources.source_of(owner)
-    if not inspect.isfunction(computation):
-        raise Exception(f"Invalid computation type: {type(computation)}")
-    if "." in computation.__qualname__ and "<locals>" not in computation.__qualname__:
-        return computation.__qualname__, ""
-    source = sources.source_of(computation)
-    compile(source, computation.__name__, "exec")
-    return computation.__name__, source
+    def close_node(self, node: Any, terminate_pending: bool = False) -> int:
+        """Let a node finish its jobs (or kill them), clean up there, and use it no more."""
+        return self.nodes.close(node, terminate_pending)
 
+    def resetup_node(self, node: Any, terminate_pending: bool = False) -> int:
+        """Let a node finish its jobs (or kill them), then run cleanup and setup there again."""
+        return self.nodes.resetup(node, terminate_pending)
 
-class SharedJobCluster(JobCluster):
-    """A JobCluster; OctaPi shares its workers between scripts anyway."""
+    def set_node_cpus(self, node: Any, cpus: int) -> int:
+        """Use another number of a node's CPUs; the number then used, or -1 for an unknown node."""
+        return self.nodes.set_cpus(node, cpus)
 
-    def __init__(self, computation: Any, nodes: Any = None, depends: Any = (), **options: Any) -> None:
-        for name in ("client_port", "scheduler_host", "exclusive"):
-            options.pop(name, None)
-        super().__init__(computation, nodes, depends, **options)
+    def node_jobs(self, node: Any, from_node: bool = False) -> list[DispyJob] | int:
+        """Return the jobs that run on a node, or -1 for an unknown one."""
+        return self.nodes.jobs(node)
+
+    def send_file(self, path: Any, node: Any, relay: bool = False) -> int:
+        """Copy a file into the computation's directory on a node; 0, or -1 for an unknown one."""
+        return self.nodes.send_file(path, node)

@@ -35,7 +35,9 @@ class DispyJob(Ticket):
         "_args",
         "_cluster",
         "_dispy_job_",
+        "_final",
         "_finish",
+        "_sent",
         "_id",
         "_kwargs",
         "_named",
@@ -51,7 +53,7 @@ class DispyJob(Ticket):
         "submit_time",
     )
 
-    def __init__(self, cluster: JobCluster, payload: bytes, args: Any, kwargs: Any, retries: int) -> None:
+    def __init__(self, cluster: JobCluster | None, payload: bytes, args: Any, kwargs: Any, retries: int) -> None:
         self.payload = payload
         self.worker = None
         self.retries = retries
@@ -68,6 +70,8 @@ class DispyJob(Ticket):
         self._uid = id(self)
         self._dispy_job_ = self
         self._named = False
+        self._final = False
+        self._sent = len(payload)
         self._finish: threading.Event | None = None
         self.result: Any = None
         self.stdout: Any = None
@@ -99,13 +103,13 @@ class DispyJob(Ticket):
                 if event is None:
                     event = threading.Event()
                     self._finish = event
-            if self.status >= 8:
+            if self._final:
                 event.set()
         return event
 
     def __call__(self, clear: bool = False) -> Any:
         """Wait for the final state and return ``result``, which is None when the job failed."""
-        if self.status < 8 or self._finish is not None:
+        if not self._final or self._finish is not None:
             self.finish.wait()
             if clear:
                 self.finish.clear()
@@ -113,14 +117,17 @@ class DispyJob(Ticket):
 
     def __lt__(self, other: DispyJob) -> bool:
         """Order jobs somehow, so that queues of them work."""
-        if self.status >= 8:
+        if self._final:
             return False
-        return other.status >= 8 or self._uid < other._uid
+        return other._final or self._uid < other._uid
 
-    def copied(self) -> DispyJob:
-        """Return the shallow copy that callbacks get."""
+    def copied(self, status: int | None = None) -> DispyJob:
+        """Return the shallow copy that callbacks get, with ``status`` if that is given."""
         self.finish  # noqa: B018  (the copy shares the event)
-        return copy.copy(self)
+        twin = copy.copy(self)
+        if status is not None:
+            twin.status = status
+        return twin
 
     # ---- the engine's side
 
@@ -129,18 +136,35 @@ class DispyJob(Ticket):
         if self.status == self.Created:
             self.status = self.Running
             self.ip_addr, self.start_time = worker.address, started
-            self._cluster._on_begun(self, worker)
+            if self._cluster is not None:
+                self._cluster._on_begun(self, worker.name)
+
+    def again(self) -> None:
+        """Wait for another node: this job's was lost."""
+        if self._cluster is not None:
+            self._cluster._on_again(self)
+        self.status = self.Created
+        self.ip_addr = self.start_time = None
 
     def provisional(self, data: bytes) -> None:
         """Take a provisional result."""
         self.result = pickle.loads(data)
         self.status = self.ProvisionalResult
-        self._cluster._on_provisional(self)
+        if self._cluster is not None:
+            self._cluster._on_provisional(self, len(data))
+
+    def refuse(self, why: str) -> None:
+        """End as Cancelled before it was ever sent."""
+        self.exception = why
+        self.done = True
+        self._end(self.Cancelled, "", 0)
 
     def resolve(
         self, kind: int, data: bytes, started: float, ended: float, worker: WorkerInfo | None, extra: Extra | None
     ) -> None:
         """Take the final outcome."""
+        was_cancelled = self.status == self.Cancelled
+        was_begun = self.ip_addr is not None
         if worker is not None:
             self.ip_addr, self.start_time, self.end_time = worker.address, started, ended
         if extra is not None:
@@ -152,12 +176,19 @@ class DispyJob(Ticket):
             self.result = None
         else:
             status = self._take(kind, data)
+        if was_cancelled and kind == outcome.PROGRAM:
+            status = self.Terminated
+        self._end(status, worker.name if worker is not None else "", len(data), was_begun)
+
+    def _end(self, status: int, worker: str, received: int, was_begun: bool = True) -> None:
         self._args = self._kwargs = ()
         self.payload = b""
         self.status = status
+        self._final = True
         if self._finish is not None:
             self._finish.set()
-        self._cluster._on_final(self, worker)
+        if self._cluster is not None:
+            self._cluster._on_final(self, worker, self._sent, received, was_begun)
 
     def _take(self, kind: int, data: bytes) -> int:
         if kind in (outcome.VALUE, outcome.PROGRAM):
@@ -175,6 +206,6 @@ class DispyJob(Ticket):
             return self.Terminated
         error = pickle.loads(data)
         self.exception = f"{type(error).__name__}: {error}\n"
-        if isinstance(error, JobStopped):
+        if isinstance(error, JobStopped):  # as in dispy, a job that was killed says nothing
             self.exception = self.stdout = self.stderr = None
         return self.Abandoned if isinstance(error, WorkerLost) else self.Terminated

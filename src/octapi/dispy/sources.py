@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import inspect
+import os
 import shutil
 import types
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from octapi.dispatch.computation import File
+from octapi.dispatch.computation import File, safe
+from octapi.errors import DispyError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -22,10 +24,10 @@ def source_of(thing: Any) -> str:
 
 
 def read(path: str | Path, cwd: Path) -> File:
-    """Read a file; below ``cwd`` it keeps its relative name.  Raises Exception as dispy does."""
+    """Read a file; below ``cwd`` it keeps its relative name.  Raises :exc:`DispyError`."""
     full = Path(path).absolute()
     if not full.is_file():
-        raise Exception(f'File "{path}" is not valid')
+        raise DispyError(f'File "{path}" is not valid')
     facts = full.stat()
     name = full.relative_to(cwd).as_posix() if full.is_relative_to(cwd) else full.name
     return File(name, full.read_bytes(), facts.st_mode & 0o777, facts.st_mtime)
@@ -43,7 +45,7 @@ def module_file(module: types.ModuleType, cwd: Path) -> File:
 
 
 def collect(depends: Iterable[Any], cwd: Path) -> tuple[str, tuple[File, ...]]:
-    """Split ``depends`` into source text and files.  Raises Exception for what cannot be sent."""
+    """Split ``depends`` into source text and files.  Raises :exc:`DispyError` for what cannot be sent."""
     text: list[str] = []
     files: list[File] = []
     for item in depends:
@@ -56,13 +58,24 @@ def collect(depends: Iterable[Any], cwd: Path) -> tuple[str, tuple[File, ...]]:
         elif hasattr(item, "__module__"):
             text.append(source_of(type(item)))
         else:
-            raise Exception(f"Invalid depends: {item!r} is a {type(item).__name__}")
+            raise DispyError(f"Invalid depends: {item!r} is a {type(item).__name__}")
     return "".join(text), tuple(files)
 
 
 def program(path: str) -> Path:
-    """Find a program as a file or in PATH.  Raises Exception as dispy does."""
+    """Find a program as a file or in PATH.  Raises :exc:`DispyError`."""
     found = Path(path) if Path(path).is_file() else shutil.which(path)
     if found is None:
-        raise Exception(f'File "{path}" is not valid')
+        raise DispyError(f'File "{path}" is not valid')
     return Path(found)
+
+
+def place(file: File, cwd: Path) -> None:
+    """Write a file that a job sent below ``cwd``, whole, with its time and mode."""
+    target = cwd / safe(file.path)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    part = target.with_name(target.name + ".part")
+    part.write_bytes(file.data)
+    part.chmod(file.mode & 0o777)
+    os.utime(part, (file.mtime, file.mtime))
+    part.replace(target)

@@ -13,7 +13,6 @@ import asyncio
 import contextlib
 import itertools
 import sys
-from collections import deque
 from typing import TYPE_CHECKING, Any
 
 from distributed.diagnostics.plugin import SchedulerPlugin
@@ -21,6 +20,7 @@ from distributed.diagnostics.plugin import SchedulerPlugin
 from octapi import _version
 from octapi.dispatch import wire
 from octapi.errors import ClusterError
+from octapi.master.client import Client, Held, remainder
 
 if TYPE_CHECKING:
     from distributed.scheduler import Scheduler, WorkerState
@@ -30,39 +30,6 @@ STREAM_OP = "octapi"
 AHEAD = 2
 #: Dask holds messages back this long to send them together; ours are batches already, in seconds
 HOLD_S = 0.0002
-
-
-class Held:
-    """A batch that the master holds."""
-
-    __slots__ = ("client", "digest", "facts", "ident", "key", "worker")
-
-    def __init__(self, client: Client, ident: int, digest: str, facts: dict[str, Any]) -> None:
-        self.client = client
-        self.ident = ident
-        self.key = [client.number, ident]
-        self.digest = digest
-        self.facts = facts
-        self.worker: str | None = None
-
-
-class Client:
-    """One connected client."""
-
-    numbers = itertools.count(1)
-
-    def __init__(self, writer: asyncio.StreamWriter, facts: dict[str, Any]) -> None:
-        self.number = next(self.numbers)
-        self.writer = writer
-        self.facts = facts
-        self.waiting: deque[Held] = deque()
-        self.held: dict[int, Held] = {}
-        self.computations: dict[str, tuple[bytes, dict[str, Any]]] = {}
-
-    def send(self, *message: Any) -> None:
-        """Send one message, unless the client is gone."""
-        if not self.writer.is_closing():
-            self.writer.write(wire.pack(message))
 
 
 class Agent:
@@ -88,6 +55,7 @@ class Gateway(SchedulerPlugin):  # type: ignore[misc]
         self.scheduler = scheduler
         self.clients: dict[int, Client] = {}
         self.agents: dict[str, Agent] = {}
+        self.detached: dict[str, Client] = {}
         self.server: asyncio.Server | None = None
         self._number = itertools.count(1)
         scheduler.stream_handlers[STREAM_OP] = self.from_agent
@@ -104,7 +72,8 @@ class Gateway(SchedulerPlugin):  # type: ignore[misc]
         if self.server is not None:
             self.server.close()
         for client in list(self.clients.values()):
-            client.writer.close()
+            if client.writer is not None:
+                client.writer.close()
 
     # ---- clients
 
@@ -115,8 +84,10 @@ class Gateway(SchedulerPlugin):  # type: ignore[misc]
             while client is not None:
                 message = await wire.read_frame(reader)
                 getattr(self, f"client_{message[0]}")(client, *message[1:])
-        except (asyncio.IncompleteReadError, ConnectionError, ClusterError, ValueError):
-            pass
+        except (asyncio.IncompleteReadError, ConnectionError):
+            pass  # it is gone, which is what happens to clients
+        except (ClusterError, ValueError, TypeError, AttributeError, TimeoutError) as error:
+            say(f"octapi master: hung up on a client: {type(error).__name__}: {error}")
         finally:
             if client is not None:
                 self._client_gone(client)
@@ -126,19 +97,49 @@ class Gateway(SchedulerPlugin):  # type: ignore[misc]
 
     async def _greet(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> Client | None:
         kind, facts = await asyncio.wait_for(wire.read_frame(reader, 1 << 16), 30)
-        if kind != "hello" or not compatible(facts):
+        if kind not in ("hello", "resume") or not compatible(facts):
             text = refusal(facts)
             say(f"octapi master: refused a client: {text}")
             writer.write(wire.pack(("refused", text)))
             return None
+        if kind == "resume":
+            return self._resume(writer, str(facts.get("token")))
         client = Client(writer, facts)
         self.clients[client.number] = client
         port = self.scheduler.port
         client.send("welcome", {"dask_port": port, "workers": self.rows(), "release": _version.__version__})
         return client
 
+    def _resume(self, writer: asyncio.StreamWriter, token: str) -> Client | None:
+        """Let somebody with a client's token have what was kept of it."""
+        client = self.detached.get(token)
+        if client is None or client.writer is not None:
+            writer.write(wire.pack(("refused", "The master knows no crashed client with this recovery file.")))
+            return None
+        writer.write(wire.pack(("recovered", {"workers": self.rows()})))
+        client.attach(writer)
+        self._tell_if_complete(client)
+        return client
+
+    def _tell_if_complete(self, client: Client) -> None:
+        if client.is_detached and not client.held:
+            client.send("complete")
+
+    def client_bye(self, client: Client) -> None:
+        """The client ends as it should."""
+        client.said_bye = True
+
+    def client_settled(self, client: Client) -> None:
+        """Everything that was kept of a client has been fetched."""
+        client.said_bye = True
+
     def _client_gone(self, client: Client) -> None:
+        if client.can_detach:
+            client.detach()
+            self.detached[client.token] = client
+            return
         self.clients.pop(client.number, None)
+        self.detached.pop(client.token, None)
         client.waiting.clear()
         for agent in list(self.agents.values()):
             self.to_agent(agent, ("kill", client.number))
@@ -165,8 +166,8 @@ class Gateway(SchedulerPlugin):  # type: ignore[misc]
         if limit == 0 and digest not in agent.known:
             return
         agent.known.add(digest)
-        args = (facts.get("worker_args") or {}).get(agent.name, b"")
-        self.to_agent(agent, ("define", digest, spec, {"limit": limit, "setup_args": args}))
+        own = (facts.get("workers") or {}).get(agent.name) or {}
+        self.to_agent(agent, ("define", digest, spec, {**own, "limit": limit}))
 
     def client_run(self, client: Client, ident: int, run: int, digest: str, facts: dict[str, Any]) -> None:
         """Take a batch."""
@@ -297,13 +298,17 @@ class Gateway(SchedulerPlugin):  # type: ignore[misc]
 
     def _batch_news(self, agent: Agent, kind: str, key: list[int], rest: list[Any]) -> None:
         held = agent.held.get((key[0], key[1]))
-        if held is None:
+        if held is None or (held.client.is_detached and kind in ("begun", "cut")):
             return
         if kind == "end":
             del agent.held[key[0], key[1]]
             held.client.held.pop(held.ident, None)
         held.client.send("agent", agent.name, (kind, held.ident, *rest))
         if kind == "end":
+            again = remainder(held, kind, rest) if held.client.is_detached else None
+            if again is not None:
+                self.client_run(held.client, held.ident, 0, held.digest, dict(held.facts, skip=again))
+            self._tell_if_complete(held.client)
             self.place()
 
     def _agent_joined(self, address: str, facts: dict[str, Any]) -> None:
@@ -330,10 +335,13 @@ class Gateway(SchedulerPlugin):  # type: ignore[misc]
         found = [agent for agent in self.agents.values() if agent.address == worker]
         for agent in found:
             del self.agents[agent.name]
+        self.tell_workers()
+        for agent in found:
             for held in list(agent.held.values()):
                 held.client.held.pop(held.ident, None)
-                held.client.send("agent", agent.name, ("lost", held.ident))
-        self.tell_workers()
+                jobs = (held.facts["jobs"],) if held.client.is_detached else ()
+                held.client.send("agent", agent.name, ("lost", held.ident, *jobs))
+                self._tell_if_complete(held.client)
         self.place()
 
     def rows(self) -> list[dict[str, Any]]:

@@ -6,11 +6,10 @@ import contextlib
 import os
 import sys
 import tempfile
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any
 
-from octapi.dispatch.computation import Computation, File
-from octapi.errors import JobError
+from octapi.dispatch.computation import Computation, File, safe
 
 #: set by the agent: the directory below which computations get theirs
 HOME_VARIABLE = "OCTAPI_SLOT_HOME"
@@ -24,14 +23,6 @@ def home() -> Path:
 def of(computation: Computation, digest: str) -> Path:
     """Return the directory of one computation."""
     return home() / safe(computation.dest or digest)
-
-
-def safe(path: str) -> Path:
-    """Return ``path`` if it stays below its directory; refuse it otherwise."""
-    pure = PurePosixPath(path)
-    if pure.is_absolute() or ".." in pure.parts:
-        raise JobError(f"The file name {path!r} leaves the job's directory. Give a relative name without '..'.")
-    return Path(pure)
 
 
 def write(target: Path, file: File) -> None:
@@ -50,17 +41,22 @@ def write(target: Path, file: File) -> None:
     part.replace(path)
 
 
-def enter(computation: Computation, digest: str) -> str:
-    """Make the computation's directory with its files, and work in it."""
+def prepare(computation: Computation, digest: str) -> str:
+    """Make the computation's directory with its files, and return its path."""
     target = of(computation, digest)
     target.mkdir(parents=True, exist_ok=True)
     for file in computation.files:
         write(target, file)
-    os.chdir(target)
-    for entry in reversed((str(target), *computation.paths)):
+    return str(target)
+
+
+def enter(computation: Computation, home: str) -> None:
+    """Work in a computation's directory, and import from it."""
+    os.chdir(home)
+    os.environ["dispy_job_path"] = home
+    for entry in reversed((home, *computation.paths)):
         if entry not in sys.path:
             sys.path.insert(0, entry)
-    return str(target)
 
 
 def read_for_client(path: str) -> tuple[str, bytes, int, float]:

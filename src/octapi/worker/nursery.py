@@ -137,6 +137,7 @@ class Zygote:
         self.state = "starting"
         self.text = ""
         self.on_state: Callable[[Zygote], None] = lambda _: None
+        self.on_gone: Callable[[], None] = lambda: None
         self.process: subprocess.Popen[bytes] | None = None
         self.buffer = bytearray()
         self.exited = False
@@ -209,6 +210,7 @@ class Zygote:
             child.exit = (signal.SIGKILL, 0)
             self.on_end(child)
         self.children.clear()
+        self.on_gone()
 
     def slot(self) -> Child:
         """Ask for a new slot process."""

@@ -22,12 +22,12 @@ from typing import TYPE_CHECKING, Any, Final
 
 import msgpack
 
-from octapi.dispatch import computation as kinds
 from octapi.dispatch import ticket, wire
 from octapi.dispatch.computation import Computation
 from octapi.dispatch.span import SIMPLE
 from octapi.errors import JobExited, JobStopped, OutputTooLarge, ResultNotPicklable
 from octapi.worker import directory, journal, loader
+from octapi.worker.loaded import Loaded
 from octapi.worker.output import Capture
 from octapi.worker.program import Ran
 
@@ -66,7 +66,7 @@ class Slot:
         self.serial = 0
         self.index = 0
         self.given = dict(names, dispy_provisional_result=self.provisional_result, dispy_send_file=self.send_file)
-        self.loaded: dict[str, tuple[Computation, loader.Fresh]] = {}
+        self.loaded: dict[str, Loaded] = {}
         self.current = ""
 
     # ---- what jobs call
@@ -186,22 +186,40 @@ class Slot:
             elif message[0] == "run":
                 self.run_batch(*message[1:])
             elif message[0] == "forget":
-                self.loaded.pop(message[1], None)
+                self.forget(message[1])
 
     def define(self, digest: str, spec: bytes) -> None:
         """Take a computation; it is loaded when its first batch comes."""
         computation = Computation.from_bytes(spec)
-        home = directory.enter(computation, digest)
-        names = dict(self.given, dispy_job_path=home)
-        os.environ["dispy_job_path"] = home
         try:
-            self.loaded[digest] = computation, loader.load(computation, names)
+            loaded = Loaded(computation, directory.prepare(computation, digest))
+            self.loaded[digest] = loaded
+            self.switch(digest)
+            loaded.fresh = loader.load(computation, dict(self.given, dispy_job_path=loaded.home))
         except BaseException:
+            self.loaded.pop(digest, None)
             self.send(SENDS_REFUSAL, msgpack.packb((digest, traceback.format_exc())))
 
-    def adopt(self, digest: str, computation: Computation, fresh: loader.Fresh) -> None:
+    def forget(self, digest: str) -> None:
+        """Let go of a computation, and of the modules it brought."""
+        found = self.loaded.pop(digest, None)
+        if found is not None and digest == self.current:
+            found.leave()
+            self.current = ""
+            os.chdir(directory.home())
+
+    def switch(self, digest: str) -> None:
+        """Work for another computation: in its directory, with its modules."""
+        if digest != self.current:
+            if self.current in self.loaded:
+                self.loaded[self.current].leave()
+            self.loaded[digest].enter()
+            self.current = digest
+
+    def adopt(self, digest: str, loaded: Loaded) -> None:
         """Take a computation that the parent process has set up."""
-        self.loaded[digest] = computation, fresh
+        self.loaded[digest] = loaded
+        self.current = digest
 
     def run_batch(
         self,
@@ -221,16 +239,13 @@ class Slot:
         if found is None:
             self.send(SENDS_END, struct.pack("<I", skip))
             return
-        computation, fresh = found
-        if computation.kind == kinds.SOURCE and self.current != digest:
-            fresh(b"")
-        self.current = digest
+        self.switch(digest)
         self.grouped = grouped
         cells[journal.LIMIT] = journal.IDLE
         payloads = pickle.loads(data) if form == wire.ITEMS else wire.unpack(data)
         more = directory.job_code(extra)
         sys.stdout, sys.stderr = self.stdout, self.stderr
-        stop = self.loop(functools.partial(fresh, more), form == wire.ITEMS, payloads, skip, int(budget_s * 1e9))
+        stop = self.loop(functools.partial(found.fresh, more), form == wire.ITEMS, payloads, skip, int(budget_s * 1e9))
         sys.stdout, sys.stderr = sys.__stdout__, sys.__stderr__
         cells[journal.CURRENT] = journal.IDLE
         directory.remove_job_files(extra)
@@ -381,9 +396,10 @@ def main(sock: socket.socket, page_fd: int, names: dict[str, Any], adopted: tupl
     slot = Slot(sock, journal.Page(page_fd), names)
     handle_interrupts(slot)
     if adopted is not None:
-        digest, computation, build = adopted
+        digest, computation, build, home = adopted
         build.update(dispy_provisional_result=slot.provisional_result, dispy_send_file=slot.send_file)
-        slot.adopt(digest, computation, loader.from_setup(computation, build))
-        slot.current = digest
+        loaded = Loaded(computation, home)
+        loaded.fresh = loader.from_setup(computation, build)
+        slot.adopt(digest, loaded)
     threading.current_thread().name = "octapi-slot"
     slot.serve()

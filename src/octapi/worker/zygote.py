@@ -186,8 +186,8 @@ class Cradle(Zygote):
         """Load the computation, run its setup, and report how that went."""
         try:
             self.computation = Computation.from_bytes(spec)
-            home = directory.enter(self.computation, digest)
-            os.environ["dispy_job_path"] = home
+            home = directory.prepare(self.computation, digest)
+            directory.enter(self.computation, home)
             names = loader.base_names(self.computation, dict(self.names, dispy_job_path=home))
             self.build = self.namespace(names)
             self.args = pickle.loads(setup_args) if setup_args else ()
@@ -197,7 +197,7 @@ class Cradle(Zygote):
             text = traceback.format_exc().encode("utf-8", "replace")
             self.report(REFUSED, 0, os.getpid(), 0, len(text), text)
             return
-        self.adopted = (digest, self.computation, self.build)
+        self.adopted = (digest, self.computation, self.build, home)
         self.report(READY, 0, os.getpid(), 0, 0)
 
     def namespace(self, names: dict[str, Any]) -> dict[str, Any]:

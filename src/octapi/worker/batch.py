@@ -1,0 +1,36 @@
+"""A batch that an agent holds."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from octapi.worker.nursery import Child
+
+
+class Batch:
+    """A batch that the agent holds."""
+
+    __slots__ = (
+        "arrived", "child", "computation", "cut", "data", "extra", "form", "grouped", "ident", "jobs", "run",
+        "seen", "skip", "started", "stopping", "timeout_s", "budget_s",
+    )  # fmt: skip
+
+    def __init__(self, ident: Any, run: Any, computation: str, facts: dict[str, Any], now: float) -> None:
+        self.ident = ident
+        self.run = run
+        self.computation = computation
+        self.form: str = facts["form"]
+        self.data: bytes = facts["data"]
+        self.skip: int = facts.get("skip", 0)
+        self.jobs: int = facts["jobs"]
+        self.budget_s: float = facts.get("budget_s", 0.1)
+        self.timeout_s: float | None = facts.get("timeout_s")
+        self.extra: list[Any] = facts.get("extra") or []
+        self.grouped: bool = facts.get("grouped", False)
+        self.arrived = now
+        self.started = 0.0
+        self.seen = -1
+        self.stopping = -1
+        self.cut: int | None = None
+        self.child: Child | None = None

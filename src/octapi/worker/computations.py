@@ -1,0 +1,164 @@
+"""The computations that an agent knows: their setup, their files, their cleanup.
+
+A computation is left or renewed only when none of its jobs runs on this worker.
+"""
+
+from __future__ import annotations
+
+import shutil
+from typing import TYPE_CHECKING, Any
+
+from octapi.dispatch.computation import Computation, File, safe
+from octapi.worker import directory
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from octapi.worker.agent import Agent
+    from octapi.worker.nursery import Zygote
+
+
+class Known:
+    """One computation.  ``limit`` is the most jobs of it at once on this worker, or None."""
+
+    def __init__(self, spec: bytes, facts: dict[str, Any]) -> None:
+        self.spec = spec
+        self.computation = Computation.from_bytes(spec)
+        self.limit: int | None = facts.get("limit")
+        self.setup_args: bytes = facts.get("setup_args") or self.computation.setup_args
+        self.cradle: Zygote | None = None
+        self.running = 0
+        self.refused = ""
+        self.ready = False
+        self.leaving = False
+        self.renewal: dict[str, Any] | None = None
+
+    @property
+    def forks(self) -> bool:
+        """Say whether its jobs are forked from a process that ran its setup."""
+        return bool(self.computation.setup or self.computation.cleanup or self.computation.forked)
+
+    @property
+    def takes_jobs(self) -> bool:
+        """Say whether one more of its jobs may start now."""
+        if not self.ready or self.leaving or self.renewal is not None:
+            return False
+        return self.limit is None or self.running < self.limit
+
+
+class Computations:
+    """All computations of one agent, by digest."""
+
+    def __init__(self, agent: Agent) -> None:
+        self._agent = agent
+        self.known: dict[str, Known] = {}
+
+    def get(self, digest: str) -> Known | None:
+        """Return a computation that takes batches."""
+        known = self.known.get(digest)
+        return None if known is None or known.leaving else known
+
+    def place(self, known: Known, digest: str) -> Path:
+        """Return the directory of a computation on this worker."""
+        return self._agent.home / safe(known.computation.dest or digest)
+
+    def define(self, digest: str, spec: bytes, facts: dict[str, Any]) -> None:
+        """Take a computation, or new limits, files and setup arguments for one."""
+        known = self.known.get(digest)
+        if known is None or known.leaving:
+            self._begin(digest, Known(spec, facts), facts)
+            return
+        known.limit = facts.get("limit")
+        self._write(known, digest, facts.get("files") or ())
+        if known.limit == 0:
+            self._agent.recall_all(digest)
+
+    def _begin(self, digest: str, known: Known, facts: dict[str, Any]) -> None:
+        self.known[digest] = known
+        self._write(known, digest, facts.get("files") or ())
+        if known.forks:
+            self._raise_cradle(digest, known)
+        else:
+            known.ready = True
+            self._agent.post(("ready", digest))
+
+    def file(self, digest: str, row: list[Any]) -> None:
+        """Put one more file into a computation's directory."""
+        known = self.get(digest)
+        if known is not None:
+            self._write(known, digest, (row,))
+
+    def _write(self, known: Known, digest: str, rows: Any) -> None:
+        if rows:
+            target = self.place(known, digest)
+            target.mkdir(parents=True, exist_ok=True)
+            for row in rows:
+                directory.write(target, File(*row))
+
+    # ---- leaving and renewing
+
+    def forget(self, digest: str) -> None:
+        """Clean up and forget, once no job of it runs."""
+        known = self.get(digest)
+        if known is not None:
+            known.leaving = True
+            self._agent.recall_all(digest)
+            self.rest(digest, known)
+
+    def renew(self, digest: str, facts: dict[str, Any]) -> None:
+        """Run cleanup and then setup again with new arguments and files, once no job of it runs."""
+        known = self.get(digest)
+        if known is not None:
+            known.renewal = facts
+            self._agent.recall_all(digest)
+            self.rest(digest, known)
+
+    def rest(self, digest: str, known: Known) -> None:
+        """Do what was put off while jobs of a computation ran."""
+        if known.running or not (known.leaving or known.renewal is not None):
+            return
+        cradle, known.cradle = known.cradle, None
+        known.ready = False
+        if cradle is None or cradle.exited:
+            self._cleaned(digest, known)
+        else:
+            cradle.on_gone = lambda: self._cleaned(digest, known)
+            cradle.cleanup()
+
+    def _cleaned(self, digest: str, known: Known) -> None:
+        if known.renewal is not None and not known.leaving:
+            facts = known.renewal
+            fresh = Known(known.spec, facts)
+            fresh.limit = facts.get("limit", known.limit)
+            self._begin(digest, fresh, facts)
+            return
+        if self.known.get(digest) is known:
+            del self.known[digest]
+        for child in self._agent.children:
+            child.send(("forget", digest))
+            child.known.discard(digest)
+        if not known.computation.keep_files:
+            shutil.rmtree(self.place(known, digest), ignore_errors=True)
+        self._agent.post(("closed", digest))
+
+    # ---- setup
+
+    def _raise_cradle(self, digest: str, known: Known) -> None:
+        assert self._agent.zygote is not None
+        known.cradle = self._agent.zygote.cradle(digest, known.spec, known.setup_args)
+        known.cradle.on_state = lambda cradle: self._cradle_state(digest, known, cradle)
+
+    def _cradle_state(self, digest: str, known: Known, cradle: Zygote) -> None:
+        if cradle.state == "ready":
+            known.ready = True
+            self._agent.post(("ready", digest))
+            self._agent.feed()
+        else:
+            self.refuse(digest, known, cradle.text)
+
+    def refuse(self, digest: str, known: Known, text: str) -> None:
+        """Say that a computation cannot run here, and give its batches back."""
+        known.ready = False
+        known.refused = text
+        self._agent.post(("refused", digest, text))
+        self._agent.recall_all(digest, "refused", {"text": text})
