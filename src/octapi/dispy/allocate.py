@@ -37,7 +37,7 @@ class NodeAllocate:
             try:
                 self.ip_addr = socket.gethostbyname(host)
             except OSError:
-                logger.warning("Could not resolve %r", host)
+                logger.debug("%r is no host name here; it may be the name of a worker", host)
         pattern = self.ip_addr or host
         self.ip_rex = re.escape(pattern).replace(r"\*", ".*")
 

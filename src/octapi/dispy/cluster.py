@@ -107,6 +107,7 @@ class JobCluster:
         self.session = Session.shared()
         found = describe(computation, depends, setup, cleanup, dest_path, self.session.cwd)
         self._name: str | None = found.name
+        self._size = len(found.to_bytes())
         self._retries = 2 if reentrant is True else 0
         self._unfinished: set[DispyJob] = set()
         self._change = threading.Condition()
@@ -279,7 +280,7 @@ class JobCluster:
     def _on_ready(self, worker: WorkerInfo) -> None:
         node = self.nodes.by_name(worker.name)
         if node is not None:
-            node.tx += len(self._lane.spec)
+            node.tx += self._size
             self._status(DispyNode.Initialized, node, None)
 
     def _on_closed(self, worker: WorkerInfo) -> None:

@@ -174,8 +174,9 @@ class Nodes:
             self._cluster.cancel_now(job)
 
     def _drop_pinned(self, name: str) -> None:
-        for job in [job for job in self._cluster.pending_jobs() if job.worker == name and job.batch is None]:
-            self._cluster.cancel_now(job)
+        for job in self._cluster.pending_jobs():
+            if job.worker == name and job not in self.running[name]:
+                self._cluster.cancel_now(job)
 
     def set_cpus(self, node: Any, cpus: int) -> int:
         """Use another number of CPUs; return it, or -1 for an unknown node."""
