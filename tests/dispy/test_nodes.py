@@ -111,14 +111,14 @@ def test_nodes_are_deallocated_allocated_and_limited(run: Run) -> None:
         print(cluster.submit_node('worker-1'))
         print(cluster.allocate_node('worker-1'))
         print(sorted({job() for job in [cluster.submit() for _ in range(20)]}))
-        print(cluster.set_node_cpus('worker-1', 5), cluster.set_node_cpus('worker-1', -1), cluster.set_node_cpus('x', 1))
+        print([cluster.set_node_cpus(*pair) for pair in (('worker-1', 5), ('worker-1', -1), ('x', 1))])
         print(cluster.node_jobs('x'), cluster.node_jobs('worker-2'), cluster.deallocate_node('x'))
         print(len(cluster.status().nodes))
         """
     )
 
     lines = [line for line in done.stdout.splitlines() if " dispy - " not in line]
-    assert lines == ["0", "{'worker-2'}", "None", "0", "['worker-1', 'worker-2']", "1 0 -1", "-1 [] -1", "2"]
+    assert lines == ["0", "{'worker-2'}", "None", "0", "['worker-1', 'worker-2']", "[1, 0, -1]", "-1 [] -1", "2"]
 
 
 def test_resetup_runs_cleanup_and_setup_with_new_arguments(run: Run, tmp_path: Path) -> None:
