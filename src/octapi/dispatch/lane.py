@@ -217,7 +217,7 @@ class Lane:
         for queue in (self.queue, self.pinned):
             for entry in [e for e in queue if isinstance(e, Span) and e.page.reader is reader]:
                 queue.remove(entry)
-        for flight in self.flights.values():
+        for flight in list(self.flights.values()):
             if isinstance(flight, SpanFlight) and flight.span.page.reader is reader:
                 flight.span.retries = -1
                 self.dispatcher.tell(flight.worker, ("stop", flight.ident, 1.0))
