@@ -20,7 +20,7 @@ from octapi.dispy.session import Session
 from octapi.errors import DispyError
 
 if TYPE_CHECKING:
-    from octapi.dispatch.computation import File
+    from octapi.dispatch.computation import Computation, File
     from octapi.dispatch.ticket import Ticket, WorkerInfo
 
 #: names that old scripts pass; what they set is OctaPi's own affair now
@@ -117,6 +117,9 @@ class JobCluster:
         self.start_time = time.time()
         self.end_time: float | None = None
         self.cpu_time = 0.0
+        self._open(found, entries)
+
+    def _open(self, found: Computation, entries: list[allocate.NodeAllocate]) -> None:
         self.nodes = Nodes(self, entries)
         for worker in self.session.engine.workers():
             self.nodes.consider(worker)

@@ -8,7 +8,6 @@ a kind (1 byte) and a body; see the ``SENDS_`` constants.
 
 from __future__ import annotations
 
-import contextlib
 import functools
 import os
 import pickle
@@ -25,9 +24,10 @@ import msgpack
 from octapi.dispatch import ticket, wire
 from octapi.dispatch.computation import Computation
 from octapi.dispatch.span import SIMPLE
-from octapi.errors import JobExited, JobStopped, OutputTooLarge, ResultNotPicklable
+from octapi.errors import OutputTooLarge
 from octapi.worker import directory, journal, loader
 from octapi.worker.loaded import Loaded
+from octapi.worker.outcome import by_value, dumps, failure
 from octapi.worker.output import Capture
 from octapi.worker.program import Ran
 
@@ -328,54 +328,6 @@ def peak_memory() -> int:
     import resource
 
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
-
-
-def dumps(value: Any) -> bytes:
-    """Pickle by name where that works, else by value."""
-    with contextlib.suppress(Exception):  # whatever it raises: cloudpickle decides
-        return pickle.dumps(value, 5)
-    import cloudpickle
-
-    packed: bytes = cloudpickle.dumps(value, 5)
-    return packed
-
-
-def failure(error: BaseException) -> tuple[int, bytes]:
-    """Turn what a job raised into an outcome that can travel."""
-    if isinstance(error, SystemExit):
-        return fault(JobExited(f"The job called sys.exit({error.code!r})."))
-    if isinstance(error, KeyboardInterrupt):
-        return fault(JobStopped("The job was interrupted."))
-    if isinstance(error, OutputTooLarge):
-        return fault(error)
-    text = traceback_text(error)
-    try:
-        data = dumps(error)
-    except Exception as why:
-        text += f"(The exception itself cannot be pickled: {why})\n"
-        data = b""
-    return ticket.ERROR, pickle.dumps((data, text))
-
-
-def by_value(result: Any, error: BaseException) -> tuple[int, bytes]:
-    """Pickle a result that could not be pickled by name."""
-    try:
-        return ticket.VALUE, dumps(result)
-    except Exception:
-        return fault(ResultNotPicklable(f"Its result, of type {type(result).__name__}, cannot be pickled: {error}"))
-
-
-def fault(error: Exception) -> tuple[int, bytes]:
-    """Pack an error of OctaPi's own."""
-    return ticket.FAULT, pickle.dumps(error)
-
-
-def traceback_text(error: BaseException) -> str:
-    """Format the traceback from the user's first frame on."""
-    trace = error.__traceback__
-    while trace is not None and trace.tb_frame.f_code.co_filename == __file__:
-        trace = trace.tb_next
-    return "".join(traceback.format_exception(type(error), error, trace))
 
 
 def handle_interrupts(slot: Slot) -> None:

@@ -1,0 +1,63 @@
+"""From what a job returned or raised to bytes that can travel."""
+
+from __future__ import annotations
+
+import contextlib
+import pickle
+import traceback
+from pathlib import Path
+from typing import Any, Final
+
+from octapi.dispatch import ticket
+from octapi.errors import JobExited, JobStopped, OutputTooLarge, ResultNotPicklable
+
+#: frames of these files are not the user's
+OURS: Final = frozenset(str(Path(__file__).with_name(name)) for name in ("slot.py", "loader.py"))
+
+
+def dumps(value: Any) -> bytes:
+    """Pickle by name where that works, else by value."""
+    with contextlib.suppress(Exception):  # whatever it raises: cloudpickle decides
+        return pickle.dumps(value, 5)
+    import cloudpickle
+
+    packed: bytes = cloudpickle.dumps(value, 5)
+    return packed
+
+
+def failure(error: BaseException) -> tuple[int, bytes]:
+    """Turn what a job raised into an outcome that can travel."""
+    if isinstance(error, SystemExit):
+        return fault(JobExited(f"The job called sys.exit({error.code!r})."))
+    if isinstance(error, KeyboardInterrupt):
+        return fault(JobStopped("The job was interrupted."))
+    if isinstance(error, OutputTooLarge):
+        return fault(error)
+    text = traceback_text(error)
+    try:
+        data = dumps(error)
+    except Exception as why:
+        text += f"(The exception itself cannot be pickled: {why})\n"
+        data = b""
+    return ticket.ERROR, pickle.dumps((data, text))
+
+
+def by_value(result: Any, error: BaseException) -> tuple[int, bytes]:
+    """Pickle a result that could not be pickled by name."""
+    try:
+        return ticket.VALUE, dumps(result)
+    except Exception:
+        return fault(ResultNotPicklable(f"Its result, of type {type(result).__name__}, cannot be pickled: {error}"))
+
+
+def fault(error: Exception) -> tuple[int, bytes]:
+    """Pack an error of OctaPi's own."""
+    return ticket.FAULT, pickle.dumps(error)
+
+
+def traceback_text(error: BaseException) -> str:
+    """Format the traceback from the user's first frame on."""
+    trace = error.__traceback__
+    while trace is not None and trace.tb_frame.f_code.co_filename in OURS:
+        trace = trace.tb_next
+    return "".join(traceback.format_exception(type(error), error, trace))
