@@ -60,3 +60,34 @@ def test_a_batch_is_never_empty_while_jobs_wait_nor_larger_than_the_queue(
 
     assert min(queued, 1) <= size <= min(queued, LARGEST) or queued == 0
     assert batcher.in_flight(slots) >= 1
+
+
+@given(
+    durations=st.lists(st.floats(1e-6, 0.5), min_size=1, max_size=60),
+    slots=st.integers(1, 64),
+    queued=st.integers(1, 100_000),
+)
+def test_no_batch_is_planned_beyond_its_budget_by_more_than_one_job(
+    durations: list[float], slots: int, queued: int
+) -> None:
+    """By the mean that was measured; the slot itself stops at the budget when jobs turn out slower."""
+    batcher = Batcher()
+    for seconds in durations:
+        batcher.measured(1, seconds)
+        size = batcher.size(queued, slots)
+        assert batcher.mean_s is not None
+        assert size == 1 or size * batcher.mean_s <= batcher.budget_s(slots) + batcher.mean_s
+
+
+@given(first=st.floats(1e-6, 1e-4), then=st.floats(0.05, 1.0))
+def test_batches_shrink_within_some_slow_jobs(first: float, then: float) -> None:
+    """Quick jobs grow the batches; slow ones bring them down to one."""
+    batcher = Batcher()
+    for _ in range(10):
+        size = batcher.size(1_000_000, 4)
+        batcher.measured(size, size * first)
+    assert batcher.size(1_000_000, 4) > 100
+    for _ in range(10):
+        batcher.measured(1, then)
+
+    assert batcher.size(1_000_000, 4) <= 2

@@ -207,7 +207,8 @@ def test_files_travel_both_ways(run: Run, tmp_path: Path) -> None:
             cluster.send_file('absent.txt', 'worker-1')
         except FileNotFoundError:
             print('absent')
-        print(cluster.submit()())
+        job = cluster.submit()
+        print(job() or job.exception)
         """
     )
 

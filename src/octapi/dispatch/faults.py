@@ -6,10 +6,11 @@ import pickle
 import signal
 from typing import TYPE_CHECKING, Any
 
-from octapi.errors import JobCrashed, JobError, JobTimeout, SetupFailed, WorkerLost
+from octapi.errors import JobCrashed, JobError, JobTimeout, PythonMismatch, SetupFailed, WorkerLost
 
 if TYPE_CHECKING:
     from octapi.dispatch.computation import Computation
+    from octapi.dispatch.ticket import WorkerInfo
 
 ARGUMENTS_LIMIT = 80
 
@@ -68,4 +69,15 @@ def refused_error(computation: Computation, refusals: dict[str, str]) -> JobErro
     name, text = next(iter(refusals.items()))
     return SetupFailed(
         f"No worker could load or set up the function; {name} says:\n{text}", function=computation.name, arguments="..."
+    )
+
+
+def mismatch_error(computation: Computation, workers: list[WorkerInfo]) -> JobError:
+    """Return the error for jobs whose bytecode no worker's Python can load."""
+    others = ", ".join(sorted({f"{worker.name} {worker.python}" for worker in workers}))
+    return PythonMismatch(
+        f"It travels as bytecode of Python {computation.python}, which no worker can load: {others}. "
+        "Put the function into a module beside the script, which travels as source, or use the same Python.",
+        function=computation.name,
+        arguments="...",
     )

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from octapi.dispatch import ticket as outcome
 from octapi.dispatch.batcher import Batcher
+from octapi.dispatch.faults import mismatch_error
 from octapi.dispatch.flight import AnyFlight, Entry, Flight, SpanFlight
 from octapi.dispatch.payload import call_bytes
 from octapi.dispatch.span import Failed, Span
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
     from octapi.dispatch.computation import Computation, File
-    from octapi.dispatch.dispatcher import Dispatcher
+    from octapi.dispatch.core import Core
     from octapi.dispatch.ticket import Ticket, WorkerInfo
     from octapi.errors import JobError
 
@@ -45,7 +46,7 @@ class Lane:
     numbers = itertools.count(1)
 
     def __init__(
-        self, dispatcher: Dispatcher, computation: Computation, limits: Mapping[str, int] | None, listener: Listener
+        self, dispatcher: Core, computation: Computation, limits: Mapping[str, int] | None, listener: Listener
     ) -> None:
         self.dispatcher = dispatcher
         self.computation = computation
@@ -134,6 +135,18 @@ class Lane:
 
     # ---- on the dispatcher's thread
 
+    def may_use(self, worker: WorkerInfo) -> bool:
+        """Say whether the limits allow a worker."""
+        return self.limits is None or self.limits.get(worker.name, 0) > 0
+
+    def fits(self, worker: WorkerInfo) -> bool:
+        """Say whether a worker's Python can load the computation: bytecode needs the same minor version."""
+        return not self.computation.python_bound or minor(worker.python) == minor(self.computation.python)
+
+    def misfits(self) -> list[WorkerInfo]:
+        """Return the workers that could run the jobs if their Python were another."""
+        return [w for w in self.dispatcher.infos.values() if self.may_use(w) and not self.fits(w)]
+
     def define(self) -> None:
         """Tell the link about the computation."""
         facts = {
@@ -147,10 +160,11 @@ class Lane:
 
     def pump(self) -> None:
         """Send batches while there are jobs and room for them."""
-        link = self.dispatcher.link
-        if link is None or self.dispatcher.is_broken:
+        if self.dispatcher.link is None or self.dispatcher.is_broken:
             return
-        slots = link.capacity(self.limits)
+        slots = self.dispatcher.capacity(self)
+        if not slots and self.misfits():
+            self.fail_waiting(mismatch_error(self.computation, self.misfits()))
         room = self.batcher.in_flight(slots) - len(self.flights)
         while self.pinned and slots:
             self.fly([self.pinned.popleft()])
@@ -257,6 +271,11 @@ class Lane:
     def unfinished(self) -> list[Entry]:
         """Return everything that has no outcome."""
         return [*self.pinned, *self.queue, *(entry for flight in self.flights.values() for entry in flight.ours())]
+
+
+def minor(version: str) -> list[str]:
+    """Return the part of a Python version that bytecode depends on."""
+    return version.split(".")[:2]
 
 
 def fill(span: Span, value: Failed) -> None:

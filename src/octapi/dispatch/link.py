@@ -52,9 +52,6 @@ class Link(Protocol):
     def tell(self, worker: str | None, message: tuple[Any, ...]) -> None:
         """Send a message about a batch (``worker`` as in its ``begun``, None while it waits) or a computation."""
 
-    def capacity(self, limits: dict[str, int] | None) -> int:
-        """Return how many slots a computation with these limits can use now."""
-
     async def close(self) -> None:
         """Close the way."""
 
@@ -114,10 +111,6 @@ class LocalLink:
         """Hand it to the agent."""
         assert self.agent is not None
         self.agent.handle(message)
-
-    def capacity(self, limits: dict[str, int] | None) -> int:
-        """Return the slots, or fewer if the limits say so."""
-        return self.slots if limits is None else min(self.slots, limits.get(self.worker.name, 0))
 
     async def close(self) -> None:
         """Stop the slots."""

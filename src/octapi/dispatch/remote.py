@@ -118,12 +118,6 @@ class RemoteLink:
         """Send a message on to an agent."""
         self._send("tell", worker, message)
 
-    def capacity(self, limits: dict[str, int] | None) -> int:
-        """Return the slots of the workers that may be used."""
-        if limits is None:
-            return sum(worker.slots for worker in self.workers.values())
-        return sum(min(worker.slots, limits.get(worker.name, 0)) for worker in self.workers.values())
-
     async def close(self) -> None:
         """Say goodbye."""
         self.closing = True

@@ -8,7 +8,7 @@ import time
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from octapi.dispatch.dispatcher import Dispatcher
+    from octapi.dispatch.core import Core
     from octapi.dispatch.lane import Lane
 
 #: how long a wait may last before it is told, and how often it is told again, in seconds
@@ -59,14 +59,13 @@ class Speaker:
             print(line, file=sys.stderr, flush=True)
 
 
-async def speak(dispatcher: Dispatcher) -> None:
+async def speak(dispatcher: Core) -> None:
     """Look at all lanes every now and then, for as long as the dispatcher lives."""
     speaker = Speaker()
     while True:
         await asyncio.sleep(FIRST_S / 2)
-        link = dispatcher.link
-        if link is None or dispatcher.is_broken:
+        if dispatcher.link is None or dispatcher.is_broken:
             continue
         lanes = list(dispatcher.lanes.values())
-        reasons = (reason(lane, link.capacity(lane.limits), len(dispatcher.infos)) for lane in lanes)
+        reasons = (reason(lane, dispatcher.capacity(lane), len(dispatcher.infos)) for lane in lanes)
         speaker.hear(next((text for text in reasons if text), None))

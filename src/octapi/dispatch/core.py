@@ -1,0 +1,265 @@
+"""The dispatcher's rules: which batch goes out, and what an agent's message means for its jobs.
+
+    Lane.submit ──> queue ──pump──> link ──> agents ──> slots
+    Ticket.resolve <── records <── message <── link
+
+Guarantees: every ticket is resolved exactly once; only the dispatcher starts attempts; a batch's
+number is never used again, so a late answer to an earlier attempt is recognised and dropped.
+No thread and no input or output here: everything runs on the thread of the caller.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import pickle
+import time
+import uuid
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from octapi.dispatch import ticket as outcome
+from octapi.dispatch.computation import File
+from octapi.dispatch.faults import autopsy_error, lost_error, refused_error
+from octapi.dispatch.flight import Flight
+from octapi.dispatch.ticket import Ticket, WorkerInfo
+from octapi.errors import JobError
+
+if TYPE_CHECKING:
+    from octapi.dispatch.flight import AnyFlight
+    from octapi.dispatch.lane import Lane
+    from octapi.dispatch.link import Link
+
+Watcher = Callable[[str, WorkerInfo], None]
+
+
+class Core:
+    """The state of one client's dispatching."""
+
+    def __init__(self) -> None:
+        self.link: Link | None = None
+        self.client = uuid.uuid4().hex[:12]
+        self.lanes: dict[str, Lane] = {}
+        self.flights: dict[int, AnyFlight] = {}
+        self.infos: dict[str, WorkerInfo] = {}
+        self.slots = 1
+        self.watchers: list[Watcher] = []
+        self.is_closed = False
+        self.is_broken: Exception | None = None
+        self._idents = itertools.count(1)
+
+    def call(self, function: Callable[..., None], *args: Any) -> None:
+        """Run ``function`` where the state lives; here at once."""
+        function(*args)
+
+    # ---- lanes
+
+    def usable(self, lane: Lane) -> list[WorkerInfo]:
+        """Return the workers that may run a lane's jobs."""
+        return [worker for worker in self.infos.values() if lane.may_use(worker) and lane.fits(worker)]
+
+    def capacity(self, lane: Lane) -> int:
+        """Return how many slots a lane can use now."""
+        if lane.limits is None:
+            return sum(worker.slots for worker in self.usable(lane))
+        return sum(min(worker.slots, lane.limits[worker.name]) for worker in self.usable(lane))
+
+    def add_lane(self, lane: Lane) -> None:
+        """Take a computation, and tell the link about it."""
+        self.lanes[lane.digest] = lane
+        lane.define()
+
+    def link_define(self, digest: str, spec: bytes, facts: dict[str, Any]) -> None:
+        """Tell the link about a computation."""
+        if self.link is not None and not self.is_broken:
+            self.link.define(digest, spec, facts)
+
+    def tell(self, worker: str | None, message: tuple[Any, ...]) -> None:
+        """Send a message to one worker's agent, or to all."""
+        if self.link is not None and not self.is_broken:
+            self.link.tell(worker, message)
+
+    def next_ident(self) -> int:
+        """Return a batch number that was never used."""
+        return next(self._idents)
+
+    def close_lane(self, lane: Lane, terminate: bool) -> None:
+        """Forget a lane; what is left of its jobs ends as cancelled."""
+        if terminate:
+            for entry in lane.unfinished():
+                if isinstance(entry, Ticket):
+                    self.cancel(lane, entry, 0.0)
+        self.tell(None, ("forget", lane.digest))
+        if not lane.flights:
+            self.lanes.pop(lane.digest, None)
+
+    def cancel(self, lane: Lane, ticket: Ticket, grace_s: float) -> None:
+        """Take a job back or stop it."""
+        if ticket.done:
+            return
+        flight: Flight | None = ticket.batch
+        if flight is None:
+            for queue in (lane.queue, lane.pinned):
+                with contextlib.suppress(ValueError):
+                    queue.remove(ticket)
+            ticket.conclude(outcome.CANCELLED)
+            return
+        ticket.retries = -1
+        self.tell(flight.worker, ("cancel", flight.ident, ticket.index, grace_s))
+
+    # ---- what the link reports
+
+    def workers_changed(self, workers: dict[str, WorkerInfo]) -> None:
+        """Take the workers there are now."""
+        before, self.infos = self.infos, workers
+        self.slots = max(1, sum(worker.slots for worker in workers.values()))
+        for name in before.keys() - workers.keys():
+            self._notify("left", before[name])
+        for name, worker in workers.items():
+            if name not in before:
+                self._notify("joined", worker)
+            elif worker != before[name]:
+                self._notify("health", worker)
+        for lane in list(self.lanes.values()):
+            lane.ready_on &= workers.keys()
+            lane.pump()
+
+    def _notify(self, event: str, worker: WorkerInfo) -> None:
+        for watcher in self.watchers:
+            watcher(event, worker)
+
+    def message(self, worker: str, message: tuple[Any, ...]) -> None:
+        """Take one message of an agent."""
+        getattr(self, f"on_{message[0]}")(worker, *message[1:])
+
+    def on_begun(self, worker: str, ident: int, index: int) -> None:
+        """A slot runs job ``index`` of a batch."""
+        flight = self.flights.get(ident)
+        info = self.infos.get(worker)
+        if flight is None or info is None:
+            return
+        flight.worker = worker
+        flight.begun(index, info, time.time())
+
+    def on_results(self, worker: str, ident: int, records: bytes) -> None:
+        """Some jobs of a batch are done."""
+        flight = self.flights.get(ident)
+        if flight is not None:
+            flight.lane.batcher.measured(*flight.take(records, self.infos.get(worker)))
+
+    def on_provisional(self, worker: str, ident: int, index: int, data: bytes) -> None:
+        """A job handed in a provisional result."""
+        flight, info = self.flights.get(ident), self.infos.get(worker)
+        if isinstance(flight, Flight) and info is not None and not flight.tickets[index].done:
+            flight.begun(index, info, time.time())
+            flight.tickets[index].provisional(data)
+
+    def on_file(self, worker: str, ident: int, index: int, path: str, data: bytes, mode: int, mtime: float) -> None:
+        """A job sent a file."""
+        flight = self.flights.get(ident)
+        if flight is not None:
+            ticket = flight.tickets[index] if isinstance(flight, Flight) else None
+            flight.lane.listener.file(File(path, data, mode, mtime), ticket)
+
+    def on_cut(self, worker: str, ident: int, index: int) -> None:
+        """A batch overstays: its jobs from ``index`` on have not started and may go elsewhere."""
+        flight = self.flights.get(ident)
+        if flight is not None:
+            self._give_back(flight, index)
+            flight.lane.pump()
+
+    def _give_back(self, flight: AnyFlight, index: int) -> None:
+        flight.lane.back(flight.give_back(index))
+
+    def on_end(self, worker: str, ident: int, reason: str, stop: int, info: dict[str, Any]) -> None:
+        """A batch is over: all done, given back from ``stop`` on, refused, or its slot died at ``stop``."""
+        flight = self.flights.pop(ident, None)
+        if flight is None:
+            return
+        lane = flight.lane
+        del lane.flights[ident]
+        if reason == "died":
+            self._autopsy(flight, stop, info)
+            stop += 1
+        elif reason == "refused":
+            lane.refused_on[worker] = info.get("text", "")
+        self._give_back(flight, 0 if reason in ("returned", "done", "refused") else stop)
+        if reason == "refused":
+            self._all_refused(lane)
+        if lane.is_closed and not lane.flights:
+            self.lanes.pop(lane.digest, None)
+        lane.pump()
+
+    def _autopsy(self, flight: AnyFlight, index: int, info: dict[str, Any]) -> None:
+        """Fail the one job that ran when its slot died."""
+        payload = flight.payload(index)
+        if payload is None:
+            return
+        worker = self.infos.get(flight.worker or "")
+        now = time.time()
+        kind, data = outcome.CANCELLED, b""
+        if info.get("why") != "cancelled":
+            error = autopsy_error(flight.lane.computation, payload, flight.worker or "", info)
+            kind, data = outcome.FAULT, pickle.dumps(error)
+        flight.settle(index, kind, data, now - info.get("ran_s", 0.0), now, worker)
+
+    def on_lost(self, worker: str, ident: int) -> None:
+        """The worker of a batch is gone: its jobs run again if their retries allow it."""
+        flight = self.flights.pop(ident, None)
+        if flight is None:
+            return
+        del flight.lane.flights[ident]
+        again, failed = flight.lost()
+        for index in failed:
+            payload = flight.payload(index) or b""
+            error = lost_error(flight.lane.computation, payload, worker, *flight.attempts(index))
+            flight.settle(index, outcome.FAULT, pickle.dumps(error), 0.0, time.time(), self.infos.get(worker))
+        flight.lane.back(again)
+        flight.lane.pump()
+
+    def on_ready(self, worker: str, digest: str) -> None:
+        """A computation is set up on a worker."""
+        lane, info = self.lanes.get(digest), self.infos.get(worker)
+        if lane is not None and info is not None:
+            lane.refused_on.pop(worker, None)
+            lane.ready_on.add(worker)
+            lane.listener.ready(info)
+
+    def on_refused(self, worker: str, digest: str, text: str) -> None:
+        """A computation cannot be set up on a worker."""
+        lane, info = self.lanes.get(digest), self.infos.get(worker)
+        if lane is not None and info is not None:
+            lane.refused_on[worker] = text
+            lane.listener.refused(info, text)
+            self._all_refused(lane)
+
+    def _all_refused(self, lane: Lane) -> None:
+        """Fail a lane's jobs when no worker can run them."""
+        usable = self.usable(lane)
+        if usable and all(worker.name in lane.refused_on for worker in usable):
+            error = refused_error(lane.computation, lane.refused_on)
+            lane.fail_waiting(error)
+            lane.fail([entry for flight in lane.flights.values() for entry in flight.ours()], error)
+
+    def on_closed(self, worker: str, digest: str) -> None:
+        """A computation was cleaned up on a worker."""
+        lane, info = self.lanes.get(digest), self.infos.get(worker)
+        if lane is not None and info is not None:
+            lane.ready_on.discard(worker)
+            lane.listener.closed(info)
+
+    def link_lost(self, error: Exception) -> None:
+        """The way to the slots is gone: every job that has no outcome fails and says so."""
+        self.is_broken = error
+        for lane in list(self.lanes.values()):
+            unfinished = lane.unfinished()
+            lane.queue.clear()
+            lane.pinned.clear()
+            lane.fail(unfinished, JobError(f"{error}", function=lane.computation.name, arguments="..."))
+        self.flights.clear()
+
+    def cancel_everything(self) -> None:
+        """End all jobs that have no outcome as cancelled."""
+        for lane in list(self.lanes.values()):
+            lane.is_closed = True
+            lane.cancel_entries(lane.unfinished())

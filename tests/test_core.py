@@ -1,0 +1,191 @@
+"""The dispatcher's rules against an unreliable world: no job is lost, none has two outcomes."""
+
+import itertools
+import pickle
+from collections import Counter
+from typing import Any
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from octapi.dispatch import ticket as outcome
+from octapi.dispatch import wire
+from octapi.dispatch.computation import FUNCTION, Computation
+from octapi.dispatch.core import Core
+from octapi.dispatch.lane import Lane, Listener
+from octapi.dispatch.span import MISSING, Failed, Page, Span
+from octapi.dispatch.ticket import Ticket, WorkerInfo
+
+SLOTS = 3
+WORKER = WorkerInfo("w", "127.0.0.1", "h", SLOTS, "test", "3")
+
+
+class Told(Ticket):
+    """A ticket that counts its outcomes."""
+
+    def __init__(self, number: int, retries: int) -> None:
+        super().__init__(pickle.dumps(((number,), {})), retries=retries)
+        self.number = number
+        self.kinds: list[int] = []
+
+    def resolve(self, kind: int, *_: Any) -> None:
+        self.kinds.append(kind)
+
+
+class World:
+    """A link that keeps what it is given; the test plays the agent."""
+
+    def __init__(self) -> None:
+        self.flying: dict[int, dict[str, Any]] = {}
+        self.started: Counter[bytes] = Counter()
+
+    def define(self, *_: Any) -> None:
+        """Nothing to do."""
+
+    def tell(self, *_: Any) -> None:
+        """Nothing to do."""
+
+    def run(self, ident: int, run: int, digest: str, facts: dict[str, Any]) -> None:
+        assert ident not in self.flying
+        self.flying[ident] = facts
+
+
+def records(facts: dict[str, Any], start: int, stop: int) -> bytes:
+    """Results of jobs ``start`` to ``stop`` of a batch, as its slot would send them."""
+    if facts["form"] == wire.ITEMS:
+        values = [args[0] for args in pickle.loads(facts["data"])[start:stop]]
+        data = pickle.dumps(values)
+        return wire.RECORD.pack(start, outcome.GROUP, len(data), 1.0, 0.001) + data if values else b""
+    found = b""
+    for index in range(start, stop):
+        (number,), _ = pickle.loads(wire.unpack(facts["data"])[index])
+        data = pickle.dumps(number)
+        found += wire.RECORD.pack(index, outcome.VALUE, len(data), 1.0, 0.001) + data
+    return found
+
+
+def play(core: Core, world: World, which: int, how: str, point: int) -> None:
+    """Let one batch that flies end in some way after ``point`` jobs."""
+    ident = sorted(world.flying)[which % len(world.flying)]
+    facts = world.flying.pop(ident)
+    point %= facts["jobs"] + 1
+    core.message("w", ("begun", ident, 0))
+    if how == "lost":
+        core.message("w", ("results", ident, records(facts, 0, point)))
+        core.message("w", ("lost", ident))
+        core.message("w", ("results", ident, records(facts, 0, facts["jobs"])))  # late news of a lost attempt
+        return
+    core.message("w", ("results", ident, records(facts, 0, point)))
+    if how == "died" and point < facts["jobs"]:
+        core.message("w", ("end", ident, "died", point, {"signal": 9, "why": ""}))
+    elif how == "cut" and 0 < point < facts["jobs"]:
+        core.message("w", ("cut", ident, point))
+        core.message("w", ("end", ident, "returned", point, {}))
+    elif point < facts["jobs"]:
+        core.message("w", ("end", ident, "returned", point, {}))
+    else:
+        core.message("w", ("end", ident, "done", point, {}))
+
+
+def world_of(retries: int) -> tuple[Core, World, Lane]:
+    core, world = Core(), World()
+    core.link = world  # type: ignore[assignment]
+    core.workers_changed({"w": WORKER})
+    lane = Lane(core, Computation(FUNCTION, "f"), None, Listener())
+    core.add_lane(lane)
+    return core, world, lane
+
+
+moves = st.lists(
+    st.tuples(st.integers(0, 7), st.sampled_from(["done", "lost", "died", "cut", "returned"]), st.integers(0, 10_000)),
+    max_size=40,
+)
+
+
+def finish(core: Core, world: World) -> None:
+    """Let everything that is left succeed."""
+    for turn in itertools.count():
+        if not world.flying:
+            return
+        assert turn < 5_000
+        ident = min(world.flying)
+        play(core, world, sorted(world.flying).index(ident), "done", world.flying[ident]["jobs"])
+
+
+@settings(max_examples=150, deadline=None)
+@given(count=st.integers(1, 200), retries=st.integers(0, 3), moves=moves)
+def test_every_job_gets_one_outcome_whatever_happens(count: int, retries: int, moves: list[Any]) -> None:
+    """Cut, lost, died, returned: afterwards each ticket has exactly one outcome, and values are the right ones."""
+    core, world, lane = world_of(retries)
+    tickets = [Told(number, retries) for number in range(count)]
+    for ticket in tickets:
+        lane.submit(ticket)
+    for move in moves:
+        if world.flying:
+            play(core, world, *move)
+    finish(core, world)
+
+    assert [len(ticket.kinds) for ticket in tickets] == [1] * count
+    assert not lane.flights
+    assert not core.flights
+    assert not lane.queue
+    faults = sum(ticket.kinds[0] == outcome.FAULT for ticket in tickets)
+    assert faults <= sum(how == "died" for _, how, _ in moves) + sum(how == "lost" for _, how, _ in moves) * count
+
+
+@settings(max_examples=150, deadline=None)
+@given(count=st.integers(1, 400), moves=moves)
+def test_every_item_of_a_map_gets_one_outcome_whatever_happens(count: int, moves: list[Any]) -> None:
+    """The same for spans, which are split, lost in part and told twice."""
+    core, world, lane = world_of(5)
+    arrived: Counter[int] = Counter()
+
+    class Reader:
+        def arrived(self, page: Page, start: int, stop: int) -> None:
+            arrived.update(range(start, stop))
+
+    page = Page([(number,) for number in range(count)], Reader())
+    lane.add(Span(page, 0, count, None, 100))
+    for move in moves:
+        if world.flying:
+            play(core, world, *move)
+    finish(core, world)
+
+    assert page.left == 0
+    assert all(arrived[number] == 1 for number in range(count))
+    values = page.values
+    assert MISSING not in values
+    wrong = [n for n, value in enumerate(values) if value != n and not isinstance(value, Failed)]
+    assert wrong == []
+
+
+@settings(max_examples=50, deadline=None)
+@given(count=st.integers(1, 50), chosen=st.sets(st.integers(0, 49)), moves=moves)
+def test_cancelled_jobs_never_run_again(count: int, chosen: set[int], moves: list[Any]) -> None:
+    """What waits ends as cancelled at once; what is given back ends as cancelled then."""
+    core, world, lane = world_of(2)
+    tickets = [Told(number, 2) for number in range(count)]
+    for ticket in tickets:
+        lane.submit(ticket)
+    for number in chosen:
+        if number < count:
+            lane.cancel(tickets[number])
+    for move in moves:
+        if world.flying:
+            play(core, world, *move)
+    finish(core, world)
+
+    assert all(len(ticket.kinds) == 1 for ticket in tickets)
+
+
+def test_bytecode_of_another_python_is_refused_by_name() -> None:
+    """The error says which Python the workers run; what travels as source is sent."""
+    core, world, _ = world_of(0)
+    bound = Lane(core, Computation(FUNCTION, "f", python_bound=True, python="3.11.7"), None, Listener())
+    core.add_lane(bound)
+    core.workers_changed({"w": WORKER._replace(python="3.13.1")})
+    ticket = Told(1, 0)
+    bound.submit(ticket)
+
+    assert ticket.kinds == [outcome.FAULT]
+    assert not world.flying
