@@ -20,6 +20,7 @@ from octapi.errors import (
     OctapiError,
     WorkerLost,
 )
+from octapi.inside import send_file
 
 __all__ = [
     "Cluster",
@@ -32,6 +33,7 @@ __all__ = [
     "OctapiError",
     "WorkerLost",
     "__version__",
+    "send_file",
 ]
 
 

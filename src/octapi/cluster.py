@@ -6,21 +6,25 @@ import concurrent.futures
 import dataclasses
 import itertools
 import threading
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from octapi.connect import connect
 from octapi.dispatch import payload
+from octapi.dispatch.lane import Listener
 from octapi.errors import ClusterClosed, JobNotSent
 from octapi.job import Job, JobTicket
+from octapi.progress import Bar, is_wanted
 from octapi.results import Results
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
-    from pathlib import Path
+    from types import TracebackType
 
+    from octapi.dispatch.computation import File
     from octapi.dispatch.dispatcher import Dispatcher
     from octapi.dispatch.lane import Lane
-    from octapi.dispatch.ticket import WorkerInfo
+    from octapi.dispatch.ticket import Ticket, WorkerInfo
 
 BUFFERSIZE = 100_000
 RETRIES = 2
@@ -32,13 +36,29 @@ class Options:
 
     ``timeout_s``: seconds after which a job is stopped and fails with JobTimeout.
     ``retries``: how often a job is started again when its worker is lost.
-    ``worker``: the name of the only worker that may run it.  ``files``: local paths to send along.
+    ``worker``: the name of the only worker that may run it.  ``files``: local paths to send along; they
+    lie in the job's working directory.  ``files_to``: the directory that takes what the job sends home
+    with :func:`octapi.send_file`, by default the working directory.
     """
 
     timeout_s: float | None = None
     retries: int = RETRIES
     worker: str | None = None
     files: tuple[str | Path, ...] = ()
+    files_to: str | Path = ""
+
+
+class Files(Listener):
+    """Takes the files that jobs send home."""
+
+    def __init__(self, place: str | Path) -> None:
+        self._place = Path(place).absolute()
+
+    def file(self, file: File, ticket: Ticket | None) -> None:
+        """Write it, and tell its job where it is."""
+        path = file.place(self._place)
+        if isinstance(ticket, JobTicket):
+            ticket.job.files.append(path)
 
 
 class Calls:
@@ -70,7 +90,8 @@ class Cluster(concurrent.futures.Executor):
 
     ``address`` is ``host:port`` of a master, ``"local"`` for this computer's cores, or None: the
     environment variable ``OCTAPI_ADDRESS``, the last master, or else this computer's cores, which
-    is said on stderr.  ``slots`` bounds the processes of a local cluster.
+    is said on stderr.  ``slots`` bounds the processes of a local cluster.  ``progress`` shows a bar with
+    jobs done, rate and time left; by default on a terminal only.
 
     Raises :exc:`octapi.errors.MasterNotFound` when an address was given and nobody answers there.
     """
@@ -83,6 +104,10 @@ class Cluster(concurrent.futures.Executor):
         self._lock = threading.Lock()
         self._is_shut = False
         self._dask: Any = None
+        self._bar: Bar | None = None
+        self._shows_progress = is_wanted(progress)
+        self._submitted = 0
+        self._mapped = (0, 0)
 
     @property
     def dask(self) -> Any:
@@ -142,11 +167,44 @@ class Cluster(concurrent.futures.Executor):
         else:
             threading.Thread(target=self._drain, name="octapi-shutdown").start()
 
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Shut down, waiting for the jobs; after Ctrl-C they are stopped instead."""
+        if kind is not None and issubclass(kind, KeyboardInterrupt):
+            with self._lock:
+                self._is_shut = True
+            self._close()
+        else:
+            self.shutdown()
+
+    def _counts(self) -> tuple[int, int]:
+        """Return how many jobs are done, and how many there are."""
+        results = list(self._results)
+        total = self._submitted + self._mapped[1] + sum(r.total for r in results)
+        done = self._submitted - len(self._open) + self._mapped[0] + sum(r.done for r in results)
+        return done, total
+
+    def _show_progress(self) -> None:
+        with self._lock:
+            if self._shows_progress and self._bar is None and not self._is_shut:
+                self._bar = Bar(self._counts)
+
+    def _end_map(self, results: Results) -> None:
+        if results in self._results:
+            self._results.discard(results)
+            self._mapped = (self._mapped[0] + results.done, self._mapped[1] + results.done)
+
     def _drain(self) -> None:
         for results in list(self._results):
             results.finish()
         while jobs := list(self._open):
             concurrent.futures.wait(jobs)
+        self._close()
+
+    def _close(self) -> None:
+        if self._bar is not None:
+            self._bar.close()
         if self._dask is not None:
             self._dask.close()
         self.engine.close()
@@ -154,15 +212,16 @@ class Cluster(concurrent.futures.Executor):
     # ---- behind submit and map
 
     def _lane(self, options: Options, fn: Callable[..., Any]) -> Lane:
-        key: Any = (options.timeout_s, options.files, fn)
+        key: Any = (options.timeout_s, options.files, options.files_to, fn)
         try:
             lane = self._lanes.get(key)
         except TypeError:  # a callable that has no hash
-            key = (options.timeout_s, options.files, id(fn), fn.__class__)
+            key = (options.timeout_s, options.files, options.files_to, id(fn), fn.__class__)
             lane = self._lanes.get(key)
         if lane is None:
             files = payload.read_files(options.files)
-            lane = self.engine.open(payload.of_function(fn, options.timeout_s, files))
+            found = payload.of_function(fn, options.timeout_s, files)
+            lane = self.engine.open(found, listener=Files(options.files_to))
             self._lanes[key] = lane
         return lane
 
@@ -172,6 +231,9 @@ class Cluster(concurrent.futures.Executor):
             if self._is_shut:
                 raise ClusterClosed("The cluster was shut down, so it takes no more jobs. Make a new one.")
             self._open.add(job)
+            self._submitted += 1
+        if self._shows_progress and self._bar is None:
+            self._show_progress()
         job.add_done_callback(self._open.discard)
         try:
             lane = self._lane(options, fn)
@@ -197,9 +259,11 @@ class Cluster(concurrent.futures.Executor):
             raise ClusterClosed("The cluster was shut down, so it takes no more jobs. Make a new one.")
         items = zip(*iterables, strict=False) if iterables else itertools.repeat(())
         results = Results(
-            self._lane(options, fn), items, options, timeout, buffersize or BUFFERSIZE, ordered, self._results.discard
+            self._lane(options, fn), items, options, timeout, buffersize or BUFFERSIZE, ordered, self._end_map
         )
         self._results.add(results)
+        if self._shows_progress:
+            self._show_progress()
         results.start()
         return results
 

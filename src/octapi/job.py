@@ -12,7 +12,7 @@ from octapi.dispatch.ticket import Extra, Ticket, WorkerInfo
 from octapi.errors import JobError, RemoteTraceback, ResultNotPicklable
 
 if TYPE_CHECKING:
-    from octapi.dispatch.lane import Lane
+    from pathlib import Path
 
 
 class Job(concurrent.futures.Future[Any]):
@@ -20,7 +20,7 @@ class Job(concurrent.futures.Future[Any]):
 
     Besides what a future has: ``stdout`` and ``stderr`` (str), ``worker`` (its name, or None),
     ``started`` and ``ended`` (epoch seconds, or None), ``memory`` (peak of its slot's process in
-    bytes, 0 if unknown).  :meth:`cancel` stops a job even when it runs.
+    bytes, 0 if unknown), ``files`` (paths of what it sent home).  :meth:`cancel` stops a job even when it runs.
     """
 
     def __init__(self) -> None:
@@ -31,6 +31,7 @@ class Job(concurrent.futures.Future[Any]):
         self.started: float | None = None
         self.ended: float | None = None
         self.memory = 0
+        self.files: list[Path] = []
         self._ticket: JobTicket | None = None
 
     @property
@@ -128,9 +129,3 @@ def remote_error(pickled: bytes, text: str) -> BaseException:
     failure: BaseException = error
     failure.__cause__ = RemoteTraceback(text)
     return failure
-
-
-def cancel_all(lane: Lane, jobs: list[Job]) -> None:
-    """Cancel every job of a list that is not done."""
-    for job in jobs:
-        job.cancel()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import platform
 from dataclasses import dataclass, fields
 from pathlib import Path, PurePosixPath
@@ -37,6 +38,18 @@ class File:
     data: bytes
     mode: int = 0o644
     mtime: float = 0.0
+
+    def place(self, root: Path) -> Path:
+        """Write it below ``root``, whole, and return where.  Raises :exc:`JobError` for a path that leaves ``root``."""
+        target = root / safe(self.path)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        part = target.with_name(f".{target.name}.{os.getpid()}")
+        part.write_bytes(self.data)
+        part.chmod(self.mode & 0o777)
+        if self.mtime:
+            os.utime(part, (self.mtime, self.mtime))
+        part.replace(target)
+        return target
 
 
 @dataclass(frozen=True, slots=True)

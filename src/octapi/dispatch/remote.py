@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from octapi.settings import Settings
 
 DEFAULT_PORT = 8786
+#: the least time one attempt to connect, or the master's greeting, may take, in seconds
+CONNECT_S = 1.0
 
 
 def split(address: str) -> tuple[str, int]:
@@ -60,7 +62,7 @@ class RemoteLink:
         assert self.writer is not None
         self.writer.write(wire.pack(("hello", dict(hello(), token=self.token))))
         try:
-            kind, facts = await asyncio.wait_for(wire.read_frame(reader), self.settings.patience_s)
+            kind, facts = await asyncio.wait_for(wire.read_frame(reader), max(self.settings.patience_s, CONNECT_S))
         except (asyncio.IncompleteReadError, TimeoutError) as error:
             raise MasterNotFound(f"Something answered at {self.address}, but not as an OctaPi master does.") from error
         if kind == "refused":
@@ -73,7 +75,8 @@ class RemoteLink:
         deadline = asyncio.get_running_loop().time() + self.settings.patience_s
         while True:
             try:
-                reader, self.writer = await asyncio.open_connection(host, port, limit=1 << 20)
+                opening = asyncio.open_connection(host, port, limit=1 << 20)
+                reader, self.writer = await asyncio.wait_for(opening, max(self.settings.patience_s, CONNECT_S))
                 return reader
             except OSError as error:
                 if asyncio.get_running_loop().time() > deadline:

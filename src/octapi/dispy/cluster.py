@@ -49,7 +49,7 @@ class Watch(Listener):
 
     def file(self, file: File, ticket: Ticket | None) -> None:
         """Put a file that a job sent below the directory in which the first cluster was made."""
-        sources.place(file, self._cluster.session.cwd)
+        file.place(self._cluster.session.cwd)
 
 
 class JobCluster:

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import inspect
-import os
 import shutil
 import types
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from octapi.dispatch.computation import File, safe
+from octapi.dispatch.computation import File
 from octapi.errors import DispyError
 
 if TYPE_CHECKING:
@@ -68,14 +67,3 @@ def program(path: str) -> Path:
     if found is None:
         raise DispyError(f'File "{path}" is not valid')
     return Path(found)
-
-
-def place(file: File, cwd: Path) -> None:
-    """Write a file that a job sent below ``cwd``, whole, with its time and mode."""
-    target = cwd / safe(file.path)
-    target.parent.mkdir(parents=True, exist_ok=True)
-    part = target.with_name(target.name + ".part")
-    part.write_bytes(file.data)
-    part.chmod(file.mode & 0o777)
-    os.utime(part, (file.mtime, file.mtime))
-    part.replace(target)

@@ -32,13 +32,7 @@ def write(target: Path, file: File) -> None:
         there = path.stat()
         if there.st_size == len(file.data) and abs(there.st_mtime - file.mtime) <= 1:
             return
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f".{path.name}.{os.getpid()}")
-    part.write_bytes(file.data)
-    part.chmod(file.mode & 0o777)
-    if file.mtime:
-        os.utime(part, (file.mtime, file.mtime))
-    part.replace(path)
+    file.place(target)
 
 
 def prepare(computation: Computation, digest: str) -> str:

@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import msgpack
 
+from octapi import inside
 from octapi.dispatch import ticket, wire
 from octapi.dispatch.computation import Computation
 from octapi.dispatch.span import SIMPLE
@@ -84,12 +85,15 @@ class Slot:
     def send_file(self, path: str, relay: bool = False, timeout: float = 10) -> int:
         """Send a file to the client; return 0, or -1 if it cannot be read."""
         try:
-            found = directory.read_for_client(path)
+            self.send_home(path)
         except OSError:
             traceback.print_exc()
             return -1
-        self.event("file", *found)
         return 0
+
+    def send_home(self, path: str) -> None:
+        """Send a file to the client.  Raises OSError when it cannot be read."""
+        self.event("file", *directory.read_for_client(path))
 
     def event(self, kind: str, *facts: Any) -> None:
         """Tell the agent something about the running job."""
@@ -346,6 +350,7 @@ def handle_interrupts(slot: Slot) -> None:
 def main(sock: socket.socket, page_fd: int, names: dict[str, Any], adopted: tuple[Any, ...] | None = None) -> None:
     """Be a slot, in a process just forked, until the agent hangs up."""
     slot = Slot(sock, journal.Page(page_fd), names)
+    inside._slot = slot
     handle_interrupts(slot)
     if adopted is not None:
         digest, computation, build, home = adopted
