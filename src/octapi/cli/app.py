@@ -7,7 +7,7 @@ import sys
 import typer
 
 from octapi._version import __version__
-from octapi.cli import devices, scripts
+from octapi.cli import devices, jobs, scripts
 from octapi.errors import OctapiError
 
 EXIT_ERROR = 1
@@ -25,6 +25,8 @@ app.command("run", context_settings={"allow_extra_args": True, "ignore_unknown_o
 app.command("master")(devices.master)
 app.command("worker")(devices.worker)
 app.command("nodes")(devices.nodes)
+app.command("jobs")(jobs.jobs)
+app.command("bench")(jobs.bench)
 
 
 @app.command()

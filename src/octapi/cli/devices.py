@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
-import socket
 import sys
 from typing import Annotated
 
@@ -34,6 +32,8 @@ def master(
 ) -> None:
     """Run the master of a cluster."""
     check_insecure(insecure)
+    import asyncio
+
     from octapi.master import server
 
     def ready(found: int, dask_found: int) -> None:
@@ -51,6 +51,9 @@ def worker(
 ) -> None:
     """Run a worker: this device's cores join the cluster."""
     check_insecure(insecure)
+    import asyncio
+    import socket
+
     from octapi.connect import cores
     from octapi.worker import node
 

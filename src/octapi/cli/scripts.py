@@ -10,14 +10,18 @@ from typing import Annotated
 
 import typer
 
+from octapi.errors import OctapiError
+
 #: gives ``import dispy`` to scripts where the second distribution is not installed
 SHIM = Path(__file__).parent.parent / "shim"
 
 
-def environment(address: str = "") -> dict[str, str]:
-    """Return the environment in which a script finds ``dispy`` and the cluster."""
+def environment(address: str = "", shows: bool = False) -> dict[str, str]:
+    """Return the environment in which a script finds ``dispy`` and the cluster, and ``shows`` how far it is."""
     found = dict(os.environ)
     found["PYTHONPATH"] = os.pathsep.join(filter(None, (str(SHIM), found.get("PYTHONPATH"))))
+    if shows:
+        found["OCTAPI_SHOW"] = "1"
     if address:
         found["OCTAPI_ADDRESS"] = address
     return found
@@ -25,8 +29,21 @@ def environment(address: str = "") -> dict[str, str]:
 
 def run(context: typer.Context, script: Annotated[str, typer.Argument(help="The script to run.")]) -> None:
     """Run an unchanged script: it finds the cluster, and ``import dispy`` works."""
-    done = subprocess.run([sys.executable, script, *context.args], env=environment(), check=False)
-    raise typer.Exit(done.returncode if done.returncode >= 0 else 128 - done.returncode)
+    raise typer.Exit(run_script([script, *context.args], environment(shows=True)))
+
+
+def run_script(command: list[str], env: dict[str, str]) -> int:
+    """Run a script to its end and return its exit code; Ctrl-C is the script's own affair."""
+    if not Path(command[0]).is_file():
+        raise OctapiError(f"There is no script {command[0]}.")
+    with subprocess.Popen([sys.executable, *command], env=env) as process:
+        while True:
+            try:
+                code = process.wait()
+                break
+            except KeyboardInterrupt:  # the script has it too, and ends in its own way
+                continue
+    return code if code >= 0 else 128 - code
 
 
 def demo(
@@ -40,5 +57,5 @@ def demo(
     print(f"Starting a master and {workers} workers on this computer ...", flush=True)
     with EmbeddedCluster(workers=workers) as embedded:
         print(f"Running {Path(path).name} on the cluster at {embedded.address}", flush=True)
-        done = subprocess.run([sys.executable, path], env=environment(embedded.address), check=False)
-    raise typer.Exit(done.returncode)
+        code = run_script([path], environment(embedded.address))
+    raise typer.Exit(code)

@@ -22,11 +22,14 @@ from octapi.dispatch import ticket as outcome
 from octapi.dispatch.computation import File
 from octapi.dispatch.faults import autopsy_error, lost_error, refused_error
 from octapi.dispatch.flight import Flight
+from octapi.dispatch.span import Span
 from octapi.dispatch.ticket import Ticket, WorkerInfo
 from octapi.errors import JobError
 
 if TYPE_CHECKING:
-    from octapi.dispatch.flight import AnyFlight
+    from collections import deque
+
+    from octapi.dispatch.flight import AnyFlight, Entry
     from octapi.dispatch.lane import Lane
     from octapi.dispatch.link import Link
 
@@ -46,6 +49,7 @@ class Core:
         self.watchers: list[Watcher] = []
         self.is_closed = False
         self.is_broken: Exception | None = None
+        self.finished = 0
         self._idents = itertools.count(1)
 
     def call(self, function: Callable[..., None], *args: Any) -> None:
@@ -107,6 +111,25 @@ class Core:
         ticket.retries = -1
         self.tell(flight.worker, ("cancel", flight.ident, ticket.index, grace_s))
 
+    def summary(self) -> dict[str, Any]:
+        """Return what people want to know: how many jobs wait, travel and are done, and of which functions."""
+        lanes = list(self.lanes.values())
+        waiting = sum(queue_size(queue) for lane in lanes for queue in (lane.queue, lane.pinned))
+        flying = sum(flight.count() for flight in list(self.flights.values()))
+        names = sorted({lane.computation.name for lane in lanes if not lane.is_closed})
+        return {"waiting": waiting, "running": flying, "done": self.finished, "functions": names}
+
+    def stop_jobs(self) -> None:
+        """Cancel all jobs: somebody asked the master for it."""
+        for lane in list(self.lanes.values()):
+            waiting = [*lane.pinned, *lane.queue]
+            lane.pinned.clear()
+            lane.queue.clear()
+            lane.cancel_entries(waiting)
+            for flight in list(lane.flights.values()):
+                flight.forbid()
+                self.tell(flight.worker, ("stop", flight.ident, 1.0))
+
     # ---- what the link reports
 
     def workers_changed(self, workers: dict[str, WorkerInfo]) -> None:
@@ -145,7 +168,9 @@ class Core:
         """Some jobs of a batch are done."""
         flight = self.flights.get(ident)
         if flight is not None:
-            flight.lane.batcher.measured(*flight.take(records, self.infos.get(worker)))
+            count, busy = flight.take(records, self.infos.get(worker))
+            flight.lane.batcher.measured(count, busy)
+            self.finished += count
 
     def on_provisional(self, worker: str, ident: int, index: int, data: bytes) -> None:
         """A job handed in a provisional result."""
@@ -263,3 +288,10 @@ class Core:
         for lane in list(self.lanes.values()):
             lane.is_closed = True
             lane.cancel_entries(lane.unfinished())
+
+
+def queue_size(queue: deque[Entry]) -> int:
+    """Return how many jobs wait in a queue; single jobs are not looked at one by one, they may be millions."""
+    if not queue or not isinstance(queue[0], Span):
+        return len(queue)
+    return sum(len(entry) if isinstance(entry, Span) else 1 for entry in list(queue))

@@ -110,6 +110,15 @@ class Flight:
                 again.append(ticket)
         return again, failed
 
+    def count(self) -> int:
+        """Return how many jobs are still this batch's."""
+        return len(self.ours())
+
+    def forbid(self) -> None:
+        """Let none of its jobs start again."""
+        for ticket in self.ours():
+            ticket.retries = -1
+
     def attempts(self, index: int) -> tuple[int, int]:
         """Return how often a job was started, and how often it may be."""
         ticket = self.tickets[index]
@@ -177,9 +186,14 @@ class SpanFlight:
     def give_back(self, index: int) -> list[Entry]:
         """Let go of the items from ``index`` on; return those that are to run elsewhere."""
         border = min(self.span.start + index, self.span.stop)
-        left = self.span.piece(border, self.span.stop)
+        left = self.span.piece(border, self.span.stop).open_pieces()
         self.span.stop = border
-        return [piece for piece in left.open_pieces() if piece.retries >= 0]
+        if self.span.retries >= 0:
+            return list(left)
+        for piece in left:
+            for place in range(piece.start, piece.stop):
+                piece.page.put(place, Failed(outcome.CANCELLED, b""))
+        return []
 
     def lost(self) -> tuple[list[Entry], list[int]]:
         """Count an attempt that was lost: return what may run again, and the indexes of what may not."""
@@ -188,6 +202,14 @@ class SpanFlight:
         if self.span.attempts > self.span.retries or self.span.worker is not None:
             return [], [place - self.span.start for piece in pieces for place in range(piece.start, piece.stop)]
         return list(pieces), []
+
+    def count(self) -> int:
+        """Return how many items are still this batch's."""
+        return sum(len(piece) for piece in self.ours())
+
+    def forbid(self) -> None:
+        """Let none of its items start again."""
+        self.span.retries = -1
 
     def attempts(self, index: int) -> tuple[int, int]:
         """Return how often an item was started, and how often it may be."""

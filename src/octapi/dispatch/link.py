@@ -27,6 +27,9 @@ class Receiver(Protocol):
     def message(self, worker: str, message: tuple[Any, ...]) -> None:
         """One message of an agent (see :mod:`octapi.worker.agent`)."""
 
+    def stop_jobs(self) -> None:
+        """Somebody asked the master to stop this client's jobs."""
+
     def link_lost(self, error: Exception) -> None:
         """The way to the slots is gone for good."""
 
@@ -51,6 +54,9 @@ class Link(Protocol):
 
     def tell(self, worker: str | None, message: tuple[Any, ...]) -> None:
         """Send a message about a batch (``worker`` as in its ``begun``, None while it waits) or a computation."""
+
+    def report(self, summary: dict[str, Any]) -> None:
+        """Tell the master how far this client is."""
 
     async def close(self) -> None:
         """Close the way."""
@@ -111,6 +117,9 @@ class LocalLink:
         """Hand it to the agent."""
         assert self.agent is not None
         self.agent.handle(message)
+
+    def report(self, summary: dict[str, Any]) -> None:
+        """Tell nobody: there is no master."""
 
     async def close(self) -> None:
         """Stop the slots."""

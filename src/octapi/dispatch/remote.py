@@ -8,6 +8,7 @@ import getpass
 import os
 import platform
 import secrets
+import socket
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -94,6 +95,8 @@ class RemoteLink:
                 message = await wire.read_frame(reader)
                 if message[0] == "workers":
                     self._take_workers(message[1])
+                elif message[0] == "stop":
+                    self.receiver.stop_jobs()
                 else:
                     self.receiver.message(message[1], message[2])
         except (asyncio.IncompleteReadError, OSError):
@@ -121,6 +124,10 @@ class RemoteLink:
         """Send a message on to an agent."""
         self._send("tell", worker, message)
 
+    def report(self, summary: dict[str, Any]) -> None:
+        """Tell the master how far this client is."""
+        self._send("summary", summary)
+
     async def close(self) -> None:
         """Say goodbye."""
         self.closing = True
@@ -135,6 +142,29 @@ class RemoteLink:
                 await self.writer.wait_closed()
 
 
+async def ask(address: str, patience_s: float, *question: Any) -> Any:
+    """Ask a master one question and return its answer.  Raises :exc:`MasterNotFound` or :exc:`VersionMismatch`."""
+    host, port = split(address)
+    writer = None
+    try:
+        reader, writer = await asyncio.wait_for(asyncio.open_connection(host, port), patience_s)
+        writer.write(wire.pack(("hello", hello())) + wire.pack(question))
+        kind, facts = await asyncio.wait_for(wire.read_frame(reader), patience_s)
+        if kind == "refused":
+            raise VersionMismatch(f"The master at {address} refused the connection: {facts}")
+        while kind != question[0]:
+            kind, facts, *_ = await asyncio.wait_for(wire.read_frame(reader), patience_s)
+        writer.write(wire.pack(("bye",)))
+        return facts
+    except (OSError, asyncio.IncompleteReadError) as error:
+        raise MasterNotFound(f"No master answers at {address} ({error or type(error).__name__}).") from error
+    finally:
+        if writer is not None:
+            writer.close()
+            with contextlib.suppress(OSError):
+                await writer.wait_closed()
+
+
 def hello() -> dict[str, Any]:
     """Say who this client is."""
     return {
@@ -143,6 +173,7 @@ def hello() -> dict[str, Any]:
         "release": _version.__version__,
         "python": platform.python_version(),
         "script": Path(sys.argv[0]).name,
+        "host": socket.gethostname(),
         "user": user(),
         "pid": os.getpid(),
     }

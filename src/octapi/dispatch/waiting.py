@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import sys
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from octapi.dispatch.core import Core
@@ -60,12 +60,17 @@ class Speaker:
 
 
 async def speak(dispatcher: Core) -> None:
-    """Look at all lanes every now and then, for as long as the dispatcher lives."""
+    """Say what is waited for, and tell the master how far the jobs are, for as long as the dispatcher lives."""
     speaker = Speaker()
+    told: dict[str, Any] = {}
     while True:
         await asyncio.sleep(FIRST_S / 2)
         if dispatcher.link is None or dispatcher.is_broken:
             continue
+        summary = dispatcher.summary()
+        if summary != told:
+            told = summary
+            dispatcher.link.report(summary)
         lanes = list(dispatcher.lanes.values())
         reasons = (reason(lane, dispatcher.capacity(lane), len(dispatcher.infos)) for lane in lanes)
         speaker.hear(next((text for text in reasons if text), None))

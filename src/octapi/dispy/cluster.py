@@ -117,6 +117,7 @@ class JobCluster:
         self.start_time = time.time()
         self.end_time: float | None = None
         self.cpu_time = 0.0
+        self.was_printed = False
         self._open(found, entries)
 
     def _open(self, found: Computation, entries: list[allocate.NodeAllocate]) -> None:
@@ -320,7 +321,7 @@ class JobCluster:
         self._lane.close()
         for node in self.nodes.found.values():
             self._status(DispyNode.Closed, node, None)
-        self.session.clusters.discard(self)
+        self.session.closed(self)
         return True
 
     def shutdown(self) -> None:
@@ -344,9 +345,15 @@ class JobCluster:
 
     def print_status(self, wall_time: float | None = None) -> None:
         """Print the table of who did what."""
-        nodes = self.nodes.found.values() if self._name is not None else ()
-        wall = wall_time if wall_time is not None else time.time() - self.start_time
-        print(table.render(nodes, self._submitted - self._final, wall))
+        self.was_printed = True
+        print(self.table(wall_time) if self._name is not None else table.render((), 0, self._wall(wall_time)))
+
+    def table(self, wall_time: float | None = None) -> str:
+        """Return the table of who did what as text."""
+        return table.render(self.nodes.found.values(), self._submitted - self._final, self._wall(wall_time))
+
+    def _wall(self, wall_time: float | None) -> float:
+        return wall_time if wall_time is not None else time.time() - self.start_time
 
     stats = print_status
 

@@ -12,6 +12,8 @@ from octapi.connect import connect
 from octapi.dispatch.link import LOCAL
 from octapi.dispy.callbacks import Callbacks
 from octapi.dispy.recover import RecoverFile
+from octapi.progress import Bar, is_wanted
+from octapi.settings import Settings
 
 if TYPE_CHECKING:
     from octapi.dispatch.dispatcher import Dispatcher
@@ -31,10 +33,26 @@ class Session:
         self.is_local = self.engine.kind == LOCAL
         self.recover_file = None if self.is_local else RecoverFile.create(recover_file, self.engine.recovery)
         self.engine.watch(self._changed)
+        self._shows = Settings.load().show
+        self._bar = Bar(self._counts) if self._shows and is_wanted(None) else None
+        self._past = 0
 
     def _changed(self, event: str, worker: WorkerInfo) -> None:
         for cluster in list(self.clusters):
             cluster._on_worker(event, worker)
+
+    def _counts(self) -> tuple[int, int]:
+        """Return how many jobs are done, and how many there are."""
+        clusters = list(self.clusters)
+        return self._past + sum(c._final for c in clusters), self._past + sum(c._submitted for c in clusters)
+
+    def closed(self, cluster: JobCluster) -> None:
+        """Let go of a cluster; under ``octapi run`` its table is printed if the script did not."""
+        if cluster in self.clusters:
+            self.clusters.discard(cluster)
+            self._past += cluster._final
+            if self._shows and not cluster.was_printed:
+                print(cluster.table(), file=sys.stderr, flush=True)
 
     def tell_once(self, text: str) -> None:
         """Say something on stderr, the first time only."""
@@ -62,6 +80,8 @@ class Session:
         except KeyboardInterrupt:
             print("octapi: stopped; jobs that were not done are dropped.", file=sys.stderr, flush=True)
         self.callbacks.drain()
+        if self._bar is not None:
+            self._bar.close()
         self.engine.close()
         if self.recover_file is not None:
             self.recover_file.remove()

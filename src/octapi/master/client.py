@@ -7,6 +7,7 @@ batches go on, and what agents report is kept until somebody with its token has 
 from __future__ import annotations
 
 import itertools
+import time
 from collections import deque
 from typing import TYPE_CHECKING, Any
 
@@ -49,6 +50,8 @@ class Client:
         self.computations: dict[str, tuple[bytes, dict[str, Any]]] = {}
         self.backlog: list[bytes] | None = None
         self.kept = 0
+        self.summary: dict[str, Any] = {}
+        self.since = time.time()
 
     def send(self, *message: Any) -> None:
         """Send one message; a detached client's news are kept."""
@@ -68,6 +71,12 @@ class Client:
     def can_detach(self) -> bool:
         """Say whether its jobs are to go on without it."""
         return bool(self.token and not self.said_bye and (self.held or self.backlog)) and self.kept < BACKLOG_LIMIT
+
+    def row(self) -> dict[str, Any]:
+        """Describe it for people: its script, since when (epoch seconds) it is here, and its jobs."""
+        facts = {key: self.facts.get(key) for key in ("script", "user", "host", "pid")}
+        batches = {"batches": len(self.held), "is_detached": self.is_detached}
+        return {"number": self.number, **facts, "since": self.since, **batches, **self.summary}
 
     def detach(self) -> None:
         """Go on without a connection."""

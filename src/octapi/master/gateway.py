@@ -129,6 +129,24 @@ class Gateway(SchedulerPlugin):  # type: ignore[misc]
         """The client ends as it should."""
         client.said_bye = True
 
+    def client_summary(self, client: Client, summary: dict[str, Any]) -> None:
+        """The client tells how far its jobs are."""
+        client.summary = {key: summary.get(key) for key in ("waiting", "running", "done", "functions")}
+
+    def client_jobs(self, client: Client) -> None:
+        """Somebody asks which scripts run."""
+        client.send("jobs", [other.row() for other in self.clients.values() if other.summary or other.is_detached])
+
+    def client_stop(self, client: Client, number: int) -> None:
+        """Somebody asks to stop the jobs of a script."""
+        found = self.clients.get(number)
+        if found is not None:
+            found.send("stop")
+            if found.writer is None:
+                found.said_bye = True
+                self._client_gone(found)
+        client.send("stop", found is not None)
+
     def client_settled(self, client: Client) -> None:
         """Everything that was kept of a client has been fetched."""
         client.said_bye = True
@@ -323,6 +341,7 @@ class Gateway(SchedulerPlugin):  # type: ignore[misc]
         self.scheduler.stream_comms[address].interval = HOLD_S
         agent = Agent(address, facts)
         self.agents[agent.name] = agent
+        say(f"octapi master: {agent.name} joined from {agent.info['address']} with {agent.slots} slots.")
         for client in self.clients.values():
             for digest, (_, known) in client.computations.items():
                 if known.get("limits") is not None:
@@ -337,6 +356,7 @@ class Gateway(SchedulerPlugin):  # type: ignore[misc]
             del self.agents[agent.name]
         self.tell_workers()
         for agent in found:
+            say(f"octapi master: {agent.name} left.")
             for held in list(agent.held.values()):
                 held.client.held.pop(held.ident, None)
                 jobs = (held.facts["jobs"],) if held.client.is_detached else ()

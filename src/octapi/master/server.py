@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import asyncio
-import signal
 from typing import TYPE_CHECKING
 
 import dask
-from distributed.scheduler import Scheduler
 
+from octapi.dasknode import QuietScheduler, quiet_logs, until_signalled
 from octapi.master.gateway import Gateway
 
 if TYPE_CHECKING:
@@ -29,20 +27,12 @@ async def serve(host: str, port: int, dask_port: int, on_ready: Callable[[int, i
 
     Raises OSError when a port is taken.
     """
+    quiet_logs()
     with dask.config.set(DASK_SETTINGS):
-        scheduler = Scheduler(host=host, port=dask_port, dashboard=False, protocol="tcp")
+        scheduler = QuietScheduler(host=host, port=dask_port, dashboard=False, protocol="tcp")
         async with scheduler:
             gateway = Gateway(scheduler)
             found = await gateway.listen(host, port)
             on_ready(found, scheduler.port)
             await until_signalled()
             await gateway.stop()
-
-
-async def until_signalled() -> None:
-    """Wait for SIGINT or SIGTERM."""
-    stop = asyncio.Event()
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(number, stop.set)
-    await stop.wait()

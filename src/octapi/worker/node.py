@@ -9,15 +9,17 @@ from typing import TYPE_CHECKING, Any
 
 import dask
 import psutil
-from distributed import Worker
 
 from octapi import _version
+from octapi.dasknode import QuietWorker, quiet_logs, until_signalled
 from octapi.dispatch import wire
 from octapi.errors import VersionMismatch
 from octapi.worker.agent import Agent
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from distributed import Worker
 
 STREAM_OP = "octapi"
 #: Dask's own settings for a worker on a small board: no profiler, and memory is the slots' affair
@@ -32,6 +34,8 @@ DASK_SETTINGS = {
 }
 #: Dask holds messages back this long to send them together; ours are batches already, in seconds
 HOLD_S = 0.0002
+#: how long Dask may take to say goodbye, in seconds
+CLOSE_S = 2
 
 
 class Node:
@@ -100,15 +104,21 @@ async def serve(master: str, name: str, slots: int, host: str | None, on_ready: 
 
     Raises :exc:`VersionMismatch` when the master refuses this release.
     """
+    quiet_logs()
     with dask.config.set(DASK_SETTINGS):
-        worker = Worker(master, nthreads=slots, name=name, host=host, memory_limit=0, dashboard=False, nanny=None)
+        worker = QuietWorker(master, nthreads=slots, name=name, host=host, memory_limit=0, dashboard=False, nanny=None)
         async with worker:
             node = Node(worker, slots, name)
             node.start()
             on_ready(worker.address)
+            told = asyncio.create_task(until_signalled())
+            ended = asyncio.create_task(worker.finished())
             try:
-                await worker.finished()
+                await asyncio.wait((told, ended), return_when=asyncio.FIRST_COMPLETED)
             finally:
+                told.cancel()
                 node.agent.close()
+                await worker.close(timeout=CLOSE_S, executor_wait=False, nanny=False, reason="octapi-stopped")
+                await ended
             if node.refused:
                 raise VersionMismatch(f"The master refused this worker: {node.refused}")

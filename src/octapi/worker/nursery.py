@@ -121,6 +121,8 @@ class Child:
         os.close(self._errors)
         if self.writer is not None:
             self.writer.close()
+        else:
+            self.sock.close()
         self.page.close()
 
 

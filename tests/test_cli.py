@@ -1,0 +1,159 @@
+"""The octapi command, as people and scripts run it."""
+
+import json
+import os
+import pty
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+import octapi
+from octapi.embedded import EmbeddedCluster
+
+OCTAPI = [sys.executable, "-m", "octapi.cli.app"]
+
+
+@pytest.fixture(scope="module")
+def embedded() -> Iterator[EmbeddedCluster]:
+    with EmbeddedCluster(workers=1, slots=2) as found:
+        yield found
+
+
+def command(*arguments: str, code: int = 0, **env: str) -> subprocess.CompletedProcess[str]:
+    done = subprocess.run(
+        [*OCTAPI, *arguments], capture_output=True, text=True, check=False, timeout=60, env=dict(os.environ, **env)
+    )
+    assert done.returncode == code, done.stdout + done.stderr
+    return done
+
+
+def test_help_names_every_command_and_imports_no_dask() -> None:
+    """A command that only answers must answer at once."""
+    text = command("--help").stdout
+    for name in ("demo", "run", "master", "worker", "nodes", "jobs", "bench", "version"):
+        assert f" {name} " in text
+    code = "import sys, octapi.cli.app; print(any(m.split('.')[0] in ('dask', 'distributed') for m in sys.modules))"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "False\n"
+
+
+def test_version_is_the_packages() -> None:
+    """One number, for scripts."""
+    assert command("version").stdout == octapi.__version__ + "\n"
+
+
+def test_run_gives_the_scripts_exit_code_output_and_table(embedded: EmbeddedCluster, tmp_path: Path) -> None:
+    """An unchanged dispy script; its stdout stays clean, the table of who did what goes to stderr."""
+    script = tmp_path / "script.py"
+    script.write_text(
+        "import sys, dispy\n"
+        "def compute(n):\n    return n * 2\n"
+        "cluster = dispy.JobCluster(compute)\n"
+        "print([cluster.submit(n)() for n in range(3)], sys.argv[1:])\n"
+        "sys.exit(7)\n"
+    )
+    done = command("run", str(script), "--flag", "x", code=7, OCTAPI_ADDRESS=embedded.address)
+
+    assert done.stdout == "[0, 2, 4] ['--flag', 'x']\n"
+    assert "Total job time" in done.stderr
+
+
+def test_run_says_when_there_is_no_script() -> None:
+    """A message, not a traceback."""
+    assert command("run", "absent.py", code=1).stderr == "octapi: There is no script absent.py.\n"
+
+
+def test_jobs_lists_scripts_and_stops_them(embedded: EmbeddedCluster) -> None:
+    """Who uses the cluster, how far they are; stopping one cancels its jobs."""
+    with octapi.Cluster(embedded.address) as cluster:
+        job = cluster.submit(time.sleep, 100)
+        deadline = time.monotonic() + 30
+        rows: list[dict[str, object]] = []
+        while not any(row.get("running") == 1 for row in rows):
+            assert time.monotonic() < deadline
+            rows = json.loads(command("jobs", "--address", embedded.address, "--json").stdout)
+        row = next(row for row in rows if row.get("running") == 1)
+        assert row["functions"] == ["sleep"]
+        assert "sleep" in command("jobs", "--address", embedded.address).stdout
+        assert (
+            "no script number 12345" in command("jobs", "--address", embedded.address, "--stop", "12345", code=1).stderr
+        )
+        command("jobs", "--address", embedded.address, "--stop", str(row["number"]))
+
+        assert isinstance(job.exception(timeout=30), octapi.errors.JobStopped)
+
+
+def test_nodes_and_jobs_say_where_nobody_answers() -> None:
+    """The exit code is 1 and the message says what to do."""
+    for name in ("nodes", "jobs"):
+        done = command(name, "--address", "127.0.0.1:9", code=1, OCTAPI_PATIENCE_S="0.2")
+        assert "No master answers at 127.0.0.1:9" in done.stderr
+        assert "Traceback" not in done.stderr
+
+
+def test_a_master_and_a_worker_end_cleanly_at_ctrl_c() -> None:
+    """SIGINT ends both with code 0 or 130, without a traceback, and nothing is left running."""
+    with EmbeddedCluster(workers=1) as embedded:
+        for process in reversed(embedded.processes):
+            process.send_signal(signal.SIGINT)
+            assert process.wait(20) in (0, 130)
+            assert process.stderr is not None
+            assert "Traceback" not in process.stderr.read()
+
+
+def test_ctrl_c_stops_a_script_and_its_jobs(embedded: EmbeddedCluster, tmp_path: Path) -> None:
+    """The with block ends at once instead of waiting for a hundred seconds."""
+    script = tmp_path / "script.py"
+    script.write_text(
+        "import time, octapi\n"
+        "with octapi.Cluster() as cluster:\n"
+        "    job = cluster.submit(time.sleep, 100)\n"
+        "    while not job.running():\n        pass\n"
+        "    print('running', flush=True)\n"
+        "    job.result()\n"
+    )
+    env = dict(os.environ, OCTAPI_ADDRESS=embedded.address)
+    with subprocess.Popen(
+        [sys.executable, str(script)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=env
+    ) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == b"running\n"
+        process.send_signal(signal.SIGINT)
+        assert process.wait(20) != 0
+
+
+def test_progress_is_shown_on_a_terminal_and_not_in_a_pipe(embedded: EmbeddedCluster, tmp_path: Path) -> None:
+    """Done, total and rate; nothing of it when stderr is no terminal."""
+    script = tmp_path / "script.py"
+    script.write_text(
+        "import time, octapi\n"
+        "with octapi.Cluster() as cluster:\n"
+        "    print(len(list(cluster.map(lambda n: time.sleep(0.1), range(30)))))\n"
+    )
+    env = dict(os.environ, OCTAPI_ADDRESS=embedded.address, TERM="xterm", COLUMNS="100")
+    ours, theirs = pty.openpty()
+    with subprocess.Popen([sys.executable, str(script)], stdout=subprocess.PIPE, stderr=theirs, env=env) as process:
+        os.close(theirs)
+        shown = b""
+        try:
+            while data := os.read(ours, 4096):
+                shown += data
+        except OSError:  # the terminal's other side is closed
+            os.close(ours)
+        assert process.wait(30) == 0
+    assert b"/30" in shown
+    piped = subprocess.run([sys.executable, str(script)], capture_output=True, env=env, check=True, timeout=60)
+    assert piped.stderr == b""
+    assert piped.stdout == b"30\n"
+
+
+def test_bench_measures_the_cluster(embedded: EmbeddedCluster) -> None:
+    """Numbers for scripts."""
+    found = json.loads(command("bench", "--address", embedded.address, "--json").stdout)
+
+    assert found["slots"] == 2
+    assert min(found.values()) > 0
