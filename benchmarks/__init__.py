@@ -1,0 +1,1 @@
+"""OctaPi and its peers, measured side by side."""
