@@ -69,8 +69,11 @@ def one(contender, measure, count):
     """Measure one contender once; None if it is not installed or fails, with the reason on stderr."""
     python = sys.executable if contender.startswith("octapi") else os.environ.get("OCTAPI_BENCH_PEERS", sys.executable)
     command = [python, str(HERE / "contenders.py"), contender, measure, str(count)]
+    env = dict(os.environ)
+    if not contender.startswith("octapi"):  # peers' own processes import the functions and find their programs
+        env.update(PYTHONPATH=str(HERE), PATH=os.pathsep.join((str(Path(python).parent), env.get("PATH", ""))))
     try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=TIMEOUT_S, check=False)
+        done = subprocess.run(command, capture_output=True, text=True, timeout=TIMEOUT_S, check=False, env=env)
     except subprocess.TimeoutExpired:
         print(f"  {contender}: no end after {TIMEOUT_S} s", file=sys.stderr)
         return None
