@@ -56,6 +56,10 @@ class Core:
         """Run ``function`` where the state lives; here at once."""
         function(*args)
 
+    def call_and_wait(self, function: Callable[..., None], *args: Any) -> None:
+        """Run ``function`` where the state lives, and return when it has run."""
+        function(*args)
+
     # ---- lanes
 
     def usable(self, lane: Lane) -> list[WorkerInfo]:

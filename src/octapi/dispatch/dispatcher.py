@@ -64,6 +64,23 @@ class Dispatcher(Core):
         with contextlib.suppress(RuntimeError):  # the loop is closed: nothing is left to be told
             self._loop.call_soon_threadsafe(function, *args)
 
+    def call_and_wait(self, function: Callable[..., None], *args: Any) -> None:
+        """Run ``function`` on the dispatcher's thread, and return when it has run."""
+        if threading.current_thread() is self._thread:
+            function(*args)
+            return
+        done = threading.Event()
+
+        def run() -> None:
+            try:
+                function(*args)
+            finally:
+                done.set()
+
+        self.call(run)
+        while not done.wait(0.1) and self._thread.is_alive():
+            pass
+
     # ---- from any thread
 
     def open(

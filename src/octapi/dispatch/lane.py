@@ -117,9 +117,12 @@ class Lane:
         self.dispatcher.call(self.dispatcher.tell, worker, ("forget", self.digest))
 
     def send_file(self, file: File, worker: str) -> None:
-        """Put a file into the computation's directory on one worker."""
+        """Put a file into the computation's directory on one worker; jobs submitted afterwards find it.
+
+        It waits until the file is on its way: a pump that runs just now could send a job before it.
+        """
         row = (file.path, file.data, file.mode, file.mtime)
-        self.dispatcher.call(self.dispatcher.tell, worker, ("file", self.digest, row))
+        self.dispatcher.call_and_wait(self.dispatcher.tell, worker, ("file", self.digest, row))
 
     def close(self, terminate: bool = False) -> None:
         """Forget the computation everywhere; with ``terminate`` its jobs are stopped first."""
