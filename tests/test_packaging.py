@@ -1,0 +1,57 @@
+"""What is built and shipped."""
+
+import subprocess
+import sys
+import tarfile
+import zipfile
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+
+
+@pytest.fixture(scope="module")
+def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    place = tmp_path_factory.mktemp("dist")
+    command = [sys.executable, "-m", "hatchling", "build", "-d", str(place), "-t", "sdist", "-t", "wheel"]
+    subprocess.run(command, cwd=ROOT, check=True, capture_output=True)
+    return place
+
+
+def test_the_wheel_holds_the_package_the_page_and_the_demo(built: Path) -> None:
+    """And nothing else: no tests, no benchmarks."""
+    with zipfile.ZipFile(next(built.glob("*.whl"))) as wheel:
+        names = wheel.namelist()
+
+    assert {"octapi/compute.py", "octapi/dispy/monitor.html", "octapi/shim/dispy/__init__.py"} <= set(names)
+    assert {name.split("/")[0].split("-")[0] for name in names} == {"octapi"}
+
+
+def test_the_sdist_holds_all_that_is_needed_to_build_and_test(built: Path) -> None:
+    """Source, tests, docs, examples, benchmarks, scripts and the second distribution."""
+    with tarfile.open(next(built.glob("*.tar.gz"))) as archive:
+        tops = {name.split("/")[1] for name in archive.getnames() if "/" in name}
+
+    wanted = {
+        "src",
+        "tests",
+        "docs",
+        "examples",
+        "benchmarks",
+        "scripts",
+        "compat",
+        "README.md",
+        "LICENSE",
+        "pyproject.toml",
+    }
+    assert wanted <= tops
+
+
+def test_a_slot_imports_nothing_heavy() -> None:
+    """It must live on a board with 512 MB: no Dask, no numpy, no rich, no typer."""
+    code = "import sys, octapi.worker.zygote, octapi.worker.slot; print(sorted({m.split('.')[0] for m in sys.modules}))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+
+    for name in ("dask", "distributed", "tornado", "numpy", "rich", "typer", "asyncio"):
+        assert f"'{name}'" not in done.stdout
