@@ -124,3 +124,21 @@ def test_nodes_lists_the_workers_as_json(embedded: EmbeddedCluster) -> None:
     )
 
     assert {row["name"] for row in json.loads(done.stdout)} == {"worker-1", "worker-2"}
+
+
+def test_jobs_behind_another_script_say_so(embedded: EmbeddedCluster, capfd: pytest.CaptureFixture[str]) -> None:
+    """Whoever waits for slots that another script has is told, and how to see who that is."""
+    with octapi.Cluster(embedded.address) as long, octapi.Cluster(embedded.address) as short:
+        many = [long.submit(time.sleep, 100) for _ in range(2)]
+        while not all(job.running() for job in many):
+            pass
+        job = short.submit(abs, -5)
+        deadline = time.monotonic() + 30
+        heard = ""
+        while "other scripts have all 2 slots" not in heard:
+            assert time.monotonic() < deadline
+            heard += capfd.readouterr().err
+        for other in many:
+            other.cancel()
+
+        assert job.result(timeout=60) == 5

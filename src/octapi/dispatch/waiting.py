@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from octapi.dispatch.core import Core
+    from octapi.dispatch.flight import AnyFlight
     from octapi.dispatch.lane import Lane
 
 #: how long a wait may last before it is told, and how often it is told again, in seconds
@@ -18,7 +19,7 @@ AGAIN_S = 5.0
 
 def reason(lane: Lane, capacity: int, workers: int) -> str | None:
     """Say why a lane's jobs cannot start; None when they can, or when there are none."""
-    waiting = len(lane.queue) + len(lane.pinned)
+    waiting = len(lane.queue) + len(lane.pinned) + sum(flight.count() for flight in stuck(lane))
     if not waiting:
         return None
     jobs = f"{waiting:,} job{'s' if waiting != 1 else ''} of {lane.computation.name}"
@@ -27,7 +28,17 @@ def reason(lane: Lane, capacity: int, workers: int) -> str | None:
     if not capacity:
         wanted = lane.wanted or "Check the nodes that the script names."
         return f"{jobs} wait: none of the {workers} workers may run them. {wanted}"
+    if stuck(lane):
+        if lane.computation.setup and not lane.ready_on:
+            return f"{jobs} wait for {lane.computation.setup}() to end on the workers."
+        return f"{jobs} wait: other scripts have all {capacity} slots. 'octapi jobs' lists them."
     return None
+
+
+def stuck(lane: Lane) -> list[AnyFlight]:
+    """Return a lane's batches if none of them has started anywhere."""
+    flights = list(lane.flights.values())
+    return flights if all(flight.worker is None for flight in flights) else []
 
 
 class Speaker:

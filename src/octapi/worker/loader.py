@@ -25,15 +25,37 @@ Call = Callable[..., Any]
 Fresh = Callable[[bytes], Call]
 
 
+class NodeLogger:
+    """What dispy calls dispynode_logger: its lines go to the slot's own stderr, not to the job's."""
+
+    def __getattr__(self, level: str) -> Call:
+        def log(message: Any, *args: Any) -> None:
+            print(level, str(message) % args if args else message, file=sys.__stderr__, flush=True)
+
+        return log
+
+
+def given_modules(text: str) -> dict[str, Any]:
+    """Return those of dispy's modules that ``text`` mentions; the others would only take time and memory."""
+    found: dict[str, Any] = {}
+    for name in (*PREIMPORTED, "pycos"):
+        if name in text:
+            try:
+                found[name] = importlib.import_module(name)
+            except ImportError:  # not installed on this worker; the job that needs it says so
+                continue
+    if "dispy." in text or "DispyJob" in text:
+        dispy = importlib.import_module("octapi.dispy")
+        found.update(dispy=dispy, DispyJob=dispy.DispyJob)
+    return found
+
+
 def base_names(computation: Computation, given: dict[str, Any]) -> dict[str, Any]:
     """Return the names that source text finds without importing anything."""
     names: dict[str, Any] = {"__name__": "__main__", "__builtins__": __builtins__, "__doc__": None}
     if computation.preimport:
-        for module in PREIMPORTED:
-            try:
-                names[module] = importlib.import_module(module)
-            except ImportError:
-                continue
+        names.update(given_modules(computation.code.decode()))
+        names.update(dispynode_logger=NodeLogger(), MsgTimeout=10, serialize=pickle.dumps, deserialize=pickle.loads)
     names.update(given)
     return names
 
@@ -51,6 +73,7 @@ def from_source(computation: Computation, base: dict[str, Any]) -> Fresh:
         names.clear()
         names.update(base)
         if more:
+            names.update(given_modules(more.decode()))
             exec(compile(more.decode(), "<string>", "exec"), names)
         exec(code, names)
         call: Call = eval(entry, names)
