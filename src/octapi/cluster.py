@@ -274,12 +274,20 @@ def open_dask(engine: Dispatcher, stack: contextlib.ExitStack) -> Any:
     from distributed import Client
 
     address = getattr(engine.link, "dask_address", "")
+    way = getattr(engine.link, "way", None)
+    trust = way.trust if way is not None else None
     if not address:
         from octapi.embedded import EmbeddedCluster
 
         # not Dask's own LocalCluster, whose processes import the script again and so need a main guard
-        address = stack.enter_context(EmbeddedCluster(workers=engine.slots, slots=1)).dask_address
-    return stack.enter_context(Client(address, set_as_default=False))
+        embedded = stack.enter_context(EmbeddedCluster(workers=engine.slots, slots=1))
+        address, trust = embedded.dask_address, embedded.trust()
+    security: dict[str, Any] = {}
+    if trust is not None:
+        from octapi.trust.daskcomm import Guard, GuardedSecurity
+
+        security["security"] = GuardedSecurity(Guard(trust, "client"))
+    return stack.enter_context(Client(address, set_as_default=False, **security))
 
 
 def not_sent(fn: Callable[..., Any], error: Exception) -> JobNotSent:

@@ -1,24 +1,24 @@
-"""Finding a cluster: the address given, the one set, the last master, or this computer's cores."""
+"""Finding a cluster: the address given, the one set, this computer's own identity, or this computer's cores."""
 
 from __future__ import annotations
 
 import dataclasses
 import os
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from octapi.dispatch.dispatcher import Dispatcher
 from octapi.dispatch.link import LocalLink
-from octapi.errors import ClusterError, MasterNotFound
+from octapi.dispatch.way import DEFAULT_PORT, Way, split
+from octapi.errors import ClusterError, IdentityProblem, MasterNotFound, PeerRefused
 from octapi.settings import Settings, default_home
 
 if TYPE_CHECKING:
-    from octapi.dispatch.link import Link
+    from octapi.trust.identity import Identity
 
 LOCAL = "local"
 LAST_MASTER = "last-master"
-#: how long a master that nobody asked for may take to answer, in seconds
-PROBE_S = 1.0
 
 
 def cores() -> int:
@@ -32,25 +32,33 @@ def connect(address: str | None = None, *, slots: int | None = None, recoverable
     """Open a dispatcher to the cluster at ``address``; see :class:`octapi.Cluster`.
 
     A ``recoverable`` client's jobs on workers go on when it crashes, and the master keeps what they return.
-    Raises :exc:`octapi.errors.MasterNotFound` when an address was given and nobody answers there.
+    Raises :exc:`octapi.errors.MasterNotFound` when an address was given and nobody answers there, and
+    :exc:`octapi.errors.TrustError` when this computer must not use that cluster.
     """
     settings = Settings.load()
     wanted = address or settings.address
     if wanted and wanted != LOCAL:
-        found = remote(wanted, settings, recoverable)
-        remember(wanted)
+        way = way_to(wanted, settings)
+        found = remote(way, settings, recoverable)
+        if way.trust is None:
+            remember(wanted)
         return found
     return (None if wanted else probe(settings, recoverable)) or local(slots or settings.slots or cores(), bool(wanted))
 
 
-def remote(address: str, settings: Settings, recoverable: bool) -> Dispatcher:
-    """Open a dispatcher to the master at ``host:port``."""
+def remote(way: Way, settings: Settings, recoverable: bool) -> Dispatcher:
+    """Open a dispatcher to the master at the end of ``way``."""
     from octapi.dispatch.remote import RemoteLink
 
-    def make() -> Link:
-        return RemoteLink(address, settings, recoverable)
+    def open_by(found: Way) -> Dispatcher:
+        return Dispatcher(lambda: RemoteLink(found, settings, recoverable))
 
-    return Dispatcher(make)
+    try:
+        return open_by(way)
+    except PeerRefused:
+        if way.again is None:
+            raise
+    return open_by(way.again())  # the authority was replaced while this computer was away
 
 
 def local(slots: int, is_wanted: bool) -> Dispatcher:
@@ -67,28 +75,124 @@ def local(slots: int, is_wanted: bool) -> Dispatcher:
     return Dispatcher(lambda: LocalLink(slots))
 
 
-def probe(settings: Settings, recoverable: bool) -> Dispatcher | None:
-    """Open a dispatcher to the last master, or to one on this device; None if neither answers."""
-    from octapi.dispatch.remote import DEFAULT_PORT
+# ---- ways to a master
 
-    last = last_master()
-    for address in filter(None, (last, f"127.0.0.1:{DEFAULT_PORT}")):
+
+def way_to(address: str, settings: Settings | None = None) -> Way:
+    """Return the way to ``address``: ``host:port``, or the path of an identity, which knows its master's addresses.
+
+    Raises :exc:`IdentityProblem` for an identity that cannot be used.
+    """
+    found = settings or Settings.load()
+    if address.endswith(".json"):
+        return way_of(identity_in(Path(address)), address)
+    place = split(address)
+    if found.insecure:
+        return Way([place], None, insecure=True, source=address)
+    identity = own_identity()
+    if identity is None:
+        return Way([place], None, source=address)  # nobody there is the better message, so look before refusing
+    return refreshing(member_way(identity, [place], address))
+
+
+def member_way(identity: Identity, places: list[tuple[str, int]], source: str) -> Way:
+    """Return the way to ``places`` for a member."""
+    from octapi.trust.contexts import Trust
+
+    return Way(places, Trust(identity), source=source)
+
+
+def way_of(identity: Identity, source: str) -> Way:
+    """Return the way to the master of an identity."""
+    port = int(identity.master.get("clients", DEFAULT_PORT))
+    hosts = [split(address)[0] for address in identity.addresses] or ["127.0.0.1"]
+    return member_way(identity, [(host, port) for host in hosts], source)
+
+
+def refreshing(way: Way) -> Way:
+    """Let a way of this login's own identity get a fresh one when it is not accepted."""
+
+    def again() -> Way:
+        from octapi.trust import login
+
+        home = default_home()
+        fresh = login.refreshed(home / login.FILE)
+        return member_way(fresh, way.places, way.source)
+
+    way.again = again
+    return way
+
+
+def identity_in(path: Path) -> Identity:
+    """Read an identity that must be there.  Raises :exc:`IdentityProblem`."""
+    from octapi.trust import identity
+
+    found = identity.load(path)
+    if found is None:
+        raise IdentityProblem(f"There is no identity {path}.")
+    return found
+
+
+def own_identity() -> Identity | None:
+    """Return this login's identity, renewed if it is time: from ``octapi login``, or from a master on this device."""
+    home = default_home()
+    if not (home / "client.json").exists() and not sockets():
+        return None
+    from octapi.trust import login
+
+    return login.own(home, sockets())
+
+
+def sockets() -> list[Path]:
+    """Return where masters on this device can be asked for an identity."""
+    places = (default_home() / "master.sock", Path("/run/octapi/master.sock"))
+    return [place for place in places if place.exists()]
+
+
+# ---- looking for one that nobody named
+
+
+def probe(settings: Settings, recoverable: bool) -> Dispatcher | None:
+    """Open a dispatcher to this login's cluster, or without encryption to the last master; None if nobody answers."""
+    quick = dataclasses.replace(settings, patience_s=0.0)
+    for way in known_ways(settings):
         try:
-            found = remote(address, dataclasses.replace(settings, patience_s=0.0), recoverable)
+            found = remote(way, quick, recoverable)
         except MasterNotFound:
-            if address == last:
-                print(f"octapi: the last master, {address}, does not answer.", file=sys.stderr)
+            if way.trust is not None or way.source == last_master():
+                print(f"octapi: the last master, {way.label}, does not answer.", file=sys.stderr)
             continue
         slots = sum(worker.slots for worker in found.workers())
         print(
-            f"octapi: using the cluster at {address}: {len(found.workers())} workers, {slots} slots.", file=sys.stderr
+            f"octapi: using the cluster at {way.place}: {len(found.workers())} workers, {slots} slots.", file=sys.stderr
         )
         return found
     return None
 
 
+def known_ways(settings: Settings) -> list[Way]:
+    """Return the ways to masters that this login knows."""
+    if settings.insecure:
+        last = last_master()
+        places = [last] if last else []
+        return [way_to(address, settings) for address in (*places, f"127.0.0.1:{DEFAULT_PORT}")]
+    identity = own_identity()
+    return [] if identity is None else [refreshing(way_of(identity, str(default_home() / "client.json")))]
+
+
+def any_way(address: str, settings: Settings) -> Way:
+    """Return the way to the master given, set, or known.  Raises :exc:`MasterNotFound` when none is."""
+    wanted = address or settings.address
+    if wanted == LOCAL:
+        raise MasterNotFound("The address is 'local', where there is no master. Give one with --address host:port.")
+    if wanted:
+        return way_to(wanted, settings)
+    ways = known_ways(settings)
+    return ways[0] if ways else way_to(f"127.0.0.1:{DEFAULT_PORT}", settings)
+
+
 def last_master() -> str:
-    """Return the address of the master that was used last, or an empty text."""
+    """Return the address of the master without encryption that was used last, or an empty text."""
     try:
         return (default_home() / LAST_MASTER).read_text(encoding="utf-8").strip()
     except OSError:

@@ -6,15 +6,21 @@ it does not need, so these classes do not let it listen.
 
 from __future__ import annotations
 
-import asyncio
 import logging
-import signal
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from distributed import Worker
+from distributed import Client, Worker
 from distributed.http.routing import RoutingApplication
 from distributed.scheduler import Scheduler
+from distributed.utils import in_async_call
 from tornado.httpserver import HTTPServer
+
+from octapi.errors import RoleRefused
+
+if TYPE_CHECKING:
+    from distributed.core import Server
+
+    from octapi.trust.daskcomm import Guard
 
 
 class NoWeb:
@@ -30,8 +36,67 @@ class QuietScheduler(NoWeb, Scheduler):  # type: ignore[misc]
     """Dask's scheduler without a web server."""
 
 
+class NestedClient(Client):  # type: ignore[misc]
+    """What a Dask task gets when it asks for a client: a worker must not submit work, so it refuses to send any.
+
+    Libraries make one in every task without using it, as joblib does, so it can be made.
+    """
+
+    async def _start(self, *_: Any, **__: Any) -> NestedClient:
+        self.scheduler = Nobody()
+        self.status = "running"
+        return self
+
+    def _send_to_scheduler(self, _: Any) -> None:
+        raise RoleRefused(Nobody.TEXT)
+
+    async def _close(self, *_: Any, **__: Any) -> None:
+        self.status = "closed"
+
+
+class Nobody:
+    """Stands where the scheduler would be."""
+
+    TEXT = "A Dask task asked to submit more tasks; in a secured cluster workers may not. Submit them from the script."
+    address = "nobody"
+
+    def __getattr__(self, _: str) -> Any:
+        raise RoleRefused(self.TEXT)
+
+
 class QuietWorker(NoWeb, Worker):  # type: ignore[misc]
     """Dask's worker without a web server."""
+
+    _nested: NestedClient | None = None
+
+    def _get_client(self, timeout: float | None = None) -> Any:
+        if not self.address.startswith("octapi"):
+            return super()._get_client(timeout)
+        if self._nested is None:
+            self._nested = NestedClient(
+                self.scheduler.address,
+                loop=self.loop,
+                set_as_default=False,
+                asynchronous=in_async_call(self.loop),
+                name="worker",
+            )
+        return self._nested
+
+
+def guarded(guard: Guard | None) -> dict[str, Any]:
+    """Return the arguments with which Dask's parts speak TLS under roles; none for a cluster without encryption."""
+    if guard is None:
+        return {"protocol": "tcp"}
+    from octapi.trust import daskcomm
+
+    return {"protocol": daskcomm.SCHEME, "security": daskcomm.GuardedSecurity(guard)}
+
+
+def answer_refusals(server: Server) -> None:
+    """Let a Dask server tell callers why their request was refused."""
+    from octapi.trust import daskcomm, policy
+
+    server.handlers[policy.REFUSED_OP] = daskcomm.raise_refused
 
 
 def quiet_logs() -> None:
@@ -39,12 +104,3 @@ def quiet_logs() -> None:
     logging.getLogger("distributed").setLevel(logging.ERROR)
     # a worker that is told to stop breaks off its own heartbeat, and calls that an error
     logging.getLogger("distributed.worker").setLevel(logging.CRITICAL)
-
-
-async def until_signalled() -> None:
-    """Wait for SIGINT or SIGTERM."""
-    stop = asyncio.Event()
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(number, stop.set)
-    await stop.wait()

@@ -1,29 +1,48 @@
-"""A real cluster on this computer's loopback, for demonstrations, tests and benchmarks."""
+"""A real cluster on this computer's loopback, for demonstrations, tests and benchmarks.
+
+Its authority lives in this process and lets in the processes that it starts, nobody else: other logins of the same
+computer have no key.
+"""
 
 from __future__ import annotations
 
 import contextlib
-import re
+import json
+import shutil
 import subprocess
 import sys
-from typing import IO, TYPE_CHECKING
+import tempfile
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Any
 
+from octapi import lines
 from octapi.errors import ClusterError
+from octapi.trust import files
+from octapi.trust.authority import local_cluster
+from octapi.trust.contexts import Trust
+from octapi.trust.names import CLIENT, MASTER, WORKER
 
 if TYPE_CHECKING:
     from types import TracebackType
 
+    from octapi.trust.identity import Identity
+
 STOP_S = 10.0
+HOST = "127.0.0.1"
 
 
 class EmbeddedCluster:
     """A master and ``workers`` workers with ``slots`` slots each, as processes of their own.
 
-    ``address`` is what clients connect to, ``dask_address`` where workers and Dask clients do.
+    ``address`` is the path of an identity that lets its bearer in as a client, in a directory for this user alone: it
+    can be given to :class:`octapi.Cluster`, or to scripts as ``OCTAPI_ADDRESS``.  ``place`` is the gateway's
+    ``host:port``, ``dask_address`` where workers and Dask clients connect.
     """
 
     def __init__(self, workers: int = 2, slots: int = 1) -> None:
         self.processes: list[subprocess.Popen[str]] = []
+        self.authority = local_cluster()
+        self._home = Path(tempfile.mkdtemp(prefix="octapi-cluster-"))
         try:
             self._start(workers, slots)
         except BaseException:
@@ -31,35 +50,64 @@ class EmbeddedCluster:
             raise
 
     def _start(self, workers: int, slots: int) -> None:
-        line = self._launch("master", "--insecure", "--port", "0", "--dask-port", "0")
-        found = re.search(r"clients at (\S+), workers at (\S+)", line)
-        if found is None:
-            raise ClusterError(
-                f"The master did not start; it said: {line!r}. Run 'octapi master --insecure' to see why."
-            )
-        self.address, self.dask_address = found.groups()
+        start: dict[str, Any] = {"host": HOST, "port": 0, "dask_port": 0, "time": self.authority.now(), "roster": []}
+        start |= {"identity": self.identity(MASTER, "master").to_json()}
+        ready = self._launch("octapi.master.server", self.news(start))
+        self.ports = {"clients": ready["port"], "dask": ready["dask_port"]}
+        self.place = f"{HOST}:{ready['port']}"
+        self.dask_address = f"octapi://{HOST}:{ready['dask_port']}"
+        self.address = str(self._home / "client.json")
+        files.write(Path(self.address), self.identity(CLIENT, "script").to_json())
         for number in range(workers):
             self.add_worker(f"worker-{number + 1}", slots)
 
-    def add_worker(self, name: str, slots: int = 1) -> subprocess.Popen[str]:
+    def news(self, facts: dict[str, Any]) -> dict[str, Any]:
+        """Return what the master must know of its authority, beside ``facts``."""
+        return facts | {"removed": self.authority.removed(), "authorities": self.authority.authorities()}
+
+    def identity(self, role: str, name: str) -> Identity:
+        """Make an identity for one process."""
+        found = self.authority.identity(role, name)
+        return found.with_answer({"addresses": [HOST], "master": getattr(self, "ports", {})})
+
+    def trust(self) -> Trust:
+        """Return what a client in this process needs to connect."""
+        return Trust(self.identity(CLIENT, "script"))
+
+    def add_worker(self, name: str, slots: int = 1, **options: Any) -> subprocess.Popen[str]:
         """Start one more worker, and return its process once it has joined."""
-        self._launch("worker", self.dask_address, "--insecure", "--slots", str(slots), "--name", name)
+        start: dict[str, Any] = {
+            "identity": self.identity(WORKER, name).to_json(),
+            "master": f"{HOST}:{self.ports['dask']}",
+        }
+        start |= {"name": name, "slots": slots, "host": HOST, "time": self.authority.now()} | options
+        self._launch("octapi.worker.node", start)
         return self.processes[-1]
 
-    def _launch(self, *arguments: str) -> str:
+    def _launch(self, module: str, start: dict[str, Any]) -> dict[str, Any]:
         process = subprocess.Popen(
-            [sys.executable, "-m", "octapi.cli.app", *arguments],
+            [sys.executable, "-m", module],
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
-            stdin=subprocess.DEVNULL,
+            stdin=subprocess.PIPE,
             text=True,
         )
         self.processes.append(process)
-        out: IO[str] | None = process.stdout
-        line = out.readline() if out is not None else ""
-        if not line and process.stderr is not None:
-            raise ClusterError(f"octapi {arguments[0]} did not start: {process.stderr.read().strip()}")
-        return line
+        ours, out = process.stdin, process.stdout
+        assert ours is not None
+        assert out is not None
+        with contextlib.suppress(BrokenPipeError):
+            ours.write(lines.to_line(start))
+            ours.flush()
+        return self._answer(module, process, out)
+
+    def _answer(self, module: str, process: subprocess.Popen[str], out: IO[str]) -> dict[str, Any]:
+        while line := out.readline():
+            found: dict[str, Any] = json.loads(line)
+            if found["kind"] == "ready":
+                return found
+        words = process.stderr.read().strip() if process.stderr is not None else ""
+        raise ClusterError(f"{module} did not start: {words}")
 
     def close(self) -> None:
         """Stop every process of the cluster, workers first."""
@@ -70,11 +118,12 @@ class EmbeddedCluster:
             except subprocess.TimeoutExpired:
                 process.kill()
                 process.wait()
-            for stream in (process.stdout, process.stderr):
+            for stream in (process.stdin, process.stdout, process.stderr):
                 if stream is not None:
                     with contextlib.suppress(OSError):
                         stream.close()
         self.processes.clear()
+        shutil.rmtree(self._home, ignore_errors=True)
 
     def __enter__(self) -> EmbeddedCluster:
         return self

@@ -6,7 +6,13 @@ OctapiError
 │   ├── MasterLost
 │   ├── VersionMismatch
 │   ├── InsecureRefused
-│   └── ClusterClosed       (also RuntimeError, as concurrent.futures raises)
+│   ├── ClusterClosed       (also RuntimeError, as concurrent.futures raises)
+│   └── TrustError          who may do what
+│       ├── TokenRefused
+│       ├── IdentityProblem
+│       ├── NotAMember
+│       ├── PeerRefused
+│       └── RoleRefused     (also PermissionError)
 ├── SettingsError           a setting that cannot be used (also ValueError)
 ├── DispyError              an argument that the dispy layer cannot use
 └── JobError                one job; the other jobs go on
@@ -53,6 +59,30 @@ class InsecureRefused(ClusterError):
 
 class ClusterClosed(ClusterError, RuntimeError):
     """A job was submitted after the cluster had been shut down."""
+
+
+class TrustError(ClusterError):
+    """Something about keys, certificates, tokens or roles is not as it must be."""
+
+
+class TokenRefused(TrustError):
+    """A join token is damaged, wrong, expired, used up or revoked, or the name it was used for is taken."""
+
+
+class IdentityProblem(TrustError):
+    """An identity on disk is damaged or open to others, or belongs to another cluster."""
+
+
+class NotAMember(TrustError):
+    """This device has no identity in the cluster, or was removed from it."""
+
+
+class PeerRefused(TrustError):
+    """The other side of a connection is not who it must be."""
+
+
+class RoleRefused(TrustError, PermissionError):
+    """The role of a certificate does not allow the operation."""
 
 
 class SettingsError(OctapiError, ValueError):

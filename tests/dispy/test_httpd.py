@@ -50,6 +50,14 @@ def post(server: Any, path: str, form: dict[str, Any], **headers: str) -> Any:
         return json.loads(answer.read())
 
 
+def refused(call: Callable[[], Any]) -> int:
+    """Return the status with which the server refuses a call."""
+    with pytest.raises(urllib.error.HTTPError) as caught:
+        call()
+    caught.value.close()
+    return caught.value.code
+
+
 def until(condition: Callable[[], Any]) -> Any:
     deadline = time.monotonic() + 30
     while not (found := condition()):
@@ -104,18 +112,15 @@ def test_the_page_is_served_and_nothing_else(server: Any) -> None:
     """No file of the computer can be fetched."""
     assert "<h1>Cluster status</h1>" in get(server, "/")
     for path in ("/../../etc/passwd", "/secret.txt", "/%2e%2e/x.js"):
-        with pytest.raises(urllib.error.HTTPError, match="404"):
-            get(server, path)
+        assert refused(lambda path=path: get(server, path)) == 404
 
 
 def test_another_site_cannot_use_the_interface(server: Any) -> None:
     """A foreign Origin or Host is refused."""
-    with pytest.raises(urllib.error.HTTPError, match="403"):
-        post(server, "/cancel_jobs", {"uid": 1}, Origin="http://evil.example")
-    with pytest.raises(urllib.error.HTTPError, match="403"):
-        get(server, "/cluster_status", Host="evil.example")
-    with pytest.raises(urllib.error.HTTPError, match="400"):
-        post(server, "/node_info", {"x": 1})
+    evil = {"Origin": "http://evil.example"}
+    assert refused(lambda: post(server, "/cancel_jobs", {"uid": 1}, **evil)) == 403
+    assert refused(lambda: get(server, "/cluster_status", Host="evil.example")) == 403
+    assert refused(lambda: post(server, "/node_info", {"x": 1})) == 400
 
 
 def test_the_users_cluster_status_is_called_too(cluster: Any) -> None:

@@ -70,6 +70,28 @@ def test_events_come_in_dispys_order(run: Run) -> None:
     ]
 
 
+def test_nodes_tell_how_they_are_doing_every_few_seconds(run: Run) -> None:
+    """AvailInfo arrives without a job, and the node's figures are those of the device."""
+    done = run(
+        """
+        import dispy, threading
+        told = threading.Event()
+        def cluster_status(status, node, job):
+            if status == dispy.DispyNode.AvailInfo:
+                told.set()
+        def compute():
+            return 1
+        cluster = dispy.JobCluster(compute, cluster_status=cluster_status, pulse_interval=1)
+        assert told.wait(30)
+        info = cluster.status().nodes[0].avail_info
+        print(info.memory > 0, info.disk > 0, 0 <= info.cpu <= 100)
+        cluster.shutdown()
+        """
+    )
+
+    assert done.stdout == "True True True\n"
+
+
 def test_submit_node_from_cluster_status_runs_on_that_node(run: Run) -> None:
     """As dispy's job_scheduler example: a job is pinned when its node is ready."""
     done = run(

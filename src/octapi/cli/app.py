@@ -7,7 +7,7 @@ import sys
 import typer
 
 from octapi._version import __version__
-from octapi.cli import devices, jobs, scripts
+from octapi.cli import devices, doctor, jobs, scripts, trust
 from octapi.errors import OctapiError
 
 EXIT_ERROR = 1
@@ -24,7 +24,12 @@ app.command("demo")(scripts.demo)
 app.command("run", context_settings={"allow_extra_args": True, "ignore_unknown_options": True})(scripts.run)
 app.command("master")(devices.master)
 app.command("worker")(devices.worker)
-app.command("nodes")(devices.nodes)
+app.add_typer(devices.nodes_app, name="nodes")
+app.command("login")(trust.login)
+app.add_typer(trust.token_app, name="token")
+app.add_typer(trust.identity_app, name="identity")
+app.command("ssh", context_settings={"allow_interspersed_args": False})(trust.ssh)
+app.command("doctor")(doctor.doctor)
 app.command("jobs")(jobs.jobs)
 app.command("bench")(jobs.bench)
 

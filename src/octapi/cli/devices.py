@@ -4,34 +4,103 @@ from __future__ import annotations
 
 import json
 import sys
-from typing import Annotated
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from octapi.errors import InsecureRefused
+from octapi.cli import secret
+from octapi.errors import IdentityProblem, InsecureRefused, NotAMember, OctapiError
+
+if TYPE_CHECKING:
+    from octapi.master.keeper import Keeper
+    from octapi.worker.service import Options
 
 WARNING = "octapi: --insecure: no encryption and no login. Anyone who reaches this port can run code here."
-Insecure = Annotated[bool, typer.Option("--insecure", help="Allow connections without encryption (trusted networks).")]
+Insecure = Annotated[bool, typer.Option("--insecure", help="No encryption, no login (experiments, trusted networks).")]
+CLIENT_PORT, DASK_PORT, JOIN_PORT, SSH_PORT = 8786, 8788, 8785, 8722
+
+nodes_app = typer.Typer(help="Show who is in the cluster, or remove a device.", invoke_without_command=True)
 
 
-def check_insecure(insecure: bool) -> None:
-    """Refuse to open a connection without encryption unless that was asked for."""
-    if not insecure:
-        raise InsecureRefused(
-            "This release has no encryption yet, so it starts only with --insecure. "
-            "Use that on a network where you trust every device."
+def warn_insecure(identity: str) -> None:
+    """Say loudly what ``--insecure`` means; a device that is a member of a secured cluster refuses it.
+
+    Raises :exc:`IdentityProblem` when the file ``identity`` exists.
+    """
+    from octapi.settings import default_home
+
+    if (default_home() / identity).exists():
+        raise IdentityProblem(
+            f"This device has an identity of a secured cluster ({default_home() / identity}), which --insecure would "
+            "leave aside. Start without --insecure, or use another OCTAPI_HOME."
         )
     print(WARNING, file=sys.stderr, flush=True)
 
 
+# ---- master
+
+
 def master(
-    listen: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
-    port: Annotated[int, typer.Option(help="Port for clients; 0 takes a free one.")] = 8786,
-    dask_port: Annotated[int, typer.Option(help="Port for workers and Dask clients; 0 takes a free one.")] = 8788,
+    name: Annotated[str, typer.Option(help="Name of the cluster, at its first start; the host name by default.")] = "",
+    listen: Annotated[str, typer.Option(help="Address to listen on; all by default, 127.0.0.1 with --insecure.")] = "",
+    port: Annotated[int, typer.Option(help="Port for clients; 0 takes a free one.")] = CLIENT_PORT,
+    dask_port: Annotated[int, typer.Option(help="Port for workers and Dask clients; 0 takes a free one.")] = DASK_PORT,
+    join_port: Annotated[int, typer.Option(help="Port where devices join; 0 takes a free one.")] = JOIN_PORT,
+    advertise: Annotated[str, typer.Option(help="Addresses for tokens, with commas; found by default.")] = "",
+    certificate_life: Annotated[str, typer.Option(help="Life of certificates, such as 30d or 12h.")] = "",
     insecure: Insecure = False,
 ) -> None:
     """Run the master of a cluster."""
-    check_insecure(insecure)
+    import asyncio
+
+    if insecure:
+        warn_insecure("authority/authority.json")
+        return run_insecure_master(listen or "127.0.0.1", port, dask_port)
+    from octapi.master.keeper import Keeper
+    from octapi.settings import default_home
+    from octapi.trust import ssh
+    from octapi.trust.store import open_authority
+
+    home = default_home()
+    life_s = secret.duration(certificate_life) if certificate_life else None
+    authority, is_new = open_authority(home, name, life_s)
+    keeper = Keeper(home, authority, listen or "0.0.0.0", (join_port, port, dask_port), advertise)
+
+    def ready(found: Keeper) -> None:
+        print_ready(found, is_new)
+        changed = ssh.include(home)
+        if changed:
+            print(f"octapi master: 'ssh NODE' works here; added one Include line to {changed}.", flush=True)
+
+    try:
+        asyncio.run(keeper.run(ready))
+    except OSError as error:
+        raise OctapiError(
+            f"The master cannot listen: {error}. Is another one running? --port 0 takes free ports."
+        ) from error
+    return None
+
+
+def print_ready(keeper: Keeper, is_new: bool) -> None:
+    """Say that the master runs, and at the first start how devices join."""
+    cluster = keeper.authority.state.cluster
+    where = f"joins at {keeper.join_port}, clients at {keeper.port}, workers at {keeper.dask_port}"
+    print(f"octapi master: cluster {cluster}, {where} on {', '.join(keeper.hosts())}", flush=True)
+    if is_new and secret.shows():
+        token = keeper.authority.new_token("worker", keeper.addresses(), 86400.0)
+        print("\nOn each device that is to be a worker, within 24 hours:\n")
+        print(f"  octapi worker {token.text()}\n", flush=True)
+        print("For a person's computer: octapi token create --role client", flush=True)
+    else:
+        print(
+            "octapi master: 'octapi token create' on this device prints the line with which devices join.", flush=True
+        )
+
+
+def run_insecure_master(listen: str, port: int, dask_port: int) -> None:
+    """Run a master without encryption."""
     import asyncio
 
     from octapi.master import server
@@ -42,42 +111,145 @@ def master(
     asyncio.run(server.serve(listen, port, dask_port, ready))
 
 
+# ---- worker
+
+
 def worker(
-    address: Annotated[str, typer.Argument(help="host:port where the master listens for workers.")],
+    token: Annotated[
+        str, typer.Argument(help="The token, '-' for stdin; with --insecure the master's host:port.")
+    ] = "",
+    token_file: Annotated[Path | None, typer.Option(help="File that holds the token.")] = None,
     slots: Annotated[int, typer.Option(help="Jobs at once; 0 means one for each core.")] = 0,
     name: Annotated[str, typer.Option(help="Name of this worker; the host name by default.")] = "",
     host: Annotated[str, typer.Option(help="Address of this device for its peers.")] = "",
+    ssh_port: Annotated[int, typer.Option(help="Port of OctaPi's own sshd; 0 for none.")] = SSH_PORT,
+    no_dask: Annotated[bool, typer.Option("--no-dask", help="Run OctaPi's jobs only, no Dask tasks.")] = False,
     insecure: Insecure = False,
 ) -> None:
-    """Run a worker: this device's cores join the cluster."""
-    check_insecure(insecure)
+    """Run a worker: this device's cores join the cluster. A device that has joined needs no token again."""
+    from octapi.connect import cores
+
+    if insecure:
+        warn_insecure("worker.json")
+        return run_insecure_worker(token, name, slots or cores(), host)
+    from octapi.settings import default_home
+    from octapi.trust import identity as identities
+    from octapi.worker.service import FILE, Options
+
+    home = default_home()
+    has_identity = (home / FILE).exists()
+    text = secret.take(token, token_file, ask=not has_identity)
+    old = identities.load(home / FILE)
+    options = Options(name, slots or cores(), host or None, ssh_port, not no_dask)
+    return run_worker(home, text, old, options)
+
+
+def run_worker(home: Path, text: str, old: Any, options: Options) -> None:
+    """Join if that is needed, and work; a device that was removed joins anew if it has a token."""
     import asyncio
     import socket
 
-    from octapi.connect import cores
+    from octapi.trust.token import parse
+    from octapi.worker.sayings import say
+    from octapi.worker.service import Service, join, must_join
+
+    name = options.name or (old.name if old is not None else socket.gethostname().partition(".")[0])
+    if text and must_join(old, parse(text), options.name):
+        try:
+            join(home, text, name)
+        except OctapiError as error:
+            if old is None:
+                raise
+            say(f"could not join with the token, and goes on as {old.name} of {old.cluster!r}: {error}")
+    try:
+        asyncio.run(Service(home, options).run())
+    except NotAMember:
+        if not text:
+            raise
+        join(home, text, name)
+        asyncio.run(Service(home, options).run())
+
+
+def run_insecure_worker(address: str, name: str, slots: int, host: str) -> None:
+    """Run a worker without encryption."""
+    import asyncio
+    import socket
+
     from octapi.worker import node
+
+    if not address:
+        raise InsecureRefused("Give the master's host:port: octapi worker HOST:8788 --insecure")
+    if address.startswith("octapi1."):
+        raise InsecureRefused("That is a token, and --insecure uses none. Leave --insecure out.")
 
     def ready(found: str) -> None:
         print(f"octapi worker: joined {address} from {found}", flush=True)
 
-    target = f"tcp://{address.removeprefix('tcp://')}"
-    asyncio.run(node.serve(target, name or socket.gethostname(), slots or cores(), host or None, ready))
+    target = address.removeprefix("tcp://")
+    try:
+        asyncio.run(node.serve(target, name or socket.gethostname(), slots, host or None, ready))
+    except (OSError, RuntimeError) as error:
+        raise OctapiError(
+            f"The worker could not work for {address}: {error.__cause__ or error}. Does a master listen there, and was "
+            "it started with --insecure?"
+        ) from error
 
 
+# ---- nodes
+
+
+@nodes_app.callback()
 def nodes(
+    context: typer.Context,
     address: Annotated[str, typer.Option(help="host:port of the master.")] = "",
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """List the workers of the cluster."""
-    from octapi.connect import connect
+    """List the workers of the cluster, and how their certificates stand."""
+    if context.invoked_subcommand:
+        return
+    from octapi.cli.jobs import ask_master
 
-    engine = connect(address or None)
-    try:
-        rows = [worker._asdict() for worker in engine.workers()]
-    finally:
-        engine.close()
+    facts, _ = ask_master(address, "nodes")
+    rows = table(facts)
     if as_json:
         print(json.dumps(rows))
         return
     for row in rows:
-        print(f"{row['name']:<24} {row['address']:<16} {row['slots']:>3} slots  Python {row['python']}")
+        where = (
+            f"{row['address']:<16} {row['slots']:>3} slots  Python {row['python']}" if row["online"] else "not here now"
+        )
+        print(f"{row['name']:<24} {where:<42} {row['certificate']}".rstrip())
+
+
+@nodes_app.command("remove")
+def remove(name: Annotated[str, typer.Argument(help="Name of the device or login.")]) -> None:
+    """Remove a device: at once, and for good. It comes back only with a new token."""
+    from octapi.cli.trust import ask_desk
+
+    found = ask_desk("remove", name=name)
+    print(f"Removed {' and '.join(found['removed'])} {name}.")
+
+
+def table(facts: dict[str, Any]) -> list[dict[str, Any]]:
+    """Put what runs and what is written down together; workers that are not here come last."""
+    here = {row["name"]: row for row in facts["workers"]}
+    members = {row["name"]: row for row in facts["members"] if row["role"] == "worker"}
+    rows = []
+    for name in (*here, *(name for name in members if name not in here)):
+        member = members.get(name, {})
+        row = dict(
+            here.get(name, {"name": name}), online=name in here, since=member.get("since"), ends=member.get("ends")
+        )
+        rows.append(row | {"certificate": standing(member, facts["time"])})
+    return rows
+
+
+def standing(member: dict[str, Any], now: float) -> str:
+    """Say since when a member is in, and how its certificate stands."""
+    if not member:
+        return ""
+    since = time.strftime("%Y-%m-%d", time.localtime(member["since"]))
+    left_s = member["ends"] - now
+    if left_s < 0:
+        return f"in since {since}, certificate expired; it renews itself"
+    return f"in since {since}, certificate for {left_s / 86400:.0f} days"

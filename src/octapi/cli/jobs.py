@@ -9,27 +9,30 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from octapi.errors import MasterNotFound, OctapiError
+from octapi.errors import OctapiError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from octapi.cluster import Cluster
+    from octapi.dispatch.way import Way
 
 Address = Annotated[str, typer.Option(help="host:port of the master.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 
-def master_address(address: str) -> str:
-    """Return the address given or set, or where a master was last.  Raises :exc:`MasterNotFound` for none."""
-    from octapi.connect import last_master
-    from octapi.dispatch.remote import DEFAULT_PORT
+def ask_master(address: str, *question: Any) -> tuple[Any, Way]:
+    """Ask the master a question, and return its answer and the way to it."""
+    import asyncio
+
+    from octapi.connect import any_way
+    from octapi.dispatch.remote import hello
+    from octapi.dispatch.way import ask
     from octapi.settings import Settings
 
-    found = address or Settings.load().address or last_master() or f"127.0.0.1:{DEFAULT_PORT}"
-    if found == "local":
-        raise MasterNotFound("The address is 'local', where there is no master. Give one with --address host:port.")
-    return found
+    settings = Settings.load()
+    way = any_way(address, settings)
+    return asyncio.run(ask(way, max(settings.patience_s, 0.1), hello(), *question)), way
 
 
 def jobs(
@@ -38,22 +41,16 @@ def jobs(
     as_json: AsJson = False,
 ) -> None:
     """List the scripts that use the cluster and how far their jobs are, or stop one."""
-    import asyncio
-
-    from octapi.dispatch.remote import ask
-    from octapi.settings import Settings
-
-    place, patience = master_address(address), Settings.load().patience_s
     if stop:
-        if not asyncio.run(ask(place, patience, "stop", stop)):
+        if not ask_master(address, "stop", stop)[0]:
             raise OctapiError(f"There is no script number {stop}. 'octapi jobs' lists those there are.")
         print(f"The jobs of script {stop} are being stopped.")
         return
-    rows = asyncio.run(ask(place, patience, "jobs"))
+    rows, way = ask_master(address, "jobs")
     if as_json:
         print(json.dumps(rows))
     else:
-        print_rows(rows, place)
+        print_rows(rows, way.place)
 
 
 def print_rows(rows: list[dict[str, Any]], place: str) -> None:

@@ -56,6 +56,6 @@ def demo(
     path = script or str(Path(__file__).parent.parent / "compute.py")
     print(f"Starting a master and {workers} workers on this computer ...", flush=True)
     with EmbeddedCluster(workers=workers) as embedded:
-        print(f"Running {Path(path).name} on the cluster at {embedded.address}", flush=True)
+        print(f"Running {Path(path).name} on the cluster at {embedded.place}", flush=True)
         code = run_script([path], environment(embedded.address))
     raise typer.Exit(code)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import platform
 import socket
@@ -80,6 +81,7 @@ class LocalLink:
         self.slots = slots
         self.agent: Agent | None = None
         self.receiver: Receiver | None = None
+        self.reporting: asyncio.Task[None] | None = None
         host = socket.gethostname()
         self.worker = WorkerInfo(
             host, "127.0.0.1", host, slots, platform.platform(), platform.python_version(), release=_version.__version__
@@ -94,6 +96,17 @@ class LocalLink:
         self.agent = Agent(self.slots, names, self._post)
         self.agent.start()
         receiver.workers_changed({self.worker.name: self.worker})
+        self.reporting = asyncio.get_running_loop().create_task(self._report())
+
+    async def _report(self) -> None:
+        """Tell how this computer is, again and again."""
+        from octapi.worker import health  # psutil is not for the first milliseconds of a script
+
+        assert self.receiver is not None
+        while True:
+            await asyncio.sleep(health.PERIOD_S)
+            self.worker = self.worker._replace(health=health.measure())
+            self.receiver.workers_changed({self.worker.name: self.worker})
 
     def _post(self, message: tuple[Any, ...]) -> None:
         assert self.receiver is not None
@@ -123,5 +136,7 @@ class LocalLink:
 
     async def close(self) -> None:
         """Stop the slots."""
+        if self.reporting is not None:
+            self.reporting.cancel()
         if self.agent is not None:
             self.agent.close()

@@ -14,8 +14,8 @@ from octapi.dispatch import ticket as outcome
 from octapi.dispatch import wire
 from octapi.dispatch.faults import cause
 from octapi.dispatch.flight import outcomes
-from octapi.dispatch.remote import split
 from octapi.dispatch.ticket import WorkerInfo
+from octapi.dispatch.way import Way, refused
 from octapi.errors import ClusterError, JobCrashed, MasterNotFound, WorkerLost
 
 #: how long to wait for the master's first answer, in seconds
@@ -41,7 +41,7 @@ class Recovery:
         """Take one message of the master."""
         kind, *rest = message
         if kind == "refused":
-            raise ClusterError(str(rest[0]))
+            raise refused(rest[0], "this address")
         if kind in ("recovered", "workers"):
             rows = rest[0]["workers"] if kind == "recovered" else rest[0]
             self._workers.update({row["name"]: WorkerInfo(**row) for row in rows})
@@ -71,23 +71,22 @@ class Recovery:
             self._found[ident, index] = self._make(*facts)
 
 
-def recover(address: str, token: str, timeout_s: float | None, terminate: bool, make: Make) -> tuple[list[Any], bool]:
+def recover(way: Way, token: str, timeout_s: float | None, terminate: bool, make: Make) -> tuple[list[Any], bool]:
     """Wait for the jobs of the client with ``token``; return ``make(...)`` of each outcome, and whether all are there.
 
     ``timeout_s`` bounds the wait; with ``terminate`` what still runs then is stopped.
     Raises :exc:`MasterNotFound`, or :exc:`ClusterError` when the master knows no such client.
     """
-    return asyncio.run(_recover(address, token, timeout_s, terminate, Recovery(make)))
+    return asyncio.run(_recover(way, token, timeout_s, terminate, Recovery(make)))
 
 
 async def _recover(
-    address: str, token: str, timeout_s: float | None, terminate: bool, found: Recovery
+    way: Way, token: str, timeout_s: float | None, terminate: bool, found: Recovery
 ) -> tuple[list[Any], bool]:
-    host, port = split(address)
     try:
-        reader, writer = await asyncio.open_connection(host, port)
+        reader, writer = await way.open(ANSWER_S)
     except OSError as error:
-        raise MasterNotFound(f"No master answers at {address} ({error}), so no job can be recovered.") from error
+        raise MasterNotFound(f"No master answers at {way.label} ({error}), so no job can be recovered.") from error
     facts = {"protocol": wire.PROTOCOL, "oldest": wire.OLDEST_PROTOCOL, "release": _version.__version__}
     writer.write(wire.pack(("resume", dict(facts, token=token))))
     try:
@@ -98,7 +97,7 @@ async def _recover(
             writer.write(wire.pack(("settled",)))
             await writer.drain()
     except asyncio.IncompleteReadError as error:
-        raise ClusterError(f"The master at {address} hung up during the recovery. Try again.") from error
+        raise ClusterError(f"The master at {way.label} hung up during the recovery. Try again.") from error
     finally:
         writer.close()
         with contextlib.suppress(OSError):

@@ -17,36 +17,23 @@ from octapi import _version
 from octapi.dispatch import wire
 from octapi.dispatch.link import REMOTE
 from octapi.dispatch.ticket import WorkerInfo
-from octapi.errors import ClusterError, MasterLost, MasterNotFound, VersionMismatch
+from octapi.dispatch.way import CONNECT_S, refused
+from octapi.errors import MasterLost, MasterNotFound
 
 if TYPE_CHECKING:
     from octapi.dispatch.link import Receiver
+    from octapi.dispatch.way import Way
     from octapi.settings import Settings
-
-DEFAULT_PORT = 8786
-#: the least time one attempt to connect, or the master's greeting, may take, in seconds
-CONNECT_S = 1.0
-
-
-def split(address: str) -> tuple[str, int]:
-    """Split ``host:port``; the port may be left out."""
-    text = address.removeprefix("tcp://")
-    host, _, port = text.rpartition(":")
-    if not host:
-        return text, DEFAULT_PORT
-    if not port.isdigit():
-        raise ClusterError(f"{address!r} is not an address. Write host:port, such as 192.168.1.10:{DEFAULT_PORT}.")
-    return host.strip("[]"), int(port)
 
 
 class RemoteLink:
     """The way to a master's slots."""
 
-    def __init__(self, address: str, settings: Settings, recoverable: bool = False) -> None:
-        self.address = address
+    def __init__(self, way: Way, settings: Settings, recoverable: bool = False) -> None:
+        self.way = way
         self.kind = REMOTE
         self.token = secrets.token_hex(16) if recoverable else ""
-        self.recovery = {"address": address, "token": self.token}
+        self.recovery = {"address": way.source, "token": self.token}
         self.settings = settings
         self.workers: dict[str, WorkerInfo] = {}
         self.receiver: Receiver | None = None
@@ -58,34 +45,36 @@ class RemoteLink:
     async def start(self, receiver: Receiver) -> None:
         """Connect, and wait for the master's greeting."""
         self.receiver = receiver
-        host, port = split(self.address)
-        reader = await self._connect(host, port)
+        reader = await self._connect()
         assert self.writer is not None
         self.writer.write(wire.pack(("hello", dict(hello(), token=self.token))))
         try:
             kind, facts = await asyncio.wait_for(wire.read_frame(reader), max(self.settings.patience_s, CONNECT_S))
         except (asyncio.IncompleteReadError, TimeoutError) as error:
-            raise MasterNotFound(f"Something answered at {self.address}, but not as an OctaPi master does.") from error
+            raise MasterNotFound(
+                f"Something answered at {self.way.label}, but not as an OctaPi master does."
+            ) from error
         if kind == "refused":
-            raise VersionMismatch(f"The master at {self.address} refused the connection: {facts}")
-        self.dask_address = f"tcp://{host}:{facts['dask_port']}"
+            raise refused(facts, self.way.label)
+        self.way.confirm(facts["time"])
+        scheme = "tcp" if self.way.trust is None else "octapi"
+        self.dask_address = f"{scheme}://{self.way.host}:{facts['dask_port']}"
         self._take_workers(facts["workers"])
         self.reading = asyncio.get_running_loop().create_task(self._read(reader))
 
-    async def _connect(self, host: str, port: int) -> asyncio.StreamReader:
+    async def _connect(self) -> asyncio.StreamReader:
         deadline = asyncio.get_running_loop().time() + self.settings.patience_s
         while True:
             try:
-                opening = asyncio.open_connection(host, port, limit=1 << 20)
-                reader, self.writer = await asyncio.wait_for(opening, max(self.settings.patience_s, CONNECT_S))
+                reader, self.writer = await self.way.open(self.settings.patience_s)
                 return reader
             except OSError as error:
                 if asyncio.get_running_loop().time() > deadline:
                     raise MasterNotFound(
-                        f"No master answers at {host}:{port} ({error}). Start one there with 'octapi master', "
+                        f"No master answers at {self.way.label} ({error}). Start one there with 'octapi master', "
                         "or check the address and the firewall."
                     ) from error
-                say(f"octapi: waiting for the master at {host}:{port} ({error.strerror or error})")
+                say(f"octapi: waiting for the master at {self.way.label} ({error.strerror or error})")
                 await asyncio.sleep(1)
 
     async def _read(self, reader: asyncio.StreamReader) -> None:
@@ -97,11 +86,17 @@ class RemoteLink:
                     self._take_workers(message[1])
                 elif message[0] == "stop":
                     self.receiver.stop_jobs()
+                elif message[0] == "refused":
+                    return self._lost(refused(message[1], self.way.label))
                 else:
                     self.receiver.message(message[1], message[2])
         except (asyncio.IncompleteReadError, OSError):
-            if not self.closing:
-                self.receiver.link_lost(MasterLost(f"The connection to the master at {self.address} broke."))
+            self._lost(MasterLost(f"The connection to the master at {self.way.label} broke."))
+
+    def _lost(self, error: Exception) -> None:
+        assert self.receiver is not None
+        if not self.closing:
+            self.receiver.link_lost(error)
 
     def _take_workers(self, rows: list[dict[str, Any]]) -> None:
         assert self.receiver is not None
@@ -140,29 +135,6 @@ class RemoteLink:
             self.writer.close()
             with contextlib.suppress(OSError):
                 await self.writer.wait_closed()
-
-
-async def ask(address: str, patience_s: float, *question: Any) -> Any:
-    """Ask a master one question and return its answer.  Raises :exc:`MasterNotFound` or :exc:`VersionMismatch`."""
-    host, port = split(address)
-    writer = None
-    try:
-        reader, writer = await asyncio.wait_for(asyncio.open_connection(host, port), patience_s)
-        writer.write(wire.pack(("hello", hello())) + wire.pack(question))
-        kind, facts = await asyncio.wait_for(wire.read_frame(reader), patience_s)
-        if kind == "refused":
-            raise VersionMismatch(f"The master at {address} refused the connection: {facts}")
-        while kind != question[0]:
-            kind, facts, *_ = await asyncio.wait_for(wire.read_frame(reader), patience_s)
-        writer.write(wire.pack(("bye",)))
-        return facts
-    except (OSError, asyncio.IncompleteReadError) as error:
-        raise MasterNotFound(f"No master answers at {address} ({error or type(error).__name__}).") from error
-    finally:
-        if writer is not None:
-            writer.close()
-            with contextlib.suppress(OSError):
-                await writer.wait_closed()
 
 
 def hello() -> dict[str, Any]:

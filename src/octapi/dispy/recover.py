@@ -9,6 +9,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from octapi.connect import way_to
 from octapi.dispatch.recovery import recover
 from octapi.dispy.job import DispyJob
 from octapi.dispy.logger import logger
@@ -71,7 +72,7 @@ def recover_jobs(
         if path is None:
             raise FileNotFoundError(f"no {PATTERN} file in {Path.cwd()}")
         facts = json.loads(path.read_text(encoding="utf-8"))
-        found = recover(facts["address"], facts["token"], timeout, terminate_pending, job_of)
+        found = recover(way_to(facts["address"]), facts["token"], timeout, terminate_pending, job_of)
     except (OSError, ValueError, KeyError, ClusterError) as error:
         print(f"Could not recover jobs from {path}: {error}")
         return []

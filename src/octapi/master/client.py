@@ -16,6 +16,8 @@ from octapi.dispatch import wire
 if TYPE_CHECKING:
     import asyncio
 
+    from octapi.trust.names import Peer
+
 #: the most that is kept of one detached client, in bytes
 BACKLOG_LIMIT = 256 << 20
 
@@ -39,10 +41,11 @@ class Client:
 
     numbers = itertools.count(1)
 
-    def __init__(self, writer: asyncio.StreamWriter, facts: dict[str, Any]) -> None:
+    def __init__(self, writer: asyncio.StreamWriter, facts: dict[str, Any], peer: Peer | None = None) -> None:
         self.number = next(self.numbers)
         self.writer: asyncio.StreamWriter | None = writer
         self.facts = facts
+        self.peer = peer
         self.token: str = facts.get("token") or ""
         self.said_bye = False
         self.waiting: deque[Held] = deque()

@@ -10,39 +10,33 @@ client when Dask says that a worker is lost.  It unpickles nothing.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import itertools
 import sys
+import time
 from typing import TYPE_CHECKING, Any
 
 from distributed.diagnostics.plugin import SchedulerPlugin
 
 from octapi import _version
 from octapi.dispatch import wire
-from octapi.errors import ClusterError
 from octapi.master.client import Client, Held, remainder
+from octapi.master.hello import FACTS, why_not
+from octapi.master.placing import Agent, least_loaded
+from octapi.trust.policy import STREAM_OP
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from distributed.scheduler import Scheduler, WorkerState
 
-STREAM_OP = "octapi"
-#: batches that a worker may hold for each slot: one that runs and one that waits
-AHEAD = 2
+    from octapi.trust.daskcomm import Guard
+    from octapi.trust.names import Peer
+
 #: Dask holds messages back this long to send them together; ours are batches already, in seconds
 HOLD_S = 0.0002
-
-
-class Agent:
-    """A worker as the gateway sees it."""
-
-    def __init__(self, address: str, facts: dict[str, Any]) -> None:
-        self.address = address
-        self.info = facts
-        self.name: str = facts["name"]
-        self.slots: int = facts["slots"]
-        self.held: dict[tuple[int, int], Held] = {}
-        self.known: set[str] = set()
-        self.refused: set[str] = set()
+NO_SUCH_CLIENT = "The master knows no crashed client with this recovery file."
+#: how long news of workers' health are collected before clients are told, in seconds
+HEALTH_S = 1.0
 
 
 class Gateway(SchedulerPlugin):  # type: ignore[misc]
@@ -51,70 +45,48 @@ class Gateway(SchedulerPlugin):  # type: ignore[misc]
     name = "octapi-gateway"
     idempotent = True
 
-    def __init__(self, scheduler: Scheduler) -> None:
+    def __init__(self, scheduler: Scheduler, guard: Guard | None = None) -> None:
         self.scheduler = scheduler
+        self.guard = guard
+        self.roster: list[dict[str, Any]] = []
+        self.on_workers: Callable[[list[dict[str, Any]]], None] = lambda _: None
         self.clients: dict[int, Client] = {}
         self.agents: dict[str, Agent] = {}
         self.detached: dict[str, Client] = {}
-        self.server: asyncio.Server | None = None
         self._number = itertools.count(1)
+        #: the latest news of trust, for workers that join
+        self.latest: dict[str, Any] | None = None
+        self._telling: asyncio.TimerHandle | None = None
         scheduler.stream_handlers[STREAM_OP] = self.from_agent
         scheduler.add_plugin(self)
 
-    async def listen(self, host: str, port: int) -> int:
-        """Listen for clients, and return the port."""
-        self.server = await asyncio.start_server(self._serve, host, port, limit=1 << 20)
-        found: int = self.server.sockets[0].getsockname()[1]
-        return found
-
     async def stop(self) -> None:
         """Hang up on all clients."""
-        if self.server is not None:
-            self.server.close()
         for client in list(self.clients.values()):
             if client.writer is not None:
                 client.writer.close()
 
     # ---- clients
 
-    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        client = None
-        try:
-            client = await self._greet(reader, writer)
-            while client is not None:
-                message = await wire.read_frame(reader)
-                getattr(self, f"client_{message[0]}")(client, *message[1:])
-        except (asyncio.IncompleteReadError, ConnectionError):
-            pass  # it is gone, which is what happens to clients
-        except (ClusterError, ValueError, TypeError, AttributeError, TimeoutError) as error:
-            say(f"octapi master: hung up on a client: {type(error).__name__}: {error}")
-        finally:
-            if client is not None:
-                self._client_gone(client)
-            writer.close()
-            with contextlib.suppress(OSError):
-                await writer.wait_closed()
-
-    async def _greet(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> Client | None:
-        kind, facts = await asyncio.wait_for(wire.read_frame(reader, 1 << 16), 30)
-        if kind not in ("hello", "resume") or not compatible(facts):
-            text = refusal(facts)
-            say(f"octapi master: refused a client: {text}")
-            writer.write(wire.pack(("refused", text)))
-            return None
+    def greet(self, writer: asyncio.StreamWriter, kind: str, facts: dict[str, Any], peer: Peer | None) -> Client | None:
+        """Welcome a client, or somebody who fetches what was kept of one; None for nobody."""
         if kind == "resume":
             return self._resume(writer, str(facts.get("token")))
-        client = Client(writer, facts)
+        client = Client(writer, facts, peer)
         self.clients[client.number] = client
-        port = self.scheduler.port
-        client.send("welcome", {"dask_port": port, "workers": self.rows(), "release": _version.__version__})
+        welcome = {"dask_port": self.scheduler.port, "workers": self.rows(), "release": _version.__version__}
+        client.send("welcome", welcome | {"time": self.now()})
         return client
+
+    def now(self) -> float:
+        """Return the cluster's time in epoch seconds."""
+        return time.time() if self.guard is None else self.guard.trust.clock.now()
 
     def _resume(self, writer: asyncio.StreamWriter, token: str) -> Client | None:
         """Let somebody with a client's token have what was kept of it."""
         client = self.detached.get(token)
         if client is None or client.writer is not None:
-            writer.write(wire.pack(("refused", "The master knows no crashed client with this recovery file.")))
+            writer.write(wire.pack(("refused", {"error": "ClusterError", "text": NO_SUCH_CLIENT})))
             return None
         writer.write(wire.pack(("recovered", {"workers": self.rows()})))
         client.attach(writer)
@@ -137,6 +109,10 @@ class Gateway(SchedulerPlugin):  # type: ignore[misc]
         """Somebody asks which scripts run."""
         client.send("jobs", [other.row() for other in self.clients.values() if other.summary or other.is_detached])
 
+    def client_nodes(self, client: Client) -> None:
+        """Somebody asks who is in, and how their certificates stand."""
+        client.send("nodes", {"workers": self.rows(), "members": self.roster, "time": self.now()})
+
     def client_stop(self, client: Client, number: int) -> None:
         """Somebody asks to stop the jobs of a script."""
         found = self.clients.get(number)
@@ -144,14 +120,15 @@ class Gateway(SchedulerPlugin):  # type: ignore[misc]
             found.send("stop")
             if found.writer is None:
                 found.said_bye = True
-                self._client_gone(found)
+                self.client_left(found)
         client.send("stop", found is not None)
 
     def client_settled(self, client: Client) -> None:
         """Everything that was kept of a client has been fetched."""
         client.said_bye = True
 
-    def _client_gone(self, client: Client) -> None:
+    def client_left(self, client: Client) -> None:
+        """Go on without a client, or stop its jobs."""
         if client.can_detach:
             client.detach()
             self.detached[client.token] = client
@@ -189,6 +166,8 @@ class Gateway(SchedulerPlugin):  # type: ignore[misc]
 
     def client_run(self, client: Client, ident: int, run: int, digest: str, facts: dict[str, Any]) -> None:
         """Take a batch."""
+        if not isinstance(facts.get("jobs"), int) or digest not in client.computations:
+            raise ValueError(f"a batch without its computation or its number of jobs: {digest!r}")
         held = Held(client, ident, digest, facts)
         client.held[ident] = held
         client.waiting.append(held)
@@ -247,40 +226,16 @@ class Gateway(SchedulerPlugin):  # type: ignore[misc]
 
     def choose(self, held: Held) -> Agent | None:
         """Let Dask decide between the least loaded workers that may take a batch."""
-        room = [agent for agent in self.agents.values() if self._may(agent, held)]
-        if not room:
-            return None
-        least = min(self._load(agent) for agent in room)
-        names = {agent.address for agent in room if self._load(agent) == least}
-        if len(names) == 1:
-            return self.agents[self.by_address(names.pop())]
-        found = self._ask_dask(names)
-        return None if found is None else self.agents[self.by_address(found.address)]
+        agents = {agent.address: agent for agent in least_loaded(self.agents.values(), held)}
+        if len(agents) == 1:
+            return next(iter(agents.values()))
+        found = self._ask_dask(set(agents))
+        return None if found is None else agents[found.address]
 
     def _ask_dask(self, addresses: set[str]) -> WorkerState | None:
-        """Return the worker that Dask counts as running and that has the smallest backlog of Dask's own tasks."""
-        running = [worker for worker in self.scheduler.running if worker.address in addresses]
+        """Return the worker that Dask knows and that has the smallest backlog of Dask's own tasks."""
+        running = [worker for worker in self.scheduler.workers.values() if worker.address in addresses]
         return min(running, key=lambda worker: worker.occupancy / worker.nthreads, default=None)
-
-    def by_address(self, address: str) -> str:
-        """Return a worker's name."""
-        return next(agent.name for agent in self.agents.values() if agent.address == address)
-
-    def _load(self, agent: Agent) -> float:
-        return len(agent.held) / max(agent.slots, 1)
-
-    def _may(self, agent: Agent, held: Held) -> bool:
-        if len(agent.held) >= AHEAD * agent.slots or held.digest in agent.refused:
-            return False
-        wanted = held.facts.get("worker")
-        if wanted and wanted != agent.name:
-            return False
-        _, facts = held.client.computations.get(held.digest, (b"", {}))
-        limits = facts.get("limits")
-        python = facts.get("python")
-        if python and minor(python) != minor(agent.info["python"]):
-            return False
-        return limits is None or sum(h.digest == held.digest for h in agent.held.values()) < limits.get(agent.name, 0)
 
     def _assign(self, held: Held, agent: Agent) -> None:
         if held.digest not in agent.known:
@@ -295,6 +250,11 @@ class Gateway(SchedulerPlugin):  # type: ignore[misc]
         """Send one message over Dask's connection to the worker."""
         self.scheduler.worker_send(agent.address, {"op": STREAM_OP, "body": wire.pack(message)})
 
+    def tell_agents(self, message: tuple[Any, ...]) -> None:
+        """Send one message to all workers."""
+        for agent in self.agents.values():
+            self.to_agent(agent, message)
+
     def from_agent(self, worker: str, body: bytes) -> None:
         """Take one message that came over Dask's connection from a worker."""
         kind, subject, *rest = wire.unpack(body[wire.LENGTH.size :])
@@ -303,6 +263,9 @@ class Gateway(SchedulerPlugin):  # type: ignore[misc]
         agent = next((agent for agent in self.agents.values() if agent.address == worker), None)
         if agent is None:
             return None
+        if kind == "health":
+            agent.info["health"] = subject
+            return self._tell_later()
         if kind in ("ready", "refused", "closed"):
             return self._computation_news(agent, kind, subject, rest)
         return self._batch_news(agent, kind, subject, rest)
@@ -330,10 +293,11 @@ class Gateway(SchedulerPlugin):  # type: ignore[misc]
             self.place()
 
     def _agent_joined(self, address: str, facts: dict[str, Any]) -> None:
-        if not compatible(facts):
-            say(f"octapi master: refused worker {facts.get('name')}: {refusal(facts)}")
-            message = {"op": STREAM_OP, "body": wire.pack(("refuse", refusal(facts)))}
-            self.scheduler.worker_send(address, message)
+        bearer = None if self.guard is None else self.guard.bearers.by_address[address]
+        why = why_not(facts, None if bearer is None else bearer.name)
+        if why:
+            say(f"octapi master: refused worker {facts.get('name')}: {why}")
+            self.scheduler.worker_send(address, {"op": STREAM_OP, "body": wire.pack(("refuse", why))})
             return
         name = facts["name"]
         if name in self.agents and self.agents[name].address != address:
@@ -341,6 +305,8 @@ class Gateway(SchedulerPlugin):  # type: ignore[misc]
         self.scheduler.stream_comms[address].interval = HOLD_S
         agent = Agent(address, facts)
         self.agents[agent.name] = agent
+        if self.latest is not None:
+            self.to_agent(agent, ("trust", self.latest))
         say(f"octapi master: {agent.name} joined from {agent.info['address']} with {agent.slots} slots.")
         for client in self.clients.values():
             for digest, (_, known) in client.computations.items():
@@ -354,6 +320,8 @@ class Gateway(SchedulerPlugin):  # type: ignore[misc]
         found = [agent for agent in self.agents.values() if agent.address == worker]
         for agent in found:
             del self.agents[agent.name]
+        if self.guard is not None:
+            self.guard.bearers.forget(worker)
         self.tell_workers()
         for agent in found:
             say(f"octapi master: {agent.name} left.")
@@ -366,33 +334,21 @@ class Gateway(SchedulerPlugin):  # type: ignore[misc]
 
     def rows(self) -> list[dict[str, Any]]:
         """Return the workers as clients read them."""
-        keys = ("name", "address", "host", "slots", "platform", "python", "memory", "health", "release")
-        return [{key: agent.info[key] for key in keys} for agent in self.agents.values()]
+        return [{key: agent.info[key] for key in FACTS} for agent in self.agents.values()]
+
+    def _tell_later(self) -> None:
+        if self._telling is None:
+            self._telling = asyncio.get_running_loop().call_later(HEALTH_S, self.tell_workers)
 
     def tell_workers(self) -> None:
         """Tell all clients which workers there are."""
+        if self._telling is not None:
+            self._telling.cancel()
+            self._telling = None
         rows = self.rows()
+        self.on_workers([row | {"ssh": self.agents[row["name"]].info.get("ssh")} for row in rows])
         for client in self.clients.values():
             client.send("workers", rows)
-
-
-def minor(version: str) -> tuple[str, ...]:
-    """Return the part of a Python version that bytecode depends on."""
-    return tuple(version.split(".")[:2])
-
-
-def compatible(facts: dict[str, Any]) -> bool:
-    """Say whether both sides share a version of the wire protocol."""
-    theirs, oldest = int(facts.get("protocol", 0)), int(facts.get("oldest", 0))
-    return theirs >= wire.OLDEST_PROTOCOL and oldest <= wire.PROTOCOL
-
-
-def refusal(facts: dict[str, Any]) -> str:
-    """Say why a protocol version is refused, and what to do."""
-    return (
-        f"it speaks protocol {facts.get('protocol')} (OctaPi {facts.get('release')}), this master speaks "
-        f"{wire.OLDEST_PROTOCOL} to {wire.PROTOCOL} (OctaPi {_version.__version__}). Install the same release on both."
-    )
 
 
 def say(text: str) -> None:

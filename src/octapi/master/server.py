@@ -1,16 +1,33 @@
-"""The master: Dask's scheduler with the gateway in its loop."""
+"""The scheduler's process: Dask's scheduler with the gateway in its loop.
+
+A secured master's scheduler is started by the process that holds the authority's key, gets its identity and all news
+over its stdin, and reports over its stdout (:mod:`octapi.lines`).  It never sees that key, for clients' tasks are
+unpickled here.
+"""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import asyncio
+import contextlib
+from typing import TYPE_CHECKING, Any
 
 import dask
 
-from octapi.dasknode import QuietScheduler, quiet_logs, until_signalled
-from octapi.master.gateway import Gateway
+from octapi import lines
+from octapi.account import become
+from octapi.dasknode import QuietScheduler, answer_refusals, guarded, quiet_logs
+from octapi.master.gateway import Gateway, say
+from octapi.master.news import News
+from octapi.master.reception import Reception
+from octapi.signals import until_signalled
+from octapi.trust import policy
+from octapi.trust.contexts import Clock, Trust
+from octapi.trust.identity import Identity
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from octapi.trust.daskcomm import Guard
 
 #: Dask's own settings for a master; no dashboard, and workers that fall silent are lost after 15 s
 DASK_SETTINGS = {
@@ -22,17 +39,70 @@ DASK_SETTINGS = {
 }
 
 
-async def serve(host: str, port: int, dask_port: int, on_ready: Callable[[int, int], None]) -> None:
+async def serve(
+    host: str,
+    port: int,
+    dask_port: int,
+    on_ready: Callable[[int, int], None],
+    guard: Guard | None = None,
+    follow: Callable[[Gateway], Any] | None = None,
+) -> None:
     """Run a master until SIGINT or SIGTERM; ``on_ready(port, dask_port)`` is called once it listens.
 
-    Raises OSError when a port is taken.
+    Without a ``guard`` nothing is encrypted.  ``follow(gateway)`` is awaited beside it, and its end is
+    the master's end.  Raises OSError when a port is taken.
     """
     quiet_logs()
     with dask.config.set(DASK_SETTINGS):
-        scheduler = QuietScheduler(host=host, port=dask_port, dashboard=False, protocol="tcp")
+        scheduler = QuietScheduler(host=host, port=dask_port, dashboard=False, **guarded(guard))
+        if guard is not None:
+            answer_refusals(scheduler)
         async with scheduler:
-            gateway = Gateway(scheduler)
-            found = await gateway.listen(host, port)
+            gateway = Gateway(scheduler, guard)
+            reception = Reception(gateway, None if guard is None else guard.trust)
+            found = await reception.listen(host, port)
             on_ready(found, scheduler.port)
-            await until_signalled()
+            ends = [asyncio.create_task(until_signalled())]
+            if follow is not None:
+                ends.append(asyncio.create_task(follow(gateway)))
+            done, _ = await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
+            for task in ends:
+                task.cancel()
+            await asyncio.gather(*ends, return_exceptions=True)
+            reception.close()
             await gateway.stop()
+            for task in done:
+                task.result()
+
+
+def main() -> None:
+    """Be the scheduler of a secured master, as the process on the other end of stdin says."""
+    start = lines.read_first()
+    from octapi.trust.daskcomm import Guard
+
+    clock = Clock()
+    clock.set(start["time"])
+    trust = Trust(
+        Identity.from_json(start["identity"]),
+        clock,
+        start["removed"],
+        lambda text: say(f"octapi master: refused {text}"),
+    )
+    guard = Guard(trust, policy.SCHEDULER_SIDE)
+    become(start.get("account"))
+
+    async def follow(gateway: Gateway) -> None:
+        gateway.on_workers = lambda rows: lines.tell({"kind": "workers", "rows": rows})
+        news = News(gateway, guard)
+        news.take(start)
+        await lines.follow(await lines.stdin(), news.take)
+
+    def ready(port: int, dask_port: int) -> None:
+        lines.tell({"kind": "ready", "port": port, "dask_port": dask_port})
+
+    with contextlib.suppress(KeyboardInterrupt, BrokenPipeError):
+        asyncio.run(serve(start["host"], start["port"], start["dask_port"], ready, guard, follow))
+
+
+if __name__ == "__main__":
+    main()

@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgpack
 
+from octapi.account import files_of
 from octapi.worker import slot
 from octapi.worker.batch import Batch
 from octapi.worker.computations import Computations
@@ -32,6 +33,7 @@ from octapi.worker.watch import Watch, current, ran_s
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from octapi.account import Account
     from octapi.worker.computations import Known
 
 #: how soon to look again for a job that is to be stopped and has not started, in seconds
@@ -41,11 +43,20 @@ AGAIN_S = 0.05
 class Agent:
     """Slots of one device and the batches they work on."""
 
-    def __init__(self, slots: int, names: dict[str, str], post: Callable[[tuple[Any, ...]], None]) -> None:
+    def __init__(
+        self,
+        slots: int,
+        names: dict[str, str],
+        post: Callable[[tuple[Any, ...]], None],
+        account: Account | None = None,
+    ) -> None:
         self.slots = slots
         self.names = names
         self.post = post
+        self.account = account
         self.home = Path(tempfile.mkdtemp(prefix="octapi-"))
+        if account is not None:
+            os.chown(self.home, account.uid, account.gid)
         self.zygote: Zygote | None = None
         self.idle: list[Child] = []
         self.children: set[Child] = set()
@@ -62,7 +73,7 @@ class Agent:
     def start(self) -> None:
         """Start the zygote and one slot; further slots are forked when there is work for them."""
         env = dict(os.environ, OCTAPI_SLOT_HOME=str(self.home), **self.names)
-        self.zygote = Zygote.launch(self.names, self._ended, env)
+        self.zygote = Zygote.launch(self.names, self._ended, env, self.account)
         self.idle.append(self._spawn(self.zygote))
         self.shared += 1
 
@@ -349,8 +360,8 @@ class Agent:
     def _dismiss(self, child: Child) -> None:
         if child.writer is not None:
             child.writer.close()
-        else:
-            child.sock.close()
+        elif child.reading is not None:
+            child.reading.cancel()
 
     def close(self) -> None:
         """Stop all slots at once."""
@@ -364,4 +375,8 @@ class Agent:
         self.children.clear()
         if self.zygote is not None:
             self.zygote.close()
-        shutil.rmtree(self.home, ignore_errors=True)
+        with files_of(self.account):
+            shutil.rmtree(self.home, ignore_errors=True)
+        shutil.rmtree(
+            self.home, ignore_errors=True
+        )  # the directory's own entry is in a place that the account cannot write

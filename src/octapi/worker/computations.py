@@ -8,6 +8,7 @@ from __future__ import annotations
 import shutil
 from typing import TYPE_CHECKING, Any
 
+from octapi.account import files_of
 from octapi.dispatch.computation import Computation, File, safe
 from octapi.worker import directory
 
@@ -90,10 +91,11 @@ class Computations:
 
     def _write(self, known: Known, digest: str, rows: Any) -> None:
         if rows:
-            target = self.place(known, digest)
-            target.mkdir(parents=True, exist_ok=True)
-            for row in rows:
-                directory.write(target, File(*row))
+            with files_of(self._agent.account):
+                target = self.place(known, digest)
+                target.mkdir(parents=True, exist_ok=True)
+                for row in rows:
+                    directory.write(target, File(*row))
 
     # ---- leaving and renewing
 
@@ -138,7 +140,8 @@ class Computations:
             child.send(("forget", digest))
             child.known.discard(digest)
         if not known.computation.keep_files:
-            shutil.rmtree(self.place(known, digest), ignore_errors=True)
+            with files_of(self._agent.account):
+                shutil.rmtree(self.place(known, digest), ignore_errors=True)
         self._agent.post(("closed", digest))
 
     # ---- setup

@@ -3,17 +3,23 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import platform
 import socket
 from typing import TYPE_CHECKING, Any
 
 import dask
 import psutil
+from distributed.comm import connect
+from distributed.core import Status
 
-from octapi import _version
-from octapi.dasknode import QuietWorker, quiet_logs, until_signalled
+from octapi import _version, lines
+from octapi.dasknode import QuietWorker, answer_refusals, guarded, quiet_logs
 from octapi.dispatch import wire
 from octapi.errors import VersionMismatch
+from octapi.signals import until_signalled
+from octapi.trust.policy import STREAM_OP
+from octapi.worker import health
 from octapi.worker.agent import Agent
 
 if TYPE_CHECKING:
@@ -21,7 +27,10 @@ if TYPE_CHECKING:
 
     from distributed import Worker
 
-STREAM_OP = "octapi"
+    from octapi.account import Account
+    from octapi.trust.daskcomm import Guard
+    from octapi.worker.membership import Member
+
 #: Dask's own settings for a worker on a small board: no profiler, and memory is the slots' affair
 DASK_SETTINGS = {
     "distributed.worker.profile.enabled": False,
@@ -34,6 +43,10 @@ DASK_SETTINGS = {
 }
 #: Dask holds messages back this long to send them together; ours are batches already, in seconds
 HOLD_S = 0.0002
+#: how long the scheduler may take to answer a first connection, in seconds
+PROBE_S = 10
+#: how often the connection is looked at, in seconds
+LOOK_S = 0.5
 #: how long Dask may take to say goodbye, in seconds
 CLOSE_S = 2
 
@@ -41,14 +54,16 @@ CLOSE_S = 2
 class Node:
     """The agent of a Dask worker, and its way to the master over Dask's connection."""
 
-    def __init__(self, worker: Worker, slots: int, name: str) -> None:
+    def __init__(self, worker: Worker, slots: int, name: str, member: Member | None, account: Account | None) -> None:
         self.worker = worker
+        self.ssh: dict[str, Any] = {} if member is None else member.ssh
+        self.member = member
         self.name = name
         self.slots = slots
         self.refused: str | None = None
         host = worker.address.rsplit("://", 1)[-1].rsplit(":", 1)[0]
         self.address = host
-        self.agent = Agent(slots, {"dispy_node_name": name, "dispy_node_ip_addr": host}, self.post)
+        self.agent = Agent(slots, {"dispy_node_name": name, "dispy_node_ip_addr": host}, self.post, account)
         worker.stream_handlers[STREAM_OP] = self.receive
         worker.batched_stream.interval = HOLD_S
 
@@ -56,6 +71,25 @@ class Node:
         """Start the slots' zygote and tell the master what this worker offers."""
         self.agent.start()
         self.post(("hello", self.facts()))
+
+    async def report(self) -> None:
+        """Tell the master how this device is, again and again, until the connection closes."""
+        while True:
+            await asyncio.sleep(health.PERIOD_S)
+            if self.worker.batched_stream.closed():
+                return
+            self.post(("health", health.measure()))
+
+    async def until_cut(self) -> None:
+        """Wait until the master's connection is closed; Dask's worker would try for long to open it again."""
+        while not self.worker.batched_stream.closed():
+            await asyncio.sleep(LOOK_S)
+
+    async def leave(self) -> None:
+        """Let Dask's worker say goodbye, for as long as that makes sense."""
+        closing = self.worker.close(timeout=CLOSE_S, executor_wait=False, nanny=False, reason="octapi-stopped")
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(closing, 2 * CLOSE_S)
 
     def post(self, message: tuple[Any, ...]) -> None:
         """Send one message to the master."""
@@ -67,6 +101,10 @@ class Node:
         if kind == "refuse":
             self.refused = rest[0]
             asyncio.get_running_loop().create_task(self.worker.close(reason="octapi-refused"))
+            return
+        if kind == "trust":
+            if self.member is not None:
+                self.member.news(rest[0])
             return
         if kind in ("run", "cancel", "recall", "stop"):
             rest[0] = tuple(rest[0])
@@ -85,40 +123,98 @@ class Node:
             "platform": platform.platform(),
             "python": platform.python_version(),
             "memory": psutil.virtual_memory().total,
-            "health": health(),
+            "health": health.measure(),
+            "ssh": self.ssh,
         }
 
 
-def health() -> dict[str, float]:
-    """Measure free CPU in per cent, available memory and disk in bytes, free swap in per cent."""
-    return {
-        "cpu": 100.0 - psutil.cpu_percent(),
-        "memory": psutil.virtual_memory().available,
-        "disk": psutil.disk_usage("/").free,
-        "swap": 100.0 - psutil.swap_memory().percent,
-    }
+async def serve(
+    master: str,
+    name: str,
+    slots: int,
+    host: str | None,
+    on_ready: Callable[[str], None],
+    member: Member | None = None,
+    account: Account | None = None,
+) -> bool:
+    """Run a worker of the Dask scheduler at ``master``; say whether it was told to stop, or lost its master.
 
-
-async def serve(master: str, name: str, slots: int, host: str | None, on_ready: Callable[[str], None]) -> None:
-    """Run a worker of the Dask scheduler at ``master`` until it is closed.
-
-    Raises :exc:`VersionMismatch` when the master refuses this release.
+    Without ``member`` nothing is encrypted.  Slots run under ``account``, if one is given.
+    Raises :exc:`VersionMismatch` when the master refuses this release, and OSError when it does not answer.
     """
     quiet_logs()
+    guard = None if member is None else member.guard
+    if guard is not None:
+        guard.scheduler = master
     with dask.config.set(DASK_SETTINGS):
-        worker = QuietWorker(master, nthreads=slots, name=name, host=host, memory_limit=0, dashboard=False, nanny=None)
+        await probe(f"{guarded(guard)['protocol']}://{master}", guard)
+        worker = QuietWorker(
+            f"{guarded(guard)['protocol']}://{master}",
+            nthreads=slots,
+            name=name,
+            host=host,
+            memory_limit=0,
+            dashboard=False,
+            nanny=None,
+            **guarded(guard),
+        )
+        if guard is not None:
+            answer_refusals(worker)
         async with worker:
-            node = Node(worker, slots, name)
+            node = Node(worker, slots, name, member, account)
+            if guard is not None and not guard.takes_tasks:
+                worker.status = Status.paused  # Dask's scheduler gives no tasks to a worker that pauses
             node.start()
             on_ready(worker.address)
-            told = asyncio.create_task(until_signalled())
-            ended = asyncio.create_task(worker.finished())
-            try:
-                await asyncio.wait((told, ended), return_when=asyncio.FIRST_COMPLETED)
-            finally:
-                told.cancel()
-                node.agent.close()
-                await worker.close(timeout=CLOSE_S, executor_wait=False, nanny=False, reason="octapi-stopped")
-                await ended
-            if node.refused:
-                raise VersionMismatch(f"The master refused this worker: {node.refused}")
+            return await run(node)
+
+
+async def probe(address: str, guard: Guard | None) -> None:
+    """Raise OSError unless a scheduler answers; Dask's worker would wait for it in silence, and for ever."""
+    arguments = {} if guard is None else guarded(guard)["security"].get_connection_args("worker")
+    comm = await connect(address, timeout=PROBE_S, **arguments)
+    await comm.close()
+
+
+async def run(node: Node) -> bool:
+    """Work until a signal comes or the connection ends; say whether it was a signal."""
+    told = asyncio.create_task(until_signalled())
+    ended = asyncio.create_task(node.worker.finished())
+    cut = asyncio.create_task(node.until_cut())
+    beside = [asyncio.create_task(node.report())]
+    if node.member is not None:
+        beside.append(asyncio.create_task(node.member.keep_fresh()))
+    try:
+        await asyncio.wait((told, ended, cut), return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        was_told = told.done()
+        for task in (told, cut, *beside):
+            task.cancel()
+        await asyncio.gather(told, cut, *beside, return_exceptions=True)
+        node.agent.close()
+        await node.leave()
+        ended.cancel()
+        await asyncio.gather(ended, return_exceptions=True)
+    if node.refused:
+        raise VersionMismatch(f"The master refused this worker: {node.refused}")
+    return was_told
+
+
+def main() -> None:
+    """Be a worker of a cluster on this computer, as the process on the other end of stdin says."""
+    start = lines.read_first()
+    from octapi.trust.identity import Identity
+    from octapi.worker.membership import Member
+
+    member = Member(Identity.from_json(start["identity"]), takes_tasks=start.get("takes_tasks", True))
+    member.trust.clock.set(start["time"])
+
+    def ready(address: str) -> None:
+        lines.tell({"kind": "ready", "address": address})
+
+    with contextlib.suppress(KeyboardInterrupt, BrokenPipeError):
+        asyncio.run(serve(start["master"], start["name"], start["slots"], start["host"], ready, member))
+
+
+if __name__ == "__main__":
+    main()

@@ -21,6 +21,8 @@ from octapi.worker import journal, slot, zygote
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from octapi.account import Account
+
 #: how much of a slot's own stdout and stderr is kept, in bytes
 TAIL = 4096
 
@@ -53,6 +55,7 @@ class Child:
         self._errors, self._error_end = os.pipe()
         os.set_blocking(self._errors, False)
         self.writer: asyncio.StreamWriter | None = None
+        self.connecting = False
         self._outbox: list[bytes] = []
 
     def fds(self) -> list[int]:
@@ -67,6 +70,7 @@ class Child:
 
     async def connect(self) -> asyncio.StreamReader:
         """Open the streams."""
+        self.connecting = True
         asyncio.get_running_loop().add_reader(self._errors, self._drain)
         reader, self.writer = await asyncio.open_unix_connection(sock=self.sock)
         self.writer.writelines(self._outbox)
@@ -121,7 +125,7 @@ class Child:
         os.close(self._errors)
         if self.writer is not None:
             self.writer.close()
-        else:
+        elif not self.connecting:  # else the socket is the transport's already, and closes when that is cancelled
             self.sock.close()
         self.page.close()
 
@@ -146,14 +150,24 @@ class Zygote:
         sock.setblocking(True)
 
     @classmethod
-    def launch(cls, names: dict[str, str], on_end: Callable[[Child], None], env: dict[str, str]) -> Zygote:
-        """Start a fresh Python that is only a zygote."""
+    def launch(
+        cls, names: dict[str, str], on_end: Callable[[Child], None], env: dict[str, str], account: Account | None = None
+    ) -> Zygote:
+        """Start a fresh Python that is only a zygote, under an account if one is given."""
         ours, theirs = socket.socketpair()
         command = [sys.executable, "-m", "octapi.worker.zygote", str(theirs.fileno())]
         command += [f"{key}={value}" for key, value in names.items()]
         self = cls(ours, on_end)
+        under: dict[str, Any] = {}
+        if account is not None:
+            home = env["OCTAPI_SLOT_HOME"]
+            under = {"user": account.uid, "group": account.gid, "extra_groups": [], "cwd": home}
+            env = {
+                key: value for key, value in env.items() if not key.startswith("OCTAPI_") or key == "OCTAPI_SLOT_HOME"
+            }
+            env |= {"HOME": home, "USER": account.name, "LOGNAME": account.name}
         self.process = subprocess.Popen(
-            command, pass_fds=[theirs.fileno()], env=env, start_new_session=True, stdin=subprocess.DEVNULL
+            command, pass_fds=[theirs.fileno()], env=env, start_new_session=True, stdin=subprocess.DEVNULL, **under
         )
         theirs.close()
         self.state = "ready"

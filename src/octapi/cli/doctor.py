@@ -1,0 +1,40 @@
+"""``octapi doctor``: what this device looked for, what answered, and what to do."""
+
+from __future__ import annotations
+
+import json
+import platform
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from octapi.cli import secret
+
+MARKS = {"ok": "ok  ", "note": "note", "fail": "FAIL"}
+
+
+def doctor(
+    token: Annotated[str, typer.Argument(help="A token to check, without using it; '-' for stdin.")] = "",
+    token_file: Annotated[Path | None, typer.Option(help="File that holds the token.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Look step by step why this device does, or does not, reach its cluster."""
+    from octapi._version import __version__
+    from octapi.diagnosis import Diagnosis
+    from octapi.settings import default_home
+
+    text = secret.take(token, token_file, ask=False)
+    found = Diagnosis(default_home(), text)
+    found.add("ok", "release", f"OctaPi {__version__}, Python {platform.python_version()} on {platform.platform()}")
+    steps = found.run()
+    if as_json:
+        print(json.dumps([step._asdict() for step in steps]))
+    else:
+        for step in steps:
+            print(f"{MARKS[step.result]}  {step.what}: {step.text}")
+            if step.advice:
+                print(f"      {step.advice}")
+    if any(step.result == "fail" for step in steps):
+        sys.exit(1)

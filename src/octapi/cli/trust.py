@@ -1,0 +1,161 @@
+"""``octapi login``, ``token``, ``identity`` and ``ssh``."""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from octapi.cli import secret
+from octapi.errors import MasterNotFound, OctapiError, TokenRefused, TrustError
+
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+token_app = typer.Typer(help="Make, list and revoke the tokens with which devices join.", no_args_is_help=True)
+identity_app = typer.Typer(help="Back up, restore or replace the cluster's identity.", no_args_is_help=True)
+
+
+def ask_desk(operation: str, **facts: Any) -> dict[str, Any]:
+    """Ask the master on this computer.  Raises :exc:`MasterNotFound` when none runs, and :exc:`TrustError`."""
+    from octapi.connect import sockets
+    from octapi.trust import login
+
+    places = sockets()
+    if not places:
+        raise MasterNotFound("No master runs on this device. Run this where 'octapi master' runs.")
+    return login.ask_local(places[0], lambda _: {"op": operation, **facts})
+
+
+def login(
+    token: Annotated[str, typer.Argument(help="The token, '-' for stdin.")] = "",
+    token_file: Annotated[Path | None, typer.Option(help="File that holds the token.")] = None,
+    name: Annotated[str, typer.Option(help="Name of this login; user and host by default.")] = "",
+) -> None:
+    """Let scripts on this computer use the cluster of a token."""
+    from octapi.settings import default_home
+    from octapi.trust import login as logins
+    from octapi.trust.token import parse
+
+    text = secret.take(token, token_file, ask=True)
+    if not text:
+        raise TokenRefused("Give a token: octapi login TOKEN. On the master: octapi token create --role client")
+    found, _ = logins.join(parse(text), default_home(), name)
+    print(f"Logged in to the cluster {found.cluster!r} as {found.name}. Scripts on this computer find it now.")
+
+
+# ---- tokens
+
+
+@token_app.command("create")
+def create(
+    role: Annotated[str, typer.Option(help="worker, or client for a person's computer.")] = "worker",
+    life: Annotated[str, typer.Option(help="How long it lets devices in, such as 90m, 24h, 7d.")] = "24h",
+    once: Annotated[bool, typer.Option("--once", help="It lets one device in.")] = False,
+    uses: Annotated[int, typer.Option(help="How many devices it lets in; 0 for any number.")] = 0,
+    pattern: Annotated[str, typer.Option("--name", help="Names it is good for, such as 'pi-*'.")] = "*",
+    show: Annotated[bool, typer.Option("--show", help="Print it although stdout is no terminal.")] = False,
+    file: Annotated[Path | None, typer.Option(help="Write it to a new file, readable by its owner only.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Make a token, and print the one line for the device."""
+    try:
+        life_s = secret.duration(life)
+    except ValueError as error:
+        raise TrustError(f"{life!r} is no time. Write a number with s, m, h or d, such as 24h.") from error
+    if not (secret.shows(show) or as_json or file is not None):
+        raise TrustError(
+            "A token is a secret, and stdout is no terminal. Use --file FILE, or --show if its reader may know it."
+        )
+    if file is not None and file.exists():
+        raise TrustError(f"{file} exists already. Give the name of a new file.")
+    found = ask_desk("token-create", role=role, life_s=life_s, uses=1 if once else uses or None, pattern=pattern)
+    if file is not None:
+        from octapi.trust.store import write_beside
+
+        write_beside(file, found["token"] + "\n")
+        print(f"Wrote token {found['ident']} to {file}.")
+    elif as_json:
+        print(json.dumps(found))
+    else:
+        print(f"octapi {'login' if role == 'client' else 'worker'} {found['token']}")
+
+
+@token_app.command("list")
+def list_tokens(as_json: AsJson = False) -> None:
+    """List the tokens, without their secrets."""
+    rows = ask_desk("token-list")["tokens"]
+    if as_json:
+        print(json.dumps(rows))
+        return
+    for row in rows:
+        until = time.strftime("%Y-%m-%d %H:%M", time.localtime(row["ends"]))
+        left = "" if row["uses"] is None else f", {row['uses']} uses left"
+        names = "" if row["pattern"] == "*" else f", names {row['pattern']}"
+        print(f"{row['ident']}  {row['role']:<6}  {row['state']:<8}  until {until}{left}{names}")
+
+
+@token_app.command("revoke")
+def revoke(ident: Annotated[str, typer.Argument(help="The token's public id, from 'octapi token list'.")]) -> None:
+    """Revoke a token; devices that joined with it stay in."""
+    ask_desk("token-revoke", ident=ident)
+    print(f"Token {ident} lets nobody in any more.")
+
+
+# ---- the cluster's identity
+
+
+@identity_app.command("backup")
+def backup(
+    file: Annotated[Path, typer.Argument(help="A new file, best on a memory stick that you lock away.")],
+) -> None:
+    """Write the cluster's identity to a file. Whoever has it is the master."""
+    from octapi.settings import default_home
+    from octapi.trust import store
+
+    store.backup(default_home(), file)
+    print(f"Wrote the cluster's identity to {file}. Keep it safe: whoever has this file is the master.")
+
+
+@identity_app.command("restore")
+def restore(file: Annotated[Path, typer.Argument(help="A file that 'octapi identity backup' wrote.")]) -> None:
+    """Make this device the master of a cluster from a backup; its workers find it."""
+    from octapi.settings import default_home
+    from octapi.trust import store
+
+    name = store.restore(default_home(), file)
+    print(f"This device is the master of {name!r} now. Start it with 'octapi master'; its workers find it.")
+
+
+@identity_app.command("rotate")
+def rotate(
+    compromised: Annotated[
+        bool, typer.Option("--compromised", help="The old key is known to others: everybody must join anew.")
+    ] = False,
+) -> None:
+    """Sign with a new key from now on, while the cluster works."""
+    found = ask_desk("rotate", compromised=compromised)
+    if compromised:
+        print(f"The authority is {found['root']} now, and everybody else is out. Restart the master, and join anew.")
+    else:
+        print(f"The authority is {found['root']} now; the workers are renewing their certificates.")
+
+
+# ---- SSH
+
+
+def ssh(
+    node: Annotated[str, typer.Argument(help="Name of the worker.")],
+    command: Annotated[list[str] | None, typer.Argument(help="A command to run there.")] = None,
+) -> None:
+    """Log into a worker, or run a command there."""
+    from octapi.settings import default_home
+    from octapi.trust import ssh as keys
+
+    arguments = keys.program(default_home(), node, command or [])
+    try:
+        os.execv(arguments[0], arguments)
+    except OSError as error:
+        raise OctapiError(f"ssh cannot be started: {error}.") from error

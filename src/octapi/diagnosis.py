@@ -1,0 +1,197 @@
+"""Why a device does or does not reach its cluster: one step after the other, each with what to do."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import ssl
+import time
+from typing import TYPE_CHECKING, NamedTuple
+
+from octapi import discovery
+from octapi.errors import MasterNotFound, NotAMember, OctapiError, PeerRefused, TrustError
+from octapi.trust import identity as identities
+from octapi.trust import joining, ssh
+from octapi.trust.token import parse
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from octapi.trust.identity import Identity
+    from octapi.trust.token import Token
+
+CONNECT_S = 3.0
+FIREWALL = "Is the master running? Does a firewall on it or in between close this port? Are both in one network?"
+
+
+class Step(NamedTuple):
+    """One step: ``result`` is ok, note or fail."""
+
+    result: str
+    what: str
+    text: str
+    advice: str = ""
+
+
+class Diagnosis:
+    """Looks at one device."""
+
+    def __init__(self, home: Path, token: str = "") -> None:
+        self.home = home
+        self.token = token
+        self.steps: list[Step] = []
+
+    def add(self, result: str, what: str, text: str, advice: str = "") -> None:
+        """Note one step."""
+        self.steps.append(Step(result, what, text, advice))
+
+    def run(self) -> list[Step]:
+        """Look at everything, and return the steps."""
+        self._network()
+        token = self._token()
+        members = [self._identity(name) for name in ("worker.json", "client.json")]
+        self._master_here()
+        found = self._multicast()
+        for identity in filter(None, members):
+            places = list(dict.fromkeys((*identity.addresses, *found.get(identity.cluster_id, ()))))
+            for address in places:
+                self._door(address, identity)
+        if token is not None:
+            for address in token.addresses:
+                self._token_door(address, token)
+        if token is None and not any(members) and not (self.home / "authority").exists():
+            self.add("note", "cluster", "this device is in no cluster", "Give it a token: octapi worker TOKEN")
+        self._ssh()
+        return self.steps
+
+    # ---- what is here
+
+    def _network(self) -> None:
+        addresses = discovery.own_addresses()
+        if addresses:
+            self.add("ok", "network", f"this device is reached at {', '.join(addresses)}")
+        else:
+            self.add(
+                "fail", "network", "this device has no address that others could reach", "Is the cable in? Is Wi-Fi on?"
+            )
+
+    def _token(self) -> Token | None:
+        if not self.token:
+            return None
+        try:
+            found = parse(self.token)
+        except TrustError as error:
+            self.add("fail", "token", str(error))
+            return None
+        self.add(
+            "ok", "token", f"token {found.ident} is complete; it names {', '.join(found.addresses) or 'no address'}"
+        )
+        return found
+
+    def _identity(self, name: str) -> Identity | None:
+        try:
+            found = identities.load(self.home / name)
+        except TrustError as error:
+            self.add("fail", name, str(error))
+            return None
+        if found is None:
+            return None
+        left = (found.ends - time.time()) / 86400
+        stands = f"valid for {left:.1f} days" if left > 0 else "expired by this device's clock; it renews itself"
+        self.add("ok", name, f"{found.role} {found.name} of the cluster {found.cluster!r}, certificate {stands}")
+        return found
+
+    def _master_here(self) -> None:
+        if not (self.home / "authority").exists():
+            return
+        from octapi.connect import sockets
+
+        if sockets():
+            self.add("ok", "master", "this device is a master, and it runs")
+        else:
+            self.add("fail", "master", "this device is a master, but it does not run", "Start it: octapi master")
+
+    def _multicast(self) -> dict[str, tuple[str, ...]]:
+        try:
+            rows = asyncio.run(discovery.browse())
+        except OSError as error:
+            self.add("note", "multicast", f"cannot be used here: {error}")
+            return {}
+        if not rows:
+            self.add(
+                "note",
+                "multicast",
+                "no master announces itself in this network",
+                "Tokens hold addresses, so this is no fault by itself.",
+            )
+        for row in rows:
+            self.add("ok", "multicast", f"a master of the cluster {row.cluster!r} announces {', '.join(row.addresses)}")
+        return {row.cluster_id: row.addresses for row in rows}
+
+    def _ssh(self) -> None:
+        if (self.home / "worker.json").exists() and not ssh.sshd_program():
+            self.add(
+                "note",
+                "ssh",
+                "there is no sshd, so the master cannot log in here",
+                "Install the package openssh-server.",
+            )
+
+    # ---- who answers
+
+    def _port(self, what: str, host: str, port: int) -> bool:
+        try:
+            socket.create_connection((host, port), CONNECT_S).close()
+        except OSError as error:
+            self.add("fail", what, f"{host}:{port} does not answer ({error})", FIREWALL)
+            return False
+        self.add("ok", what, f"{host}:{port} answers")
+        return True
+
+    def _door(self, address: str, identity: Identity) -> None:
+        if not self._port("door", *joining.split(address)):
+            return
+        try:
+            greeting, answer = asyncio.run(joining.call(identity, address))
+        except NotAMember as error:
+            self.add("fail", "membership", str(error))
+        except (ssl.SSLError, PeerRefused) as error:
+            self.add(
+                "fail",
+                "door",
+                f"{address} is not this cluster's master: {joining.reason(error)}",
+                "Another cluster at this address, or an identity that was made anew.",
+            )
+        except (OSError, MasterNotFound, OctapiError, asyncio.IncompleteReadError) as error:
+            self.add("fail", "door", f"{address}: {joining.reason(error)}")
+        else:
+            self.add(
+                "ok",
+                "membership",
+                f"the master at {address} knows {identity.name}"
+                + (", whose certificate is due for renewal" if answer["due"] else ""),
+            )
+            self._clock(greeting.behind_s)
+            host = joining.split(address)[0]
+            self._port("clients' port", host, int(answer["master"]["clients"]))
+            self._port("workers' port", host, int(answer["master"]["dask"]))
+
+    def _token_door(self, address: str, token: Token) -> None:
+        if not self._port("door", *joining.split(address)):
+            return
+        try:
+            asyncio.run(joining.fetch_authority(address, token))
+        except (OSError, OctapiError, asyncio.IncompleteReadError) as error:
+            self.add("fail", "authority", joining.reason(error))
+        else:
+            self.add("ok", "authority", f"{address} is the master that made this token")
+
+    def _clock(self, behind_s: float) -> None:
+        if abs(behind_s) > joining.CLOCK_S:
+            self.add(
+                "note",
+                "clock",
+                f"this device's clock is {behind_s / 3600:+.1f} h off the master's; OctaPi uses the master's",
+            )
+        else:
+            self.add("ok", "clock", f"within {abs(behind_s):.0f} s of the master's")

@@ -1,0 +1,253 @@
+"""The process that holds the authority's key: the door, the desk, the announcement, and the scheduler as its child.
+
+The scheduler runs in a process of its own, under an account of its own when the master was started by root, because it
+unpickles what clients send; this process unpickles nothing.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import os
+import signal
+import sys
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from octapi import discovery, lines
+from octapi.account import SCHEDULER_ACCOUNT, unprivileged
+from octapi.errors import ClusterError
+from octapi.signals import until_signalled
+from octapi.trust import ssh
+from octapi.trust.desk import Desk
+from octapi.trust.door import Door
+from octapi.trust.names import MASTER
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from octapi.trust.authority import Authority
+    from octapi.trust.identity import Identity
+
+#: how often addresses and certificates are looked at, in seconds
+LOOK_S = 5.0
+#: how long devices have to hear of a new authority before the master shows its certificate, in seconds
+SPREAD_S = 5.0
+#: how long the scheduler may take to end, in seconds
+STOP_S = 10.0
+
+
+def say(text: str) -> None:
+    """Write one line of the master's log."""
+    print(f"octapi master: {text}", file=sys.stderr, flush=True)
+
+
+def socket_path(home: Path) -> Path:
+    """Return where the desk listens: for everybody of this computer if root runs the master, else for its owner."""
+    is_system = os.geteuid() == 0 and home == Path("/root/.octapi")
+    return Path("/run/octapi/master.sock") if is_system else home / "master.sock"
+
+
+class Keeper:
+    """One secured master."""
+
+    def __init__(
+        self, home: Path, authority: Authority, listen: str, ports: tuple[int, int, int], advertise: str
+    ) -> None:
+        self.home = home
+        self.authority = authority
+        self.listen = listen
+        self.join_port, self.port, self.dask_port = ports
+        self.advertise = [part.strip() for part in advertise.split(",") if part.strip()]
+        self.door = Door(authority, say, self.changed, self.standing)
+        self.desk = Desk(authority, self.addresses, self.standing_here, self.renewing, say)
+        self.scheduler: asyncio.subprocess.Process | None = None
+        self.identity: Identity | None = None
+        self.workers: list[dict[str, Any]] = []
+        self.announcement: discovery.Announcement | None = None
+        self._announced: list[str] = []
+        self._told: dict[str, Any] = {}
+
+    # ---- what others are told
+
+    def hosts(self) -> list[str]:
+        """Return the addresses under which devices reach this master."""
+        if self.advertise:
+            return self.advertise
+        if self.listen not in ("0.0.0.0", "::", ""):
+            return [self.listen]
+        return discovery.own_addresses() or ["127.0.0.1"]
+
+    def addresses(self) -> list[str]:
+        """Return ``host:port`` of the door."""
+        return [f"{host}:{self.join_port}" for host in self.hosts()]
+
+    def standing(self) -> dict[str, Any]:
+        """Return what members are told: where everything listens."""
+        return {"addresses": self.addresses(), "master": {"clients": self.port, "dask": self.dask_port}}
+
+    def standing_here(self) -> dict[str, Any]:
+        """Return what logins of this computer are told: its own loopback is the nearest way."""
+        found = self.standing()
+        if self.listen in ("0.0.0.0", "::", ""):
+            found["addresses"] = [f"127.0.0.1:{self.join_port}", *found["addresses"]]
+        return found
+
+    def roster(self) -> list[dict[str, Any]]:
+        """Return the members for people."""
+        keys = ("name", "role", "since", "renewed", "ends", "address")
+        return [{key: asdict(member)[key] for key in keys} for member in self.authority.ledger.active()]
+
+    def news(self) -> dict[str, Any]:
+        """Return what the scheduler must know."""
+        return {
+            "time": self.authority.now(),
+            "removed": self.authority.removed(),
+            "authorities": self.authority.authorities(),
+            "roster": self.roster(),
+        }
+
+    def tell(self, **more: Any) -> None:
+        """Tell the scheduler, which tells the workers."""
+        if self.scheduler is not None and self.scheduler.stdin is not None:
+            self.scheduler.stdin.write(lines.to_line(self.news() | more).encode())
+
+    def changed(self) -> None:
+        """Somebody came or was renewed."""
+        self.tell()
+        self._write_ssh()
+
+    def renewing(self, is_new_authority: bool) -> None:
+        """Members or authorities changed; after a new authority everybody gets new certificates."""
+        if not is_new_authority:
+            return self.changed()
+        self.tell(renew=True)
+        self._write_ssh()
+        asyncio.get_running_loop().call_later(SPREAD_S, self._renew_own)
+        return None
+
+    def _renew_own(self) -> None:
+        self.identity = self.authority.identity(MASTER, "master")
+        self.tell(identity=self.identity.to_json())
+
+    # ---- SSH
+
+    def _write_ssh(self) -> None:
+        revoked = [member.ssh_key for member in self.authority.ledger.removed()]
+        public = ssh.key(self.home / ssh.DIRECTORY / "id_ed25519")
+        ssh.write_client(self.home, self.authority.ssh_user(public), self.authority.ssh_authority(), revoked)
+        ssh.write_config(self.home, self.workers)
+
+    # ---- running
+
+    async def run(self, on_ready: Callable[[Keeper], None]) -> None:
+        """Run until a signal comes.  Raises OSError when a port is taken, and :exc:`ClusterError`."""
+        try:
+            self.join_port = await self.door.listen(self.listen, self.join_port)
+            await self.desk.listen(socket_path(self.home))
+            await self._start_scheduler()
+            self._write_ssh()
+            await self._announce()
+            on_ready(self)
+            await self._watch()
+        finally:
+            await self.close()
+
+    async def _start_scheduler(self) -> None:
+        account, why = unprivileged(SCHEDULER_ACCOUNT)
+        if why:
+            say(why)
+        self.identity = self.authority.identity(MASTER, "master")
+        start = self.news() | {
+            "host": self.listen,
+            "port": self.port,
+            "dask_port": self.dask_port,
+            "identity": self.identity.to_json(),
+            "account": account,
+        }
+        self.scheduler = await asyncio.create_subprocess_exec(
+            sys.executable,
+            "-m",
+            "octapi.master.server",
+            stdin=asyncio.subprocess.PIPE,
+            stdout=asyncio.subprocess.PIPE,
+            limit=lines.LIMIT,
+            start_new_session=True,
+        )
+        assert self.scheduler.stdin is not None
+        assert self.scheduler.stdout is not None
+        self.scheduler.stdin.write(lines.to_line(start).encode())
+        ready = await self.scheduler.stdout.readline()
+        if not ready:
+            raise ClusterError("The scheduler did not start; its own message is above.")
+        facts = json.loads(ready)
+        self.port, self.dask_port = facts["port"], facts["dask_port"]
+
+    def _hear(self, message: dict[str, Any]) -> None:
+        if message["kind"] == "workers":
+            self.workers = message["rows"]
+            ssh.write_config(self.home, self.workers)
+
+    async def _announce(self) -> None:
+        """Announce this master, anew when its addresses have changed."""
+        hosts = self.hosts()
+        addresses = [host for host in hosts if host.replace(".", "").isdigit() and not host.startswith("127.")]
+        if self.announcement is None:
+            state = self.authority.state
+            self.announcement = discovery.Announcement(state.cluster, state.cluster_id, self.join_port)
+        if addresses != self._announced:
+            try:
+                await self.announcement.open(addresses)
+            except OSError as error:
+                say(f"cannot announce this master in the network ({error}); devices find it by the token's addresses.")
+            self._announced = addresses
+
+    async def _watch(self) -> None:
+        """Work until a signal comes or the scheduler ends."""
+        assert self.scheduler is not None
+        assert self.scheduler.stdout is not None
+        told = asyncio.create_task(until_signalled())
+        hearing = asyncio.create_task(lines.follow(self.scheduler.stdout, self._hear))
+        looking = asyncio.create_task(self._look())
+        tasks = (told, hearing, looking)
+        try:
+            await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+            if not told.done():
+                for task in tasks:
+                    if task.done():
+                        task.result()
+                raise ClusterError("The scheduler ended by itself; its own message is above.")
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def _look(self) -> None:
+        """Keep addresses and the master's own certificates fresh."""
+        while True:
+            await asyncio.sleep(LOOK_S)
+            await self._announce()
+            assert self.identity is not None
+            if self.authority.now() >= self.identity.renew_at():
+                self._renew_own()
+                self._write_ssh()
+                self.authority.save()
+
+    async def close(self) -> None:
+        """End everything."""
+        await self.door.close()
+        await self.desk.close()
+        if self.announcement is not None:
+            with contextlib.suppress(OSError, TimeoutError):
+                await asyncio.wait_for(self.announcement.close(), 2)
+        if self.scheduler is not None and self.scheduler.returncode is None:
+            with contextlib.suppress(ProcessLookupError):
+                self.scheduler.send_signal(signal.SIGTERM)
+            try:
+                await asyncio.wait_for(self.scheduler.wait(), STOP_S)
+            except TimeoutError:
+                self.scheduler.kill()
+                await self.scheduler.wait()
+        self.authority.save()

@@ -1,0 +1,102 @@
+"""The gateway's listener: who comes is known before a byte of it is read."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import ssl
+from typing import TYPE_CHECKING, Any
+
+from octapi.dispatch import wire
+from octapi.errors import ClusterError, PeerRefused
+from octapi.master.gateway import say
+from octapi.master.hello import compatible, refusal
+from octapi.trust.names import CLIENT
+
+if TYPE_CHECKING:
+    from octapi.master.client import Client
+    from octapi.master.gateway import Gateway
+    from octapi.trust.contexts import Trust
+    from octapi.trust.names import Peer
+
+#: how long a client may take to say who it is, in seconds
+GREET_S = 10.0
+#: clients at once, greeted or not
+MOST = 1000
+
+
+class Reception:
+    """Accepts clients for a gateway; without ``trust`` nothing is encrypted and everybody may come."""
+
+    def __init__(self, gateway: Gateway, trust: Trust | None) -> None:
+        self.gateway = gateway
+        self.trust = trust
+        self.server: asyncio.Server | None = None
+        self.here = 0
+
+    async def listen(self, host: str, port: int) -> int:
+        """Listen, and return the port.  Raises OSError when it is taken."""
+        tls: dict[str, Any] = {}
+        if self.trust is not None:
+            tls = {"ssl": self.trust.server, "ssl_handshake_timeout": GREET_S}
+        self.server = await asyncio.start_server(self._serve, host, port, limit=1 << 20, **tls)
+        found: int = self.server.sockets[0].getsockname()[1]
+        return found
+
+    def close(self) -> None:
+        """Listen no more."""
+        if self.server is not None:
+            self.server.close()
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        client = None
+        self.here += 1
+        try:
+            client = await self._greet(reader, writer, self._admit(writer))
+            while client is not None:
+                message = await wire.read_frame(reader)
+                getattr(self.gateway, f"client_{message[0]}")(client, *message[1:])
+        except (asyncio.IncompleteReadError, ConnectionError, ssl.SSLError):
+            pass  # it is gone, which is what happens to clients
+        except PeerRefused as error:
+            say(f"octapi master: refused {writer.get_extra_info('peername')[0]}: {error}")
+        except (
+            ClusterError,
+            ValueError,
+            TypeError,
+            AttributeError,
+            LookupError,
+            RecursionError,
+            TimeoutError,
+        ) as error:
+            say(f"octapi master: hung up on a client: {type(error).__name__}: {error}")
+        finally:
+            self.here -= 1
+            if client is not None:
+                self.gateway.client_left(client)
+            writer.close()
+            with contextlib.suppress(OSError):
+                await writer.wait_closed()
+
+    def _admit(self, writer: asyncio.StreamWriter) -> Peer | None:
+        """Return who connected, before anything is read.  Raises :exc:`PeerRefused`, having told the other side why."""
+        if self.trust is None:
+            return None
+        try:
+            if self.here > MOST:
+                raise PeerRefused("too many clients are connected")
+            return self.trust.admit(writer.get_extra_info("peercert"), (CLIENT,))
+        except PeerRefused as error:
+            writer.write(wire.pack(("refused", {"error": "PeerRefused", "text": f"{error}."})))
+            raise
+
+    async def _greet(
+        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, peer: Peer | None
+    ) -> Client | None:
+        kind, facts = await asyncio.wait_for(wire.read_frame(reader, 1 << 16), GREET_S)
+        if kind not in ("hello", "resume") or not compatible(facts):
+            text = refusal(facts)
+            say(f"octapi master: refused a client: {text}")
+            writer.write(wire.pack(("refused", {"error": "VersionMismatch", "text": text})))
+            return None
+        return self.gateway.greet(writer, kind, facts, peer)

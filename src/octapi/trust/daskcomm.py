@@ -1,0 +1,326 @@
+"""Dask's connections under roles: the scheme ``octapi://``, TLS with the cluster's certificates.
+
+A role is decided when TLS is accepted, before the first read.  Every message is checked against
+:mod:`octapi.trust.policy` before Dask sees it, and what a worker sends to the scheduler is never unpickled there.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import struct
+import weakref
+from typing import TYPE_CHECKING, Any, Final, cast
+
+import msgpack
+from distributed.comm.core import CommClosedError, FatalCommClosedError
+from distributed.comm.registry import backends
+from distributed.comm.tcp import (
+    TLS,
+    BaseTCPBackend,
+    TLSConnector,
+    TLSListener,
+    convert_stream_closed_error,
+    read_bytes_rw,
+)
+from distributed.comm.utils import from_frames
+from distributed.protocol.core import msgpack_opts
+from distributed.protocol.serialize import Serialized, msgpack_decode_default
+from distributed.protocol.utils import unpack_frames
+from distributed.security import Security
+from tornado.iostream import StreamClosedError
+
+from octapi.errors import PeerRefused, RoleRefused
+from octapi.trust import policy
+from octapi.trust.contexts import HANDSHAKE_S, Trust
+from octapi.trust.names import CLIENT, MASTER, WORKER, Peer
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+SCHEME: Final = "octapi"
+#: the longest message that is read, in bytes; longer ones are a mistake or an attack
+MESSAGE_LIMIT: Final = 1 << 33
+#: the longest message of somebody who has not yet introduced himself to Dask
+GREETING_LIMIT: Final = 1 << 16
+#: connections that may be in the middle of introducing themselves
+HALF_OPEN_LIMIT: Final = 128
+
+
+class Guard:
+    """One Dask server's rules: who may be here, what they may call, and who is here now."""
+
+    def __init__(self, trust: Trust, side: str) -> None:
+        self.trust = trust
+        self.side = side
+        self.bearers = policy.Bearers()
+        self.comms: weakref.WeakSet[GuardedComm] = weakref.WeakSet()
+        self.half_open = 0
+        #: ``host:port`` of the scheduler, where only the master may answer
+        self.scheduler = ""
+        #: whether this worker takes Dask's own tasks and data, besides OctaPi's jobs
+        self.takes_tasks = True
+
+    def check(self, peer: Peer, message: dict[str, Any], *, is_stream: bool) -> None:
+        """Raise :exc:`RoleRefused` unless ``peer`` may send ``message`` here."""
+        policy.check(self.side, peer, message, is_stream=is_stream)
+        if self.side == policy.SCHEDULER_SIDE and peer.role == WORKER:
+            self.bearers.check(peer, message)
+        if self.side == policy.WORKER_SIDE and not self.takes_tasks and message.get("op") in TASK_OPS:
+            raise RoleRefused("This worker runs OctaPi's jobs only: it was started with --no-dask.")
+
+    def drop(self, idents: set[str]) -> list[str]:
+        """Cut every connection of these members, and return the addresses of those that were workers."""
+        for comm in [comm for comm in self.comms if comm.peer is not None and comm.peer.ident in idents]:
+            comm.abort()
+        return self.bearers.addresses(idents)
+
+    def expected(self, address: str) -> tuple[str, ...]:
+        """Return the roles that may answer at an address."""
+        if self.trust.identity.role == CLIENT or address == self.scheduler:
+            return (MASTER,)
+        return (WORKER,)
+
+
+#: what brings code or data of Dask's own into a worker
+TASK_OPS: Final = policy.words(
+    "compute-task run run_coroutine actor_execute plugin-add upload_file update_data "
+    "shuffle_receive acquire-replicas gather"
+)
+
+
+class GuardedComm(TLS):  # type: ignore[misc]
+    """One connection whose peer is known."""
+
+    peer: Peer | None = None
+    guard: Guard | None = None
+    #: whether the peer opened it, so that what comes are requests
+    is_inbound = False
+    is_greeted = False
+
+    async def read(self, deserializers: Any = None) -> Any:
+        """Read one message that this peer may send.  Raises CommClosedError for any other."""
+        frames = await self._frames(MESSAGE_LIMIT if self.is_greeted else GREETING_LIMIT)
+        assert self.peer is not None
+        assert self.guard is not None
+        try:
+            is_greeting, self.is_greeted = not self.is_greeted, True
+            if is_greeting:
+                return loads_plain(frames)
+            if not self._is_plain:
+                return self._checked(await self._open(frames, deserializers))
+            message = self._checked(loads_plain(frames))
+            if self.guard.side == policy.WORKER_SIDE:
+                if not isinstance(message, dict):
+                    raise ValueError("it is no request")
+                if message.get("op") == policy.REFUSED_OP:
+                    return message
+                message = await self._open(frames, deserializers)  # data of another worker, which was allowed
+            return message
+        except (RoleRefused, ValueError, TypeError, KeyError, IndexError, struct.error) as error:
+            self.guard.trust.on_refused(f"{self.peer} at {self.peer_address}: {error}")
+            self.abort()
+            raise CommClosedError(f"refused a message of {self.peer}: {error}") from error
+
+    async def _open(self, frames: list[Any], deserializers: Any) -> Any:
+        """Read a message as Dask does, unpickling what it holds."""
+        return await from_frames(
+            frames, deserialize=self.deserialize, deserializers=deserializers, allow_offload=self.allow_offload
+        )
+
+    @property
+    def _is_plain(self) -> bool:
+        """Say whether messages are read without unpickling anything."""
+        assert self.peer is not None
+        assert self.guard is not None
+        return self.peer.role == WORKER and (self.is_inbound or self.guard.side == policy.SCHEDULER_SIDE)
+
+    def _checked(self, message: Any) -> Any:
+        assert self.guard is not None
+        assert self.peer is not None
+        if not self.is_inbound and self.peer.role != MASTER:
+            return message  # the answer to a request of ours
+        if not self.is_inbound and self.guard.side != policy.WORKER_SIDE:
+            return message
+        for part, is_stream in requests(message):
+            try:
+                self.guard.check(self.peer, part, is_stream=is_stream)
+            except RoleRefused as error:
+                if is_stream or not part.get("reply", True):
+                    raise
+                self.guard.trust.on_refused(f"{self.peer} at {self.peer_address}: {error}")
+                return {"op": policy.REFUSED_OP, "text": str(error), "close": bool(part.get("close"))}
+        return message
+
+    stream: Any
+
+    async def _frames(self, limit: int) -> list[Any]:
+        """Read the frames of one message, of at most ``limit`` bytes."""
+        if self.stream is None:
+            raise CommClosedError
+        try:
+            (size,) = struct.unpack("Q", await self.stream.read_bytes(8))
+            check_size(size, limit)
+            head = await read_bytes_rw(self.stream, size)
+            frames, sizes = unpack_frames(head, partial=True)
+            check_size(size + sum(sizes), limit)
+            for size in sizes:
+                frames.append(await read_bytes_rw(self.stream, size))
+        except StreamClosedError as error:
+            self.stream = None
+            self._closed = True
+            convert_stream_closed_error(self, error)
+        except BaseException as error:
+            self.abort()
+            if isinstance(error, (ValueError, struct.error, IndexError, MemoryError)):
+                raise CommClosedError(f"cannot read a message of {self.peer}: {error}") from error
+            raise
+        return list(frames)
+
+
+def check_size(size: int, limit: int) -> None:
+    """Raise ValueError for a message that is too long."""
+    if size > limit:
+        raise ValueError(f"a message of {size:,} bytes; the limit is {limit:,}")
+
+
+def requests(message: Any) -> Iterator[tuple[dict[str, Any], bool]]:
+    """Split what came into requests, each with whether it came on a stream."""
+    if isinstance(message, dict):
+        if "op" in message:
+            yield message, False
+    elif isinstance(message, (tuple, list)):
+        for part in message:
+            if isinstance(part, dict):
+                yield part, True
+
+
+def loads_plain(frames: Sequence[Any]) -> Any:
+    """Read a message without unpickling anything: what is serialized stays so.
+
+    Raises :exc:`RoleRefused` for a message that asks to be unpickled here.
+    """
+
+    def decode(plain: dict[Any, Any]) -> Any:
+        if "__Pickled__" in plain:
+            raise RoleRefused("A pickle came where none is read.")
+        offset = plain.get("__Serialized__", 0)
+        if isinstance(offset, int) and 0 < offset < len(frames):
+            header = msgpack.loads(frames[offset], object_hook=msgpack_decode_default, use_list=False, **msgpack_opts)
+            return Serialized(header, frames[offset + 1 : offset + 1 + header["num-sub-frames"]])
+        return msgpack_decode_default(plain)
+
+    return msgpack.loads(frames[0], object_hook=decode, use_list=False, **msgpack_opts)
+
+
+class GuardedConnector(TLSConnector):  # type: ignore[misc]
+    """Connects, and looks who answers."""
+
+    prefix = f"{SCHEME}://"
+    comm_class = GuardedComm
+
+    async def connect(self, address: str, deserialize: bool = True, **arguments: Any) -> GuardedComm:
+        """Connect.  Raises FatalCommClosedError when somebody answers who must not."""
+        guard: Guard = arguments["guard"]
+        comm = cast("GuardedComm", await super().connect(address, deserialize, **arguments))
+        try:
+            comm.peer = guard.trust.admit(comm.extra_info.get("peercert"), guard.expected(address))
+        except PeerRefused as error:
+            comm.abort()
+            guard.trust.on_refused(f"whoever answers at {address}: {error}")
+            raise FatalCommClosedError(f"Refused whoever answers at {address}: {error}.") from error
+        comm.guard = guard
+        guard.comms.add(comm)
+        return comm
+
+
+class GuardedListener(TLSListener):  # type: ignore[misc]
+    """Listens, and looks who comes."""
+
+    prefix = f"{SCHEME}://"
+    comm_class = GuardedComm
+
+    def __init__(self, *arguments: Any, guard: Guard, **keywords: Any) -> None:
+        super().__init__(*arguments, **keywords)
+        self.guard = guard
+
+    async def _handle_stream(self, stream: Any, address: Any) -> None:
+        if self.guard.half_open >= HALF_OPEN_LIMIT:
+            stream.close()
+            return
+        self.guard.half_open += 1
+        try:
+            comm = await asyncio.wait_for(self._introduce(stream, address), HANDSHAKE_S)
+        except TimeoutError:
+            self.guard.trust.on_refused(f"{address[0]}: it did not say who it is within {HANDSHAKE_S:.0f} s")
+            stream.close()
+            return
+        except (CommClosedError, OSError):
+            return
+        finally:
+            self.guard.half_open -= 1
+        if comm is not None:
+            try:
+                await self.comm_handler(comm)
+            finally:
+                self.guard.comms.discard(comm)
+
+    async def _introduce(self, stream: Any, address: Any) -> GuardedComm | None:
+        """Finish TLS, find out who it is, and exchange Dask's greetings."""
+        try:
+            await stream.wait_for_handshake()
+        except OSError as error:
+            self.guard.trust.on_refused(f"{address[0]}: {getattr(error, 'real_error', None) or error}")
+            return None
+        if self.tcp_server is None:
+            stream.close()
+            return None
+        contact = f"{self.prefix}{address[0]}:{address[1]}"
+        comm = GuardedComm(stream, self.contact_address, contact, self.deserialize)
+        try:
+            comm.peer = self.guard.trust.admit(comm.extra_info.get("peercert"), policy.ROLES[self.guard.side])
+        except PeerRefused as error:
+            self.guard.trust.on_refused(f"{address[0]}: {error}")
+            comm.abort()
+            return None
+        comm.guard, comm.is_inbound = self.guard, True
+        comm.allow_offload = self.allow_offload
+        self.guard.comms.add(comm)
+        try:
+            await self.on_connection(comm)
+        except BaseException:
+            self.guard.comms.discard(comm)
+            comm.abort()
+            raise
+        return comm
+
+
+class GuardedBackend(BaseTCPBackend):  # type: ignore[misc]
+    """What Dask looks up for the scheme."""
+
+    _connector_class = GuardedConnector
+    _listener_class = GuardedListener
+
+
+class GuardedSecurity(Security):  # type: ignore[misc]
+    """What Dask asks for its TLS arguments: the live contexts, and the guard that goes with them."""
+
+    def __init__(self, guard: Guard) -> None:
+        super().__init__(require_encryption=True)
+        self.guard = guard
+
+    def get_listen_args(self, role: str) -> dict[str, Any]:
+        """Return the arguments of a listener."""
+        return {"ssl_context": self.guard.trust.server, "require_encryption": True, "guard": self.guard}
+
+    def get_connection_args(self, role: str) -> dict[str, Any]:
+        """Return the arguments of a connector."""
+        return {"ssl_context": self.guard.trust.client, "require_encryption": True, "guard": self.guard}
+
+
+def raise_refused(text: str) -> None:
+    """Answer a request that was refused."""
+    raise RoleRefused(text)
+
+
+# Dask finds schemes in this table; the entry has no state, the guards travel in the arguments
+backends[SCHEME] = GuardedBackend()

@@ -1,0 +1,83 @@
+"""Secret files: mode 0600 from birth, in directories of mode 0700, replaced whole."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import stat
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from octapi.errors import IdentityProblem
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+
+def private_directory(path: Path) -> Path:
+    """Make a directory for its owner alone, and return it.  Raises :exc:`IdentityProblem` when it is open to others."""
+    path.mkdir(mode=0o700, parents=True, exist_ok=True)
+    if not any(path.iterdir()):
+        path.chmod(0o700)  # nothing in it can have been read yet
+    check(path, 0o700)
+    return path
+
+
+def write(path: Path, data: str | bytes) -> None:
+    """Replace a secret file whole.  Raises OSError, and :exc:`IdentityProblem` for a directory open to others."""
+    private_directory(path.parent)
+    content = data.encode() if isinstance(data, str) else data
+    handle, part = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        Path(part).replace(path)
+    except BaseException:
+        with contextlib.suppress(FileNotFoundError):
+            Path(part).unlink()
+        raise
+
+
+def read(path: Path) -> str:
+    """Read a secret file.  Raises OSError, and :exc:`IdentityProblem` when others could read or replace it."""
+    check(path.parent, 0o700)
+    check(path, 0o600)
+    return path.read_text(encoding="utf-8")
+
+
+def check(path: Path, mode: int) -> None:
+    """Raise :exc:`IdentityProblem` if ``path`` belongs to somebody else or grants more than ``mode``."""
+    if not hasattr(os, "getuid"):
+        return
+    facts = path.stat()
+    if facts.st_uid not in (os.geteuid(), 0):
+        raise IdentityProblem(f"{path} belongs to another user (uid {facts.st_uid}). Use a directory of your own.")
+    if stat.S_IMODE(facts.st_mode) & ~mode:
+        raise IdentityProblem(
+            f"{path} has mode {stat.S_IMODE(facts.st_mode):04o}, so others may have read or changed it. "
+            f"Run 'chmod {mode:04o} {path}' if you know that nobody did."
+        )
+
+
+@contextlib.contextmanager
+def passing(data: str) -> Iterator[str]:
+    """Give a secret a file name for as long as the block lasts, for interfaces that take nothing else."""
+    handle = -1
+    if hasattr(os, "memfd_create"):
+        handle = os.memfd_create("octapi-secret", os.MFD_CLOEXEC)
+        name = f"/proc/self/fd/{handle}"
+        if not os.access(name, os.R_OK):  # a process that gave up being root cannot open its own descriptors by name
+            os.close(handle)
+            handle = -1
+    if handle < 0:
+        handle, name = tempfile.mkstemp(prefix="octapi-")
+    try:
+        os.write(handle, data.encode())
+        yield name
+    finally:
+        os.close(handle)
+        if not name.startswith("/proc/"):
+            Path(name).unlink()

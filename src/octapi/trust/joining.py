@@ -1,0 +1,200 @@
+"""The device's side of the door: join with a token, renew, and ask how things stand.
+
+The authority is checked against the token before the secret is sent.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import ssl
+import time
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, Final
+
+from octapi import errors
+from octapi.dispatch import wire
+from octapi.errors import MasterNotFound, PeerRefused, TrustError
+from octapi.trust import door, names
+from octapi.trust.contexts import client_context, load
+from octapi.trust.names import AUTHORITY
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Sequence
+
+    from octapi.trust.identity import Identity
+    from octapi.trust.token import Token
+
+DEFAULT_PORT: Final = 8785
+#: how long one attempt may take, in seconds
+ATTEMPT_S: Final = 5.0
+#: a clock that differs by more is spoken of, in seconds
+CLOCK_S: Final = 3600.0
+
+
+class Greeting:
+    """What the door says first: its facts, and how far this device's clock is behind the master's, in seconds."""
+
+    def __init__(self, facts: dict[str, Any]) -> None:
+        self.time = float(facts["time"])
+        self.nonce: bytes = facts["nonce"]
+        self.cluster: str = facts["cluster"]
+        self.cluster_id: str = facts["cluster_id"]
+        self.authority: str = facts["authority"]
+        self.protocol: int = facts["protocol"]
+        self.behind_s = self.time - time.time()
+
+
+def split(address: str) -> tuple[str, int]:
+    """Split ``host:port``; the port may be left out."""
+    host, _, port = address.rpartition(":")
+    if not host or not port.isdigit():
+        return address.strip("[]"), DEFAULT_PORT
+    return host.strip("[]"), int(port)
+
+
+@contextlib.asynccontextmanager
+async def conversation(
+    address: str, context: ssl.SSLContext, asked: str
+) -> AsyncIterator[tuple[Greeting, asyncio.StreamReader, asyncio.StreamWriter]]:
+    """Open a connection to a door, asking for the authority ``asked``, and read its greeting."""
+    host, port = split(address)
+    reader, writer = await asyncio.wait_for(
+        asyncio.open_connection(host, port, ssl=context, server_hostname=f"{asked}.octapi", limit=door.FRAME_LIMIT),
+        ATTEMPT_S,
+    )
+    try:
+        facts = await asyncio.wait_for(wire.read_frame(reader, door.FRAME_LIMIT), ATTEMPT_S)
+        try:
+            greeting = Greeting(facts)
+        except (KeyError, TypeError, ValueError) as error:
+            raise PeerRefused(f"Something answers at {address}, but not as an OctaPi master does.") from error
+        if greeting.protocol != door.PROTOCOL:
+            raise errors.VersionMismatch(
+                f"The master at {address} joins devices by protocol {greeting.protocol}, this release by "
+                f"{door.PROTOCOL}. Install the same release of OctaPi on both."
+            )
+        yield greeting, reader, writer
+    finally:
+        writer.close()
+        with contextlib.suppress(OSError, TimeoutError):
+            await asyncio.wait_for(writer.wait_closed(), 1)
+
+
+async def fetch_authority(address: str, token: Token) -> str:
+    """Ask for the authority that a token pins, and return its certificate.
+
+    Nothing is sent before it has been compared with the token.  Raises :exc:`PeerRefused` when it is another.
+    """
+    from octapi.trust import certificates
+
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_NONE  # the pin takes the place of a chain; the next connection checks the chain
+    async with conversation(address, context, token.pin.hex()[:16]) as (greeting, _, _):
+        try:
+            is_right = certificates.pin_of(greeting.authority) == token.pin
+        except ValueError:
+            is_right = False
+        if not is_right:
+            raise PeerRefused(
+                f"Whoever answers at {address} is not the master that made this token: its authority is another. "
+                "Nothing was sent to it. Is the token of another cluster, or does somebody stand between?"
+            )
+        return greeting.authority
+
+
+async def ask(
+    address: str, authorities: Sequence[str], asked: str, request: Any, identity: Identity | None = None
+) -> tuple[Greeting, dict[str, Any]]:
+    """Send one request to a door whose authority is known.
+
+    ``request`` makes the request from the greeting; ``identity`` is shown if given.  Raises :exc:`TrustError`.
+    """
+    context = client_context()
+    context.load_verify_locations(cadata="\n".join(authorities))
+    if identity is not None:
+        load(context, identity)
+    async with conversation(address, context, asked) as (greeting, reader, writer):
+        certificate = writer.get_extra_info("peercert")
+        peer = names.peer_of(certificate)
+        names.check_role(peer, identity.cluster_id if identity is not None else greeting.cluster_id, (AUTHORITY,))
+        names.check_dates(certificate, max(greeting.time, identity.begins if identity is not None else 0.0))
+        writer.write(wire.pack(request(greeting)))
+        answer = await asyncio.wait_for(wire.read_frame(reader, door.FRAME_LIMIT), ATTEMPT_S)
+    if "ok" in answer:
+        return greeting, answer["ok"]
+    kind = getattr(errors, str(answer.get("error")), TrustError)
+    raise (kind if issubclass(kind, TrustError) else TrustError)(str(answer.get("text")))
+
+
+async def join(
+    token: Token, addresses: Sequence[str], role: str, name: str, old: Identity | None = None, ssh_key: str = ""
+) -> tuple[Identity, Greeting]:
+    """Join a cluster at the first of ``addresses`` that answers, and return the new identity.
+
+    ``old`` is shown if this device has one, so that it replaces itself.
+    Raises :exc:`MasterNotFound` when nobody answers, and :exc:`TrustError` when the master must not or will not.
+    """
+    from octapi.trust import certificates
+    from octapi.trust.identity import Identity
+
+    key = certificates.new_key()
+    tried: list[str] = []
+    for address in addresses:
+        try:
+            authority = await fetch_authority(address, token)
+
+            def request(greeting: Greeting) -> dict[str, Any]:
+                return {
+                    "op": "join",
+                    "token": token.ident,
+                    "secret": token.secret,
+                    "role": role,
+                    "name": name,
+                    "csr": certificates.request(key, greeting.nonce),
+                    "ssh_key": ssh_key,
+                }
+
+            shown = old if old is not None and authority in old.authorities else None
+            greeting, answer = await ask(address, [authority], token.pin.hex()[:16], request, shown)
+        except (OSError, asyncio.IncompleteReadError) as error:
+            tried.append(f"{address} ({reason(error)})")
+            continue
+        empty = Identity("", "", role, name, "", key, "", (), 0.0, 0.0, 0.0)
+        return empty.with_answer(answer), greeting
+    raise MasterNotFound(
+        f"No master answers at {', '.join(tried) or 'any address'}. Is it running, is this device in its network, "
+        "and does a firewall let the port through? 'octapi doctor' looks step by step."
+    )
+
+
+async def call(identity: Identity, address: str) -> tuple[Greeting, dict[str, Any]]:
+    """Ask the door how things stand.  Raises :exc:`NotAMember` for a member that was removed, OSError, TrustError."""
+    return await ask(address, identity.authorities, identity.root, lambda _: {"op": "call"}, identity)
+
+
+async def renew(identity: Identity, address: str, ssh_key: str = "") -> Identity:
+    """Get a new certificate for a new key, proving the old one.  Raises as :func:`call` does."""
+    from octapi.trust import certificates
+
+    key = certificates.new_key()
+
+    def request(greeting: Greeting) -> dict[str, Any]:
+        return {"op": "renew", "csr": certificates.request(key, greeting.nonce), "ssh_key": ssh_key}
+
+    _, answer = await ask(address, identity.authorities, identity.root, request, identity)
+    return replace(identity, key=key).with_answer(answer)
+
+
+def reason(error: BaseException) -> str:
+    """Say in a few words why a connection failed."""
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return "its certificate is of another authority"
+    if isinstance(error, ssl.SSLError):
+        return "it does not speak TLS as OctaPi does; was it started with --insecure?"
+    if isinstance(error, TimeoutError):
+        return "no answer"
+    if isinstance(error, asyncio.IncompleteReadError):
+        return "it hung up"
+    return getattr(error, "strerror", None) or str(error) or type(error).__name__

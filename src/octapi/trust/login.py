@@ -1,0 +1,176 @@
+"""A person's identity: got with a token, or on the master's own computer from the master itself."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import getpass
+import os
+import re
+import socket
+import struct
+import sys
+import threading
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from octapi.dispatch import wire
+from octapi.errors import MasterNotFound, NotAMember, TrustError
+from octapi.trust import identity as identities
+from octapi.trust.identity import Identity
+from octapi.trust.names import CLIENT
+
+if TYPE_CHECKING:
+    from collections.abc import Coroutine, Sequence
+
+    from octapi.trust.joining import Greeting
+    from octapi.trust.token import Token
+
+FILE = "client.json"
+ANSWER_S = 10.0
+
+
+def name_of_login() -> str:
+    """Return the name under which this login is a client: user and host, in letters a name may have."""
+    try:
+        user = getpass.getuser()
+    except (KeyError, OSError):
+        user = str(os.getuid())
+    return (
+        re.sub(r"[^A-Za-z0-9._-]", "-", f"{user}-{socket.gethostname().partition('.')[0]}")[:63].lstrip("._-")
+        or "client"
+    )
+
+
+def join(token: Token, home: Path, name: str = "") -> tuple[Identity, Greeting]:
+    """Become a client of the token's cluster, and keep the identity.
+
+    Raises :exc:`MasterNotFound` and :exc:`TrustError`.
+    """
+    from octapi.trust import joining
+
+    path = home / FILE
+    old = identities.load(path)
+    joined = joining.join(token, token.addresses, CLIENT, name or name_of_login(), old)
+    found, greeting = apart(joined)
+    identities.save(path, found)
+    return found, greeting
+
+
+def own(home: Path, sockets: Sequence[Path]) -> Identity | None:
+    """Return the identity of this login, renewed when that is due; None if it has none."""
+    path = home / FILE
+    found = identities.load(path)
+    if found is not None and time.time() < found.renew_at():
+        return found
+    if found is not None and not found.desk:
+        return renewed(found, path)
+    for place in sockets:
+        with contextlib.suppress(MasterNotFound):
+            found = from_master(place)
+            identities.save(path, found)
+            return found
+    return found
+
+
+def refreshed(path: Path) -> Identity:
+    """Return a new certificate for the identity at ``path``, which the master did not accept as it was.
+
+    Raises :exc:`NotAMember` when this login was removed.
+    """
+    found = identities.load(path)
+    if found is None:
+        raise NotAMember(f"There is no identity {path}.")
+    if not found.desk:
+        return renewed(found, path)
+    fresh = from_master(Path(found.desk))
+    identities.save(path, fresh)
+    return fresh
+
+
+def renewed(found: Identity, path: Path) -> Identity:
+    """Renew an identity at the first door that answers; the old one is used as long as none does."""
+    from octapi.trust import joining
+
+    for address in found.addresses:
+        try:
+            fresh: Identity = apart(joining.renew(found, address))
+        except (OSError, asyncio.IncompleteReadError):
+            continue
+        identities.save(path, fresh)
+        return fresh
+    print("octapi: this login's certificate is due for renewal, but the master does not answer.", file=sys.stderr)
+    return found
+
+
+def apart(work: Coroutine[Any, Any, Any]) -> Any:
+    """Run a coroutine to its end, also where a loop runs already, as in a notebook."""
+    result: list[Any] = []
+
+    def run() -> None:
+        try:
+            result.extend((asyncio.run(work), None))
+        except BaseException as error:
+            result.extend((None, error))
+
+    thread = threading.Thread(target=run, name="octapi-login")
+    thread.start()
+    thread.join()
+    if result[1] is not None:
+        raise result[1]
+    return result[0]
+
+
+# ---- the master on this computer
+
+
+def ask_local(place: Path, make: Any) -> dict[str, Any]:
+    """Ask the master on this computer over its socket; ``make(nonce)`` is the request.
+
+    Raises :exc:`MasterNotFound` when none listens there, and :exc:`TrustError` when it refuses.
+    """
+    try:
+        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as sock:
+            sock.settimeout(ANSWER_S)
+            sock.connect(str(place))
+            check_server(sock, place)
+            with sock.makefile("rwb") as stream:
+                greeting = read_frame(stream)
+                stream.write(wire.pack(make(greeting["nonce"])))
+                stream.flush()
+                answer = read_frame(stream)
+    except (OSError, EOFError) as error:
+        raise MasterNotFound(f"No master listens at {place} ({error}). Start it with 'octapi master'.") from error
+    if "ok" not in answer:
+        raise TrustError(str(answer.get("text")))
+    found: dict[str, Any] = answer["ok"]
+    return found
+
+
+def check_server(sock: socket.socket, place: Path) -> None:
+    """Raise :exc:`TrustError` unless root or this very user listens: anybody else could pose as the master."""
+    if not hasattr(socket, "SO_PEERCRED"):
+        return
+    _, uid, _ = struct.unpack("3i", sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i")))
+    if uid not in (0, os.getuid()):
+        raise TrustError(f"{place} belongs to another user (uid {uid}), not to a master that can be trusted.")
+
+
+def read_frame(stream: Any) -> Any:
+    """Read one frame.  Raises EOFError when the other side hangs up."""
+    head = stream.read(wire.LENGTH.size)
+    if len(head) < wire.LENGTH.size:
+        raise EOFError("it hung up")
+    (size,) = wire.LENGTH.unpack(head)
+    return wire.unpack(stream.read(size))
+
+
+def from_master(place: Path) -> Identity:
+    """Get an identity from the master on this computer, which knows who asks."""
+    from octapi.trust import certificates
+
+    key = certificates.new_key()
+    name = name_of_login()
+    answer = ask_local(place, lambda nonce: {"op": "login", "name": name, "csr": certificates.request(key, nonce)})
+    return Identity("", "", CLIENT, name, "", key, "", (), 0.0, 0.0, 0.0, desk=str(place)).with_answer(answer)

@@ -1,0 +1,266 @@
+"""SSH between the master and its workers, on certificates of the cluster's own authority.
+
+A worker runs an sshd of its own, on its own port and with its own configuration: the device's is never touched.  The
+master knows every worker by the authority's signature on its host key, and every worker knows the master by the one on
+its user key; nobody is asked, and nobody is trusted at first sight.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import getpass
+import os
+import shutil
+import signal
+import subprocess
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from octapi.errors import TrustError
+from octapi.trust import files
+from octapi.trust.authority import SSH_PRINCIPAL
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from octapi.trust.identity import Identity
+
+PORT: Final = 8722
+DIRECTORY: Final = "ssh"
+#: how long an sshd that is told to end may take, in seconds
+STOP_S: Final = 5.0
+
+
+def key(path: Path) -> str:
+    """Return the public line of the key at ``path``, which is made if there is none."""
+    from octapi.trust import certificates
+
+    try:
+        return certificates.ssh_public(files.read(path))
+    except FileNotFoundError:
+        private, public = certificates.new_ssh_key()
+        files.write(path, private)
+        return public
+
+
+def host_key(home: Path) -> str:
+    """Return the public line of this device's own host key for OctaPi's sshd."""
+    return key(home / DIRECTORY / "host_key")
+
+
+# ---- a worker's sshd
+
+
+def sshd_program() -> str:
+    """Return the path of sshd; an empty text where it is not installed."""
+    return shutil.which("sshd") or next((path for path in ("/usr/sbin/sshd", "/sbin/sshd") if Path(path).exists()), "")
+
+
+def server_config(place: Path, port: int, user: str, *, has_own_keys: bool) -> str:
+    """Return the configuration of a worker's sshd; ``place`` holds its files."""
+    settings = {
+        "Port": port,
+        "HostKey": place / "host_key",
+        "HostCertificate": place / "host_key-cert.pub",
+        "TrustedUserCAKeys": place / "authority.pub",
+        "AuthorizedPrincipalsFile": place / "principals",
+        "RevokedKeys": place / "revoked",
+        "AuthorizedKeysFile": place / "authorized_keys" if has_own_keys else "none",
+        "AllowUsers": user,
+        "AuthenticationMethods": "publickey",
+        "PasswordAuthentication": "no",
+        "KbdInteractiveAuthentication": "no",
+        "PermitRootLogin": "prohibit-password",
+        "PermitEmptyPasswords": "no",
+        "PermitUserEnvironment": "no",
+        "UsePAM": "no",
+        # sshd would refuse files below /tmp or a shared mount; their modes are checked by octapi.trust.files
+        "StrictModes": "no",
+        "X11Forwarding": "no",
+        "PrintMotd": "no",
+        "LoginGraceTime": "20",
+        "MaxStartups": "10:30:60",
+        "PidFile": place / "sshd.pid",
+        "Subsystem": "sftp internal-sftp",
+    }
+    return "".join(f"{name} {quoted(value)}\n" for name, value in settings.items())
+
+
+def quoted(value: Any) -> str:
+    """Return a value as SSH's configurations take it."""
+    text = str(value)
+    return f'"{text}"' if isinstance(value, Path) else text
+
+
+def user() -> str:
+    """Return the user that logins reach: the one that runs the worker."""
+    try:
+        import pwd
+
+        return pwd.getpwuid(os.geteuid()).pw_name
+    except (ImportError, KeyError):
+        return getpass.getuser()
+
+
+class Sshd:
+    """A worker's own sshd."""
+
+    def __init__(self, home: Path, port: int = PORT) -> None:
+        self.place = home / DIRECTORY
+        self.port = port
+        self.process: subprocess.Popen[bytes] | None = None
+
+    def facts(self) -> dict[str, Any]:
+        """Return what the master must know to log in; empty when it cannot."""
+        return {"port": self.port, "user": user()} if self.process is not None else {}
+
+    def configure(self, identity: Identity) -> None:
+        """Write the files that sshd reads.  Raises :exc:`TrustError` for an identity without SSH."""
+        if not identity.ssh:
+            raise TrustError("This worker's identity holds no SSH certificate.")
+        files.private_directory(self.place)
+        files.write(self.place / "host_key-cert.pub", identity.ssh["certificate"] + "\n")
+        files.write(self.place / "authority.pub", identity.ssh["authority"] + "\n")
+        files.write(self.place / "principals", SSH_PRINCIPAL + "\n")
+        if not (self.place / "revoked").exists():
+            files.write(self.place / "revoked", "")
+        has_own_keys = (self.place / "authorized_keys").exists()
+        config = server_config(self.place, self.port, user(), has_own_keys=has_own_keys)
+        files.write(self.place / "sshd_config", config)
+
+    def start(self, identity: Identity) -> None:
+        """Start it.  Raises :exc:`TrustError` with what is missing or wrong."""
+        program = sshd_program()
+        if not program:
+            raise TrustError("There is no sshd here, so the master cannot log in. Install the package openssh-server.")
+        self.configure(identity)
+        self._stop_old()
+        if os.geteuid() == 0:
+            Path("/run/sshd").mkdir(mode=0o755, parents=True, exist_ok=True)
+        config = str(self.place / "sshd_config")
+        checked = subprocess.run(
+            [program, "-t", "-f", config], capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL
+        )
+        if checked.returncode:
+            raise TrustError(f"sshd does not accept its configuration: {checked.stderr.strip()}")
+        wrapper = shutil.which("setpriv")
+        command = [wrapper, "--pdeathsig", "TERM"] if wrapper else []
+        with (self.place / "sshd.log").open("ab") as log:
+            self.process = subprocess.Popen(
+                [*command, program, "-D", "-e", "-f", config],
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                stderr=log,
+                start_new_session=True,
+            )
+
+    def _stop_old(self) -> None:
+        """Stop an sshd that an earlier worker of this directory left behind when it was killed."""
+        with contextlib.suppress(OSError, ValueError):
+            pid = int((self.place / "sshd.pid").read_text())
+            if str(self.place).encode() in Path(f"/proc/{pid}/cmdline").read_bytes():
+                os.kill(pid, signal.SIGTERM)
+
+    def renew(self, identity: Identity) -> None:
+        """Show a new certificate; logins that are open live on."""
+        if self.process is not None and self.process.poll() is None:
+            self.configure(identity)
+            self.process.send_signal(signal.SIGHUP)
+
+    def stop(self) -> None:
+        """Stop listening; logins that are open live on."""
+        if self.process is None:
+            return
+        self.process.terminate()
+        try:
+            self.process.wait(STOP_S)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
+        self.process = None
+
+
+# ---- the master's side
+
+
+def client_config(place: Path, rows: Iterable[dict[str, Any]]) -> str:
+    """Return the configuration with which ``ssh NODE`` works; ``rows`` are workers with ``name, address, ssh``."""
+    reachable = [row for row in rows if row.get("ssh")]
+    parts = ["# Written by octapi master at every change of workers.\n"]
+    parts += [
+        f"Host {row['name']}\n    HostName {row['address']}\n    Port {int(row['ssh']['port'])}\n"
+        f"    User {row['ssh']['user']}\n    HostKeyAlias {row['name']}\n"
+        for row in sorted(reachable, key=lambda row: str(row["name"]))
+    ]
+    if reachable:
+        common = {
+            "IdentityFile": place / "id_ed25519",
+            "CertificateFile": place / "id_ed25519-cert.pub",
+            "IdentitiesOnly": "yes",
+            "UserKnownHostsFile": place / "known_hosts",
+            "GlobalKnownHostsFile": "none",
+            "StrictHostKeyChecking": "yes",
+            "UpdateHostKeys": "no",
+            "PasswordAuthentication": "no",
+            "KbdInteractiveAuthentication": "no",
+            "ConnectTimeout": "10",
+        }
+        parts.append(f"Host {' '.join(str(row['name']) for row in reachable)}\n")
+        parts += [f"    {name} {quoted(value)}\n" for name, value in common.items()]
+    return "".join(parts)
+
+
+def known_hosts(authority: str, revoked: Iterable[str]) -> str:
+    """Return the lines that know every worker by the authority's signature, and none that was removed."""
+    lines = [f"@cert-authority * {authority}"]
+    lines += [f"@revoked * {line}" for line in revoked if line]
+    return "\n".join(lines) + "\n"
+
+
+def write_client(home: Path, user_certificate: str, authority: str, revoked: Sequence[str]) -> None:
+    """Write the master's own certificate and what it knows of hosts."""
+    place = home / DIRECTORY
+    files.write(place / "id_ed25519-cert.pub", user_certificate + "\n")
+    files.write(place / "known_hosts", known_hosts(authority, revoked))
+
+
+def write_config(home: Path, rows: Iterable[dict[str, Any]]) -> None:
+    """Write the configuration for ``ssh``."""
+    place = home / DIRECTORY
+    files.write(place / "config", client_config(place, rows))
+
+
+def include(home: Path) -> str:
+    """Let plain ``ssh NODE`` find the configuration, and return the file that was changed; empty if none was.
+
+    Only for the usual home, below the user's own; nothing of the user's file is lost.
+    """
+    import pwd
+
+    own = Path(pwd.getpwuid(os.geteuid()).pw_dir)
+    line = f'Include "{home / DIRECTORY / "config"}"'
+    path = own / ".ssh" / "config"
+    if home != own / ".octapi":
+        return ""
+    there = path.read_text(encoding="utf-8") if path.exists() else ""
+    if line in there.splitlines():
+        return ""
+    path.parent.mkdir(mode=0o700, exist_ok=True)
+    part = path.with_name(f".config.octapi.{os.getpid()}")
+    part.write_text(f"{line}\n{there}", encoding="utf-8")
+    part.chmod(0o600)
+    part.replace(path)
+    return str(path)
+
+
+def program(home: Path, node: str, command: Sequence[str]) -> list[str]:
+    """Return the command that logs into a worker.  Raises :exc:`TrustError` when it cannot be reached that way."""
+    ssh, config = shutil.which("ssh"), home / DIRECTORY / "config"
+    if ssh is None:
+        raise TrustError("There is no ssh here. Install the package openssh-client.")
+    if not config.exists():
+        raise TrustError("There is no master on this device: 'octapi ssh' works where 'octapi master' runs.")
+    hosts = [line.split()[1] for line in config.read_text(encoding="utf-8").splitlines() if line.startswith("Host ")]
+    if node not in hosts:
+        raise TrustError(f"No worker {node!r} can be logged into now. There is: {', '.join(hosts[:-1]) or 'none'}.")
+    return [ssh, "-F", str(config), node, *(["--", *command] if command else [])]

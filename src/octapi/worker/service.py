@@ -1,0 +1,201 @@
+"""A worker as a device runs it: it joins once, then finds its master again whatever happens to either."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import subprocess
+import sys
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from octapi import discovery, errors, lines
+from octapi.account import SLOT_ACCOUNT, unprivileged
+from octapi.errors import IdentityProblem, MasterNotFound, NotAMember, TrustError
+from octapi.signals import until_signalled
+from octapi.trust import files, joining, ssh
+from octapi.trust import identity as identities
+from octapi.trust.token import parse
+from octapi.worker.sayings import say
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from octapi.account import Account
+    from octapi.trust.identity import Identity
+    from octapi.trust.token import Token
+    from octapi.worker.membership import Member
+
+FILE = "worker.json"
+LOCK = "worker.lock"
+#: how long to wait before the master is looked for again, in seconds
+AGAIN_S = 3.0
+#: how often a worker that finds no master says so, in seconds
+SAY_S = 15.0
+
+
+class Options(NamedTuple):
+    """What a person may choose for a worker."""
+
+    name: str
+    slots: int
+    host: str | None = None
+    ssh_port: int = ssh.PORT
+    takes_tasks: bool = True
+
+
+def join(home: Path, text: str, name: str) -> None:
+    """Join with a token, unless this device is a member of that cluster already.
+
+    Raises :exc:`TrustError` and :exc:`MasterNotFound` with what is wrong.
+    """
+    token = parse(text)
+    path = home / FILE
+    old = identities.load(path)
+    addresses = list(token.addresses)
+    try:
+        facts = join_apart(path, text, addresses, name)
+    except MasterNotFound:
+        say("no master answers at the token's addresses; looking in the network ...")
+        found = [address for row in discovery.browse_apart() for address in row.addresses if address not in addresses]
+        if not found:
+            raise
+        facts = join_apart(path, text, found, name)
+    how = "joined again" if old is not None and old.cluster == facts["cluster"] else "joined"
+    say(f"{how} the cluster {facts['cluster']!r} as {name}.")
+    if abs(facts["behind_s"]) > joining.CLOCK_S:
+        hours = abs(facts["behind_s"]) / 3600
+        say(f"this device's clock differs from the master's by {hours:.1f} h; using the master's.")
+
+
+def join_apart(path: Path, token: str, addresses: list[str], name: str) -> dict[str, Any]:
+    """Join in a process of its own, and return what it tells.  Raises what it raised."""
+    files.private_directory(path.parent)
+    done = subprocess.run(
+        [sys.executable, "-m", "octapi.trust.apart", "join", str(path)],
+        input=lines.to_line({"token": token, "addresses": addresses, "name": name}),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    facts: dict[str, Any] = json.loads(done.stdout) if done.stdout else {"kind": "TrustError", "text": done.stderr}
+    if done.returncode:
+        kind = getattr(errors, facts["kind"], TrustError)
+        raise kind(facts["text"])
+    return facts
+
+
+def must_join(old: Identity | None, token: Token, name: str) -> bool:
+    """Say whether a token has to be used: not by a member of its cluster, unless it is to have another name."""
+    return old is None or token.pin.hex()[:16] != old.root or bool(name and name != old.name)
+
+
+class Service:
+    """One worker process."""
+
+    def __init__(self, home: Path, options: Options) -> None:
+        self.home = home
+        self.options = options
+        found = identities.load(home / FILE)
+        if found is None:
+            raise NotAMember(
+                "This device is in no cluster yet. On the master run 'octapi token create', here run "
+                "'octapi worker TOKEN'."
+            )
+        self.identity = found
+        self.lock = self._lock()
+        self.sshd = ssh.Sshd(home, options.ssh_port)
+        self.account: Account | None = None
+
+    def _lock(self) -> Any:
+        """Make sure that one identity is used by one process.  Raises :exc:`IdentityProblem` when it is not."""
+        import fcntl
+
+        handle = os.open(self.home / LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            os.close(handle)
+            raise IdentityProblem(
+                f"A worker runs with the identity in {self.home} already. Stop it, or use another OCTAPI_HOME."
+            ) from error
+        return handle
+
+    async def run(self) -> None:
+        """Work until a signal comes.  Raises :exc:`NotAMember` once this worker was removed."""
+        from octapi.worker.membership import Member
+
+        member = Member(self.identity, self.home / FILE, takes_tasks=self.options.takes_tasks)
+        member.on_renewed = self.sshd.renew
+        self.account, why = unprivileged(SLOT_ACCOUNT)
+        if why:
+            say(why)
+        if self.account is not None:
+            os.setgroups([])
+        self._start_ssh(member)
+        try:
+            while not await self._once(member):
+                say("lost the master; looking for it again.")
+        finally:
+            self.sshd.stop()
+            os.close(self.lock)
+
+    def _start_ssh(self, member: Member) -> None:
+        if not self.options.ssh_port:
+            return
+        try:
+            self.sshd.start(self.identity)
+        except (TrustError, OSError) as error:
+            say(f"SSH is off: {error}")
+        member.ssh = self.sshd.facts()
+
+    async def _once(self, member: Member) -> bool:
+        """Find the master and work for it; say whether a signal came."""
+        told = asyncio.create_task(until_signalled())
+        looking = asyncio.create_task(self.find(member))
+        try:
+            await asyncio.wait((told, looking), return_when=asyncio.FIRST_COMPLETED)
+            if told.done():
+                return True
+            master = looking.result()
+        finally:
+            for task in (told, looking):
+                task.cancel()
+            await asyncio.gather(told, looking, return_exceptions=True)
+        return await self._serve(member, master)
+
+    async def _serve(self, member: Member, master: str) -> bool:
+        from octapi.worker import node
+
+        def ready(address: str) -> None:
+            print(f"octapi worker: {self.identity.name} works for {member.identity.cluster} at {master}", flush=True)
+
+        options = self.options
+        try:
+            return await node.serve(
+                master, self.identity.name, options.slots, options.host, ready, member, self.account
+            )
+        except (OSError, RuntimeError, ValueError) as error:
+            say(f"could not work for the master at {master}: {error.__cause__ or error}")
+            await asyncio.sleep(AGAIN_S)
+            return False
+
+    async def find(self, member: Member) -> str:
+        """Return ``host:port`` of the scheduler, by known addresses, then by multicast; go on until it is there."""
+        loop = asyncio.get_running_loop()
+        said = -SAY_S
+        while True:
+            try:
+                return await member.find(list(member.identity.addresses))
+            except MasterNotFound as error:
+                why = str(error)
+            rows = await asyncio.to_thread(discovery.browse_apart, discovery.BROWSE_S, member.identity.cluster_id)
+            own = [row for row in rows if row.cluster_id == member.identity.cluster_id]
+            try:
+                return await member.find([address for row in own for address in row.addresses])
+            except MasterNotFound:
+                others = ", ".join(sorted({row.cluster for row in rows if row not in own})) or "none"
+            if loop.time() - said >= SAY_S:
+                said = loop.time()
+                say(f"waiting for the master. {why} In the network: {len(own)} of this cluster; others: {others}.")
+            await asyncio.sleep(AGAIN_S)
