@@ -96,7 +96,7 @@ def answer_refusals(server: Server) -> None:
     """Let a Dask server tell callers why their request was refused."""
     from octapi.trust import daskcomm, policy
 
-    server.handlers[policy.REFUSED_OP] = daskcomm.raise_refused
+    server.handlers[policy.REFUSED_OP] = daskcomm.tell_refused
 
 
 def quiet_logs() -> None:

@@ -174,9 +174,12 @@ def test_names_cannot_leave_their_place(yard: Yard) -> None:
 def test_removing_is_at_once_and_for_good(yard: Yard) -> None:
     """The worker ends with a message within five seconds, stays out, and comes back only with a new token."""
     yard.master()
-    red, blue = yard.worker("red", yard.token()), yard.worker("blue", yard.token())
+    token = yard.token()
+    red, blue = yard.worker("red", token), yard.worker("blue", token)
     began = time.monotonic()
-    assert "Removed worker red" in yard.command("master", "nodes", "remove", "red")
+    said = yard.command("master", "nodes", "remove", "red")
+    assert "Removed worker red" in said
+    assert token.split(".")[2] in said.split("Still valid: ")[1]
 
     assert red.wait() == 1
     assert time.monotonic() - began < 5 + 3  # removing is quick; then the worker asks why, and ends
@@ -184,6 +187,10 @@ def test_removing_is_at_once_and_for_good(yard: Yard) -> None:
     assert "red was removed" in yard.command("red", "worker", "--ssh-port", "0", code=1)
     rows = json.loads(yard.command("master", "nodes", "--json"))
     assert [row["name"] for row in rows] == ["blue"]
+    for name in ("red", "other"):
+        again = yard.start_worker(name, token, home="red")
+        assert again.wait() == 1
+        assert "was removed from this cluster after the token" in again.text()
     yard.worker("red", yard.token())
     assert blue.process.poll() is None
     assert "Nobody here is called 'green'" in yard.command("master", "nodes", "remove", "green", code=1)

@@ -228,6 +228,11 @@ def remove(name: Annotated[str, typer.Argument(help="Name of the device or login
 
     found = ask_desk("remove", name=name)
     print(f"Removed {' and '.join(found['removed'])} {name}.")
+    if found["valid_tokens"]:
+        print(
+            f"Still valid: {', '.join(found['valid_tokens'])}. Under another name, whoever holds one of these tokens "
+            "can join a device that was never in. 'octapi token revoke ID' ends one."
+        )
 
 
 def table(facts: dict[str, Any]) -> list[dict[str, Any]]:

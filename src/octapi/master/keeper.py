@@ -227,9 +227,9 @@ class Keeper:
     async def _look(self) -> None:
         """Keep addresses and the master's own certificates fresh."""
         while True:
-            await asyncio.sleep(LOOK_S)
-            await self._announce()
             assert self.identity is not None
+            await asyncio.sleep(min(LOOK_S, max(0.1, self.identity.renew_at() - self.authority.now())))
+            await self._announce()
             if self.authority.now() >= self.identity.renew_at():
                 self._renew_own()
                 self._write_ssh()

@@ -23,6 +23,7 @@ from distributed.comm.tcp import (
     read_bytes_rw,
 )
 from distributed.comm.utils import from_frames
+from distributed.core import error_message
 from distributed.protocol.core import msgpack_opts
 from distributed.protocol.serialize import Serialized, msgpack_decode_default
 from distributed.protocol.utils import unpack_frames
@@ -259,10 +260,7 @@ class GuardedListener(TLSListener):  # type: ignore[misc]
         finally:
             self.guard.half_open -= 1
         if comm is not None:
-            try:
-                await self.comm_handler(comm)
-            finally:
-                self.guard.comms.discard(comm)
+            await self.comm_handler(comm)
 
     async def _introduce(self, stream: Any, address: Any) -> GuardedComm | None:
         """Finish TLS, find out who it is, and exchange Dask's greetings."""
@@ -317,9 +315,9 @@ class GuardedSecurity(Security):  # type: ignore[misc]
         return {"ssl_context": self.guard.trust.client, "require_encryption": True, "guard": self.guard}
 
 
-def raise_refused(text: str) -> None:
-    """Answer a request that was refused."""
-    raise RoleRefused(text)
+def tell_refused(text: str) -> Any:
+    """Answer a request that was refused: the caller raises :exc:`RoleRefused`, and Dask's log stays quiet."""
+    return error_message(RoleRefused(text))
 
 
 # Dask finds schemes in this table; the entry has no state, the guards travel in the arguments

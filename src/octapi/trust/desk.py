@@ -133,7 +133,9 @@ class Desk:
         found = self.authority.remove(str(request.get("name")))
         self.log(f"{', '.join(f'{member.role} {member.name}' for member in found)} removed.")
         self.on_change(False)
-        return {"removed": [member.role for member in found]}
+        now = self.authority.now()
+        valid = [row.ident for row in self.authority.ledger.tokens.values() if row.state(now) == "valid"]
+        return {"removed": [member.role for member in found], "valid_tokens": valid}
 
     def do_rotate(self, request: dict[str, Any]) -> dict[str, Any]:
         """Sign with a new key from now on."""

@@ -117,6 +117,19 @@ class Ledger:
             raise TokenRefused(f"The token {ident} is for names like {row.pattern!r}, not for {name!r}.")
         return row
 
+    def check_return(self, row: TokenRow, role: str, name: str, proven: str | None) -> None:
+        """Refuse whoever was removed after the token was made.  Raises :exc:`TokenRefused`.
+
+        A device often keeps its token, in a fleet's settings for one; removing it must be for good all the same.
+        """
+        for member in self.removed():
+            is_same = (member.role, member.name) == (role, name) or member.ident == proven
+            if is_same and row.created <= (member.removed or 0):
+                raise TokenRefused(
+                    f"{member.name} was removed from this cluster after the token {row.ident} was made. "
+                    "To let it in again, make a new one on the master: octapi token create"
+                )
+
     # ---- members
 
     def active(self) -> Iterator[Member]:
