@@ -104,16 +104,6 @@ def test_nobody_at_the_address_is_an_error_that_says_what_to_do(monkeypatch: pyt
         octapi.Cluster("127.0.0.1:9")
 
 
-def test_without_insecure_nothing_starts() -> None:
-    """A door is opened only when it is asked for."""
-    done = subprocess.run(
-        [sys.executable, "-m", "octapi.cli.app", "master"], capture_output=True, text=True, check=False
-    )
-
-    assert done.returncode == 1
-    assert "--insecure" in done.stderr
-
-
 def test_nodes_lists_the_workers_as_json(embedded: EmbeddedCluster) -> None:
     """A script can read who is in."""
     done = subprocess.run(

@@ -1,6 +1,7 @@
 """The engine in hard places: slow jobs among quick ones, floods, strangers, and what a cluster shares."""
 
 import os
+import re
 import subprocess
 import sys
 import time
@@ -11,6 +12,8 @@ import pytest
 
 import octapi
 from octapi.embedded import EmbeddedCluster
+from octapi.lines import to_line
+from tests.yard import Yard
 
 
 @pytest.fixture(scope="module")
@@ -139,11 +142,13 @@ def test_a_job_tells_where_when_and_with_how_much_memory_it_ran(cluster: octapi.
 def test_a_worker_of_another_protocol_is_refused_on_both_sides(embedded: EmbeddedCluster) -> None:
     """The worker ends with a message, and the master keeps working."""
     code = (
-        "import sys; from octapi.dispatch import wire; wire.PROTOCOL = wire.OLDEST_PROTOCOL = 99;"
-        f"sys.argv = ['octapi', 'worker', '{embedded.dask_address}', '--insecure', '--name', 'stranger'];"
-        "from octapi.cli.app import main; main()"
+        "from octapi.dispatch import wire; wire.PROTOCOL = wire.OLDEST_PROTOCOL = 99;"
+        "from octapi.worker.node import main; main()"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, timeout=60)
+    start = to_line(embedded.start_of("stranger"))
+    done = subprocess.run(
+        [sys.executable, "-c", code], input=start, capture_output=True, text=True, check=False, timeout=60
+    )
 
     assert done.returncode == 1
     assert "Install the same release on both" in done.stderr
@@ -176,26 +181,22 @@ def test_the_client_needs_nothing_that_windows_lacks(embedded: EmbeddedCluster, 
     assert done.stdout.startswith("8 [0, 2, 4]\n10\nNo cluster was found, and this system cannot run jobs")
 
 
-def test_the_last_master_is_used_when_none_is_named(tmp_path: Path) -> None:
-    """It is said on stderr; one that is gone is said too, and the script runs on this computer."""
-    script = tmp_path / "script.py"
-    script.write_text("import octapi\nwith octapi.Cluster() as c:\n    print(c.submit(abs, -1).result())\n")
-    (tmp_path / "last-master").write_text("127.0.0.1:9\n")
-    env = {key: value for key, value in os.environ.items() if key != "OCTAPI_ADDRESS"} | {"OCTAPI_HOME": str(tmp_path)}
+def test_the_last_master_is_used_when_none_is_named(yard: Yard) -> None:
+    """On a trusted network: it is said on stderr; one that is gone is said too, and the script runs here."""
+    code = "import octapi\nwith octapi.Cluster() as c:\n    print(c.submit(abs, -1).result())"
+    last = yard.home("laptop") / "last-master"
+    insecure = {"OCTAPI_INSECURE": "1"}
+    last.write_text("127.0.0.1:9\n")
 
-    def run() -> str:
-        done = subprocess.run(
-            [sys.executable, str(script)], capture_output=True, text=True, check=True, timeout=60, env=env
-        )
-        assert done.stdout == "1\n"
-        return done.stderr
-
-    heard = run()
+    heard = yard.run("laptop", code, env=insecure)
     assert "the last master, 127.0.0.1:9, does not answer" in heard
     assert "no cluster found; using this computer's" in heard
-    with EmbeddedCluster(workers=1) as embedded:
-        (tmp_path / "last-master").write_text(embedded.address + "\n")
-        assert f"using the cluster at {embedded.address}: 1 workers, 1 slots" in run()
+
+    master = yard.start("plain", "master", "--insecure", "--port", "0", "--dask-port", "0")
+    clients, workers = re.findall(r"(?:clients|workers) at ([0-9.:]+)", master.until_says("workers at"))
+    yard.start("red", "worker", workers, "--insecure", "--slots", "1").until_says("joined")
+    last.write_text(clients + "\n")
+    assert f"using the cluster at {clients}: 1 workers, 1 slots" in yard.run("laptop", code, env=insecure)
 
 
 def test_modules_and_packages_beside_the_script_reach_workers_that_join_later(tmp_path: Path) -> None:

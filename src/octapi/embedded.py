@@ -76,13 +76,19 @@ class EmbeddedCluster:
 
     def add_worker(self, name: str, slots: int = 1, **options: Any) -> subprocess.Popen[str]:
         """Start one more worker, and return its process once it has joined."""
-        start: dict[str, Any] = {
+        self._launch("octapi.worker.node", self.start_of(name, slots) | options)
+        return self.processes[-1]
+
+    def start_of(self, name: str, slots: int = 1) -> dict[str, Any]:
+        """Return what a worker's process is told when it starts."""
+        return {
             "identity": self.identity(WORKER, name).to_json(),
             "master": f"{HOST}:{self.ports['dask']}",
+            "name": name,
+            "slots": slots,
+            "host": HOST,
+            "time": self.authority.now(),
         }
-        start |= {"name": name, "slots": slots, "host": HOST, "time": self.authority.now()} | options
-        self._launch("octapi.worker.node", start)
-        return self.processes[-1]
 
     def _launch(self, module: str, start: dict[str, Any]) -> dict[str, Any]:
         process = subprocess.Popen(

@@ -7,11 +7,9 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
-
-import pytest
 
 OCTAPI = [sys.executable, "-m", "octapi.cli.app"]
 
@@ -182,10 +180,3 @@ def ports_of(master: Running) -> dict[str, int]:
     found = re.search(r"joins at (\d+), clients at (\d+), workers at (\d+)", master.text())
     assert found is not None
     return dict(zip(("join", "clients", "dask"), map(int, found.groups()), strict=True))
-
-
-@pytest.fixture
-def yard(tmp_path: Path) -> Iterator[Yard]:
-    found = Yard(tmp_path)
-    yield found
-    found.close()
