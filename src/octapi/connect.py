@@ -123,6 +123,20 @@ def refreshing(way: Way) -> Way:
     return way
 
 
+def searching(way: Way) -> Way:
+    """Let a way of this login's own identity look for a master that has moved."""
+
+    def look() -> Way | None:
+        from octapi.trust import login
+
+        path = default_home() / login.FILE
+        fresh = login.found_again(path)
+        return None if fresh is None else way_of(fresh, way.source)
+
+    way.look = look
+    return way
+
+
 def identity_in(path: Path) -> Identity:
     """Read an identity that must be there.  Raises :exc:`IdentityProblem`."""
     from octapi.trust import identity
@@ -177,7 +191,9 @@ def known_ways(settings: Settings) -> list[Way]:
         places = [last] if last else []
         return [way_to(address, settings) for address in (*places, f"127.0.0.1:{DEFAULT_PORT}")]
     identity = own_identity()
-    return [] if identity is None else [refreshing(way_of(identity, str(default_home() / "client.json")))]
+    if identity is None:
+        return []
+    return [searching(refreshing(way_of(identity, str(default_home() / "client.json"))))]
 
 
 def any_way(address: str, settings: Settings) -> Way:

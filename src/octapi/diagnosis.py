@@ -21,7 +21,8 @@ if TYPE_CHECKING:
     from octapi.trust.token import Token
 
 CONNECT_S = 3.0
-FIREWALL = "Is the master running? Does a firewall on it or in between close this port? Are both in one network?"
+FIREWALL = "Is the device on? Does a firewall on it or in between drop this port? Are both in one network?"
+CLOSED = "Is the master running there, with this port? A firewall may also refuse it."
 
 
 class Step(NamedTuple):
@@ -142,6 +143,9 @@ class Diagnosis:
     def _port(self, what: str, host: str, port: int) -> bool:
         try:
             socket.create_connection((host, port), CONNECT_S).close()
+        except ConnectionRefusedError:
+            self.add("fail", what, f"nothing listens at {host}:{port}, though the device is there", CLOSED)
+            return False
         except OSError as error:
             self.add("fail", what, f"{host}:{port} does not answer ({error})", FIREWALL)
             return False

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 import psutil
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Collection, Mapping
 
 SERVICE: Final = "_octapi._tcp.local."
 #: how long to listen for masters, in seconds
@@ -144,6 +144,11 @@ def browse_apart(seconds: float = BROWSE_S, cluster_id: str = "") -> list[Announ
     if done.returncode:
         return []
     return [Announced(row[0], row[1], tuple(row[2])) for row in json.loads(done.stdout)]
+
+
+def doors_except(tried: Collection[str]) -> list[str]:
+    """Return ``host:port`` of all doors that announce themselves, without those that were tried already."""
+    return [address for row in browse_apart() for address in row.addresses if address not in tried]
 
 
 if __name__ == "__main__":

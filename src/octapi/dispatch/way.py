@@ -54,6 +54,8 @@ class Way:
         self.host, self.port = places[0]
         #: gets a fresh identity when the master does not accept this one, and returns the way with it
         self.again: Callable[[], Way] | None = None
+        #: looks for a master that has moved, and returns the way to it
+        self.look: Callable[[], Way | None] | None = None
         self._certificate: dict[str, Any] = {}
 
     @property
@@ -67,18 +69,33 @@ class Way:
         return f"{self.host}:{self.port}"
 
     async def open(self, patience_s: float) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
-        """Connect to the first place where the master answers.
+        """Connect to the first place where the master answers; if it answers nowhere, to where it is found.
 
-        Raises OSError when it answers nowhere, and :exc:`TrustError` when somebody else does.
+        Raises OSError when it answers nowhere, and :exc:`TrustError` when only somebody else does.
         """
+        try:
+            return await self._first(self.places, patience_s)
+        except (OSError, PeerRefused):
+            look, self.look = self.look, None
+            fresh = None if look is None else await asyncio.to_thread(look)
+            if fresh is None:
+                raise
+            self.places = fresh.places
+        return await self._first(self.places, patience_s)
+
+    async def _first(
+        self, places: list[tuple[str, int]], patience_s: float
+    ) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
         failed: Exception = OSError("no address is known")
-        for host, port in self.places:
+        for host, port in places:
             try:
                 return await self._open(host, port, max(patience_s, CONNECT_S))
             except ssl.SSLError as error:
-                raise PeerRefused(not_tls(f"{host}:{port}", error)) from error
-            except (OSError, PeerRefused) as error:
+                failed = PeerRefused(not_tls(f"{host}:{port}", error))
+            except PeerRefused as error:
                 failed = error
+            except OSError as error:
+                failed = failed if isinstance(failed, PeerRefused) else error
         raise failed
 
     async def _open(self, host: str, port: int, patience_s: float) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:

@@ -141,6 +141,7 @@ async def join(
 
     key = certificates.new_key()
     tried: list[str] = []
+    stranger: PeerRefused | None = None
     for address in addresses:
         try:
             authority = await fetch_authority(address, token)
@@ -161,8 +162,13 @@ async def join(
         except (OSError, asyncio.IncompleteReadError) as error:
             tried.append(f"{address} ({reason(error)})")
             continue
+        except PeerRefused as error:
+            stranger = error
+            continue
         empty = Identity("", "", role, name, "", key, "", (), 0.0, 0.0, 0.0)
         return empty.with_answer(answer), greeting
+    if stranger is not None:
+        raise stranger
     raise MasterNotFound(
         f"No master answers at {', '.join(tried) or 'any address'}. Is it running, is this device in its network, "
         "and does a firewall let the port through? 'octapi doctor' looks step by step."

@@ -16,19 +16,21 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from octapi.dispatch import wire
-from octapi.errors import MasterNotFound, NotAMember, TrustError
+from octapi.errors import MasterNotFound, NotAMember, PeerRefused, TrustError
 from octapi.trust import identity as identities
 from octapi.trust.identity import Identity
 from octapi.trust.names import CLIENT
 
 if TYPE_CHECKING:
-    from collections.abc import Coroutine, Sequence
+    from collections.abc import Coroutine, Iterator, Sequence
 
     from octapi.trust.joining import Greeting
     from octapi.trust.token import Token
 
 FILE = "client.json"
 ANSWER_S = 10.0
+#: how long a door may take that is only tried, in seconds
+CALL_S = 1.5
 
 
 def name_of_login() -> str:
@@ -48,12 +50,20 @@ def join(token: Token, home: Path, name: str = "") -> tuple[Identity, Greeting]:
 
     Raises :exc:`MasterNotFound` and :exc:`TrustError`.
     """
+    from octapi import discovery
     from octapi.trust import joining
 
     path = home / FILE
     old = identities.load(path)
-    joined = joining.join(token, token.addresses, CLIENT, name or name_of_login(), old)
-    found, greeting = apart(joined)
+    name = name or name_of_login()
+    try:
+        found, greeting = apart(joining.join(token, token.addresses, CLIENT, name, old))
+    except (MasterNotFound, PeerRefused):
+        print("octapi: looking for the master in the network ...", file=sys.stderr)
+        elsewhere = discovery.doors_except(token.addresses)
+        if not elsewhere:
+            raise
+        found, greeting = apart(joining.join(token, elsewhere, CLIENT, name, old))
     identities.save(path, found)
     return found, greeting
 
@@ -102,6 +112,38 @@ def renewed(found: Identity, path: Path) -> Identity:
         return fresh
     print("octapi: this login's certificate is due for renewal, but the master does not answer.", file=sys.stderr)
     return found
+
+
+def found_again(path: Path) -> Identity | None:
+    """Look for the master of an identity at its doors, then by multicast, and keep what its door says; None for none.
+
+    Raises :exc:`NotAMember` when this login was removed.
+    """
+    from octapi.trust import joining
+
+    known = identities.load(path)
+    for address in () if known is None else doors(known):
+        try:
+            _, answer = apart(asyncio.wait_for(joining.call(known, address), CALL_S))
+        except NotAMember:
+            raise
+        except (OSError, asyncio.IncompleteReadError, TrustError):
+            continue
+        fresh = known.with_answer(answer)
+        identities.save(path, fresh)
+        return fresh
+    return None
+
+
+def doors(known: Identity) -> Iterator[str]:
+    """Return where the master may be, the likeliest places first."""
+    from octapi import discovery
+
+    yield from known.addresses
+    print("octapi: the master does not answer where it was; looking in the network ...", file=sys.stderr)
+    for row in discovery.browse_apart(cluster_id=known.cluster_id):
+        if row.cluster_id == known.cluster_id:
+            yield from row.addresses
 
 
 def apart(work: Coroutine[Any, Any, Any]) -> Any:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from octapi import discovery, errors, lines
 from octapi.account import SLOT_ACCOUNT, unprivileged
-from octapi.errors import IdentityProblem, MasterNotFound, NotAMember, TrustError
+from octapi.errors import IdentityProblem, MasterNotFound, NotAMember, PeerRefused, TrustError
 from octapi.signals import until_signalled
 from octapi.trust import files, joining, ssh
 from octapi.trust import identity as identities
@@ -55,9 +55,9 @@ def join(home: Path, text: str, name: str) -> None:
     addresses = list(token.addresses)
     try:
         facts = join_apart(path, text, addresses, name)
-    except MasterNotFound:
-        say("no master answers at the token's addresses; looking in the network ...")
-        found = [address for row in discovery.browse_apart() for address in row.addresses if address not in addresses]
+    except (MasterNotFound, PeerRefused):
+        say("the master does not answer at the token's addresses; looking in the network ...")
+        found = discovery.doors_except(addresses)
         if not found:
             raise
         facts = join_apart(path, text, found, name)

@@ -1,0 +1,127 @@
+"""Separate hosts, made with network namespaces: finding the master by multicast, and a master that moves."""
+
+import os
+import shutil
+import subprocess
+from collections.abc import Iterator
+
+import pytest
+
+from octapi.trust.token import Token, parse
+from tests.yard import Yard, ports_of
+
+if os.geteuid() or not shutil.which("ip"):
+    assert not os.environ.get("CI"), "CI must run as root and have iproute2"
+    pytest.skip("network namespaces need root and the package iproute2", allow_module_level=True)
+
+
+def ip(*arguments: str) -> None:
+    """Run one command of iproute2."""
+    done = subprocess.run(["ip", *arguments], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, f"ip {' '.join(arguments)}: {done.stderr}"
+
+
+class Room:
+    """Hosts on one switch, which has no way to anywhere else."""
+
+    def __init__(self) -> None:
+        self.mark = f"o{os.getpid() % 100000}"
+        self.hosts: list[str] = []
+        ip("netns", "add", self.mark)
+        ip("-n", self.mark, "link", "add", "switch", "type", "bridge")
+        ip("-n", self.mark, "link", "set", "switch", "up")
+
+    def host(self, name: str, address: str) -> tuple[str, ...]:
+        """Plug one more host in, and return what starts a command there."""
+        place, plug = f"{self.mark}{name}", f"p{len(self.hosts)}"
+        ip("netns", "add", place)
+        self.hosts.append(place)
+        ip("-n", self.mark, "link", "add", plug, "type", "veth", "peer", "name", "eth0", "netns", place)
+        ip("-n", self.mark, "link", "set", plug, "master", "switch", "up")
+        ip("-n", place, "link", "set", "lo", "up")
+        ip("-n", place, "address", "add", f"{address}/24", "dev", "eth0")
+        ip("-n", place, "link", "set", "eth0", "up")
+        ip("-n", place, "route", "add", "default", "dev", "eth0")
+        return ("ip", "netns", "exec", place)
+
+    def inside(self, name: str, *arguments: str) -> None:
+        """Change something on a host."""
+        ip("-n", f"{self.mark}{name}", *arguments)
+
+    def close(self) -> None:
+        """Take it all away."""
+        for place in (*self.hosts, self.mark):
+            ip("netns", "del", place)
+
+
+@pytest.fixture
+def room(yard: Yard) -> Iterator[Room]:
+    found = Room()
+    yield found
+    yard.close()
+    found.close()
+
+
+def lost(token: str) -> str:
+    """Return a token whose addresses lead nowhere, as one that was made before the master moved."""
+    found = parse(token)
+    return Token(found.pin, found.ident, found.secret, ("10.99.0.250:8785",)).text()
+
+
+ALL = ("--listen", "0.0.0.0")
+
+
+def test_the_master_is_found_by_multicast_and_two_clusters_in_one_room_do_not_mix(yard: Yard, room: Room) -> None:
+    """By the cluster's identity, not by who answers first; and never under the address of a container bridge."""
+    first, second, third = (room.host(name, f"10.99.0.{number}") for number, name in enumerate("abc", 1))
+    room.inside("a", "link", "add", "docker0", "type", "bridge")
+    room.inside("a", "address", "add", "172.17.0.1/16", "dev", "docker0")
+    room.inside("a", "link", "set", "docker0", "up")
+    master = yard.master(*ALL, "--name", "one", prefix=first)
+    yard.master(*ALL, "--name", "two", home="other", prefix=second)
+    assert "172.17.0.1" not in master.text()
+    token = yard.token()
+    assert parse(token).addresses == (f"10.99.0.1:{ports_of(master)['join']}",)
+
+    worker = yard.worker("red", lost(token), prefix=third)
+    assert "joined the cluster 'one'" in worker.text()
+    said = yard.command("master", "nodes", prefix=first)
+    assert "red" in said
+    assert "10.99.0.3" in said
+    assert "red" not in yard.command("other", "nodes", prefix=second)
+
+
+def test_a_master_with_a_new_address_is_found_again(yard: Yard, room: Room) -> None:
+    """Its router gave it another; workers and logins go on without being told."""
+    first, second = room.host("a", "10.99.0.1"), room.host("b", "10.99.0.2")
+    master = yard.master(*ALL, prefix=first)
+    worker = yard.worker("red", yard.token(), prefix=second)
+    yard.command("laptop", "login", yard.token("--role", "client"), prefix=second)
+    room.inside("a", "address", "del", "10.99.0.1/24", "dev", "eth0")
+    room.inside("a", "address", "add", "10.99.0.77/24", "dev", "eth0")
+    room.inside("a", "route", "replace", "default", "dev", "eth0")
+
+    worker.until_says("looking for it again", 60)
+    worker.until_says("red works for", 60, times=2)
+    assert "10.99.0.77" in worker.text()
+    code = "import octapi\nwith octapi.Cluster() as c:\n    job = c.submit(abs, -7)\n    print(job.result(), job.worker)"
+    first_time = yard.run("laptop", code, prefix=second)
+    assert first_time.splitlines()[-1] == "7 red"
+    assert "looking in the network" in first_time
+    assert "looking in the network" not in yard.run("laptop", code, prefix=second)
+    assert master.process.poll() is None
+
+
+def test_doctor_tells_a_closed_port_from_a_host_that_is_not_there(yard: Yard, room: Room) -> None:
+    """And finds the master that moved."""
+    first, second = room.host("a", "10.99.0.1"), room.host("b", "10.99.0.2")
+    yard.master(*ALL, "--name", "one", prefix=first)
+    token = yard.token()
+
+    said = yard.command("new", "doctor", "-", input=lost(token), prefix=second, code=1)
+    assert "10.99.0.250" in said
+    assert "one" in said
+    mine = parse(token)
+    closed = Token(mine.pin, mine.ident, mine.secret, ("10.99.0.1:9",)).text()
+    said = yard.command("new", "doctor", "-", input=closed, prefix=second, code=1)
+    assert "nothing listens at 10.99.0.1:9" in said
