@@ -195,12 +195,19 @@ class Authority:
         self.save()
         return answer
 
-    def admit_local(self, name: str, csr: str, nonce: bytes, life_s: float) -> dict[str, Any]:
-        """Let a login of the master's own computer in as a client, and return what it is told."""
+    def admit_local(
+        self, uid: int, name: str, csr: str, nonce: bytes, life_s: float, *, is_owner: bool = False
+    ) -> dict[str, Any]:
+        """Let a login of the master's own computer in as a client, and return what it is told.
+
+        Raises :exc:`NotAMember` for one that was removed; the owner is never locked out.
+        """
         public = certificates.proven_key(csr, nonce)
-        bearer = self.ledger.bearer(CLIENT, name)
-        ident = bearer.ident if bearer is not None else secrets.token_hex(8)
-        answer = self._enter(Peer(self.state.cluster_id, CLIENT, check_name(name), ident), public, {}, life_s)
+        ident = self.ledger.local_ident(self.state.cluster_id, uid, is_owner=is_owner)
+        bearer = self.ledger.bearer(CLIENT, check_name(name))
+        if bearer is not None and bearer.ident != ident:
+            name = f"{name[:50]}-{uid}"
+        answer = self._enter(Peer(self.state.cluster_id, CLIENT, name, ident), public, {}, life_s)
         self.save()
         return answer
 

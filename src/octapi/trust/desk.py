@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Final
 from octapi.dispatch import wire
 from octapi.errors import RoleRefused, TrustError
 from octapi.trust.door import FRAME_LIMIT, text
-from octapi.trust.names import WORKER
+from octapi.trust.names import WORKER, label
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -93,12 +93,14 @@ class Desk:
         return answer
 
     def _login(self, request: dict[str, Any], uid: int, nonce: bytes) -> dict[str, Any]:
-        if uid not in (0, os.geteuid()) and not is_in_group(uid):
+        is_owner = uid in (0, os.geteuid())
+        if not is_owner and not is_in_group(uid):
             raise RoleRefused(
                 f"You are not in the group {GROUP!r} of this computer. Its owner can add you: "
                 f"sudo usermod -aG {GROUP} {name_of(uid)}"
             )
-        answer = self.authority.admit_local(text(request, "name"), text(request, "csr"), nonce, LOCAL_LIFE_S)
+        name = label(f"{name_of(uid)}-{socket.gethostname().partition('.')[0]}")
+        answer = self.authority.admit_local(uid, name, text(request, "csr"), nonce, LOCAL_LIFE_S, is_owner=is_owner)
         self.on_change(False)
         return answer | self.standing()
 

@@ -6,6 +6,7 @@ Decisions only: the time is an argument, and nothing is read or written here.
 from __future__ import annotations
 
 import fnmatch
+import hashlib
 import secrets
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -155,6 +156,22 @@ class Ledger:
                 f"Give this device another with --name, or remove the other on the master: octapi nodes remove {name}"
             )
         return own.ident if own is not None else secrets.token_hex(8)
+
+    def local_ident(self, cluster_id: str, uid: int, *, is_owner: bool) -> str:
+        """Return the ident of a user of the master's computer, always the same.
+
+        Raises :exc:`NotAMember` for a user that was removed; the owner gets a new one.
+        """
+        ident = hashlib.sha256(f"{cluster_id} {uid}".encode()).hexdigest()[:16]
+        member = self.members.get(ident)
+        if member is None or member.removed is None:
+            return ident
+        if is_owner:
+            return secrets.token_hex(8)
+        raise NotAMember(
+            f"{member.name} was removed from this cluster. Its owner can let you in with a token: "
+            "octapi token create --role client"
+        )
 
     def standing(self, ident: str) -> Member:
         """Return a member.  Raises :exc:`NotAMember` when it is unknown or was removed."""

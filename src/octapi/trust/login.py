@@ -6,7 +6,6 @@ import asyncio
 import contextlib
 import getpass
 import os
-import re
 import socket
 import struct
 import sys
@@ -15,11 +14,12 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from octapi import errors
 from octapi.dispatch import wire
 from octapi.errors import MasterNotFound, NotAMember, PeerRefused, TrustError
 from octapi.trust import identity as identities
 from octapi.trust.identity import Identity
-from octapi.trust.names import CLIENT
+from octapi.trust.names import CLIENT, label
 
 if TYPE_CHECKING:
     from collections.abc import Coroutine, Iterator, Sequence
@@ -39,10 +39,7 @@ def name_of_login() -> str:
         user = getpass.getuser()
     except (KeyError, OSError):
         user = str(os.getuid())
-    return (
-        re.sub(r"[^A-Za-z0-9._-]", "-", f"{user}-{socket.gethostname().partition('.')[0]}")[:63].lstrip("._-")
-        or "client"
-    )
+    return label(f"{user}-{socket.gethostname().partition('.')[0]}")
 
 
 def join(token: Token, home: Path, name: str = "") -> tuple[Identity, Greeting]:
@@ -185,7 +182,8 @@ def ask_local(place: Path, make: Any) -> dict[str, Any]:
     except (OSError, EOFError) as error:
         raise MasterNotFound(f"No master listens at {place} ({error}). Start it with 'octapi master'.") from error
     if "ok" not in answer:
-        raise TrustError(str(answer.get("text")))
+        kind = getattr(errors, str(answer.get("error")), TrustError)
+        raise (kind if issubclass(kind, TrustError) else TrustError)(str(answer.get("text")))
     found: dict[str, Any] = answer["ok"]
     return found
 
@@ -213,6 +211,6 @@ def from_master(place: Path) -> Identity:
     from octapi.trust import certificates
 
     key = certificates.new_key()
-    name = name_of_login()
-    answer = ask_local(place, lambda nonce: {"op": "login", "name": name, "csr": certificates.request(key, nonce)})
-    return Identity("", "", CLIENT, name, "", key, "", (), 0.0, 0.0, 0.0, desk=str(place)).with_answer(answer)
+    answer = ask_local(place, lambda nonce: {"op": "login", "csr": certificates.request(key, nonce)})
+    empty = Identity("", "", CLIENT, name_of_login(), "", key, "", (), 0.0, 0.0, 0.0, desk=str(place))
+    return empty.with_answer(answer)

@@ -57,6 +57,11 @@ def check_name(name: str) -> str:
     return name
 
 
+def label(text: str) -> str:
+    """Return a name that a device may bear and that is as near to ``text`` as can be."""
+    return re.sub(r"[^A-Za-z0-9._-]|\.(?=\.)", "-", text)[:63].lstrip("._-") or "client"
+
+
 def parse(uri: str) -> Peer:
     """Read what :meth:`Peer.uri` wrote.  Raises :exc:`PeerRefused` for anything else."""
     parts = uri.removeprefix(SCHEME).split("/")
