@@ -69,6 +69,14 @@ class QuietWorker(NoWeb, Worker):  # type: ignore[misc]
 
     _nested: NestedClient | None = None
 
+    async def knows_shuffle(self, shuffle: str, run: int) -> bool:
+        """Say whether this worker takes part in a run of a shuffle; Dask asks the scheduler when it is news here."""
+        try:
+            await self.extensions["shuffle"]._get_shuffle_run(shuffle, run)
+        except Exception:  # whatever Dask raises for a shuffle that is unknown, closed or of another run
+            return False
+        return True
+
     def _get_client(self, timeout: float | None = None) -> Any:
         if not self.address.startswith("octapi"):
             return super()._get_client(timeout)

@@ -69,6 +69,10 @@ class TokenRefused(TrustError):
     """A join token is damaged, wrong, expired, used up or revoked, or the name it was used for is taken."""
 
 
+class TokenUnknown(TokenRefused):
+    """A join token, or its secret, is wrong: what a guess would look like, so the master counts these."""
+
+
 class IdentityProblem(TrustError):
     """An identity on disk is damaged or open to others, or belongs to another cluster."""
 

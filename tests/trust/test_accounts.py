@@ -27,7 +27,8 @@ def open_python() -> tuple[str, dict[str, str]]:
     if not account.unreadable():
         return sys.executable, {}
     found = f"/usr/bin/python{sys.version_info.major}.{sys.version_info.minor}"
-    packages = [sysconfig.get_path("purelib"), *(entry for entry in sys.path if entry.endswith("src")), *site.getsitepackages()]  # fmt: skip
+    sources = [entry for entry in sys.path if entry.endswith("src")]
+    packages = [sysconfig.get_path("purelib"), *sources, *site.getsitepackages()]
     probe = [found, "-c", "import msgpack, distributed, octapi"]
     env = {"PYTHONPATH": os.pathsep.join(dict.fromkeys(packages)), "PATH": os.environ["PATH"]}
     done = subprocess.run(probe, env=env, user="nobody", extra_groups=[], capture_output=True, text=True, check=False)
@@ -39,7 +40,7 @@ def open_python() -> tuple[str, dict[str, str]]:
 
 NOBODY = pwd.getpwnam("nobody").pw_uid
 
-SPY = '''
+SPY = """
 import octapi, os, sys
 
 def spy(paths):
@@ -74,7 +75,7 @@ with octapi.Cluster() as cluster:
         cluster.submit(send, json.loads(sys.argv[1])[0]).result()
     except Exception as error:
         print("SENT", repr(error))
-'''
+"""
 
 
 def status_of(pid: int) -> str:

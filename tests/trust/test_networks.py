@@ -104,7 +104,9 @@ def test_a_master_with_a_new_address_is_found_again(yard: Yard, room: Room) -> N
     worker.until_says("looking for it again", 60)
     worker.until_says("red works for", 60, times=2)
     assert "10.99.0.77" in worker.text()
-    code = "import octapi\nwith octapi.Cluster() as c:\n    job = c.submit(abs, -7)\n    print(job.result(), job.worker)"
+    code = (
+        "import octapi\nwith octapi.Cluster() as c:\n    job = c.submit(abs, -7)\n    print(job.result(), job.worker)"
+    )
     first_time = yard.run("laptop", code, prefix=second)
     assert first_time.splitlines()[-1] == "7 red"
     assert "looking in the network" in first_time

@@ -33,7 +33,9 @@ def worker_with_ssh(yard: Yard, name: str) -> Running:
     return worker
 
 
-def login(yard: Yard, node: str, *command: str, config: Path | None = None, options: tuple[str, ...] = ()) -> tuple[int, str]:  # fmt: skip
+def login(
+    yard: Yard, node: str, *command: str, config: Path | None = None, options: tuple[str, ...] = ()
+) -> tuple[int, str]:
     """Log in with plain ssh, which may not ask anything."""
     flags = ("-F", str(config or yard.home("master") / "ssh" / "config"), "-o", "BatchMode=yes", *options)
     done = subprocess.run(
@@ -44,7 +46,7 @@ def login(yard: Yard, node: str, *command: str, config: Path | None = None, opti
 
 
 def test_the_master_logs_in_without_a_question_and_checks_the_host(yard: Yard) -> None:
-    """octapi ssh NODE and plain ssh NODE; host keys are certified, and checking is never switched off."""
+    """Octapi ssh NODE and plain ssh NODE; host keys are certified, and checking is never switched off."""
     yard.master()
     worker_with_ssh(yard, "red")
 
@@ -172,3 +174,13 @@ def test_an_sshd_that_was_left_behind_is_replaced(yard: Yard) -> None:
 
     assert "SSH is off" not in again.text()
     assert until(lambda: login(yard, "red", "echo", "again")[1] == "again\n")
+
+
+def test_a_user_with_a_locked_password_can_be_logged_into(tmp_path: Path) -> None:
+    """As root often is; no password is ever asked for, but sshd without PAM would turn it away."""
+    shadow = "root:!:19000:0:99999:7:::\nrooter:*:19000::::::\npi:$y$abc:19000::::::\n"
+
+    assert [ssh.is_locked(shadow, name) for name in ("root", "rooter", "pi", "ro")] == [True, False, False, False]
+    made = ssh.server_config(tmp_path, 22, "root", has_own_keys=False, has_locked_password=True)
+    assert "UsePAM yes\n" in made
+    assert "PasswordAuthentication no\n" in made

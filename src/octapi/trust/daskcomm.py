@@ -36,7 +36,7 @@ from octapi.trust.contexts import HANDSHAKE_S, Trust
 from octapi.trust.names import CLIENT, MASTER, WORKER, Peer
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Awaitable, Callable, Iterator, Sequence
 
 SCHEME: Final = "octapi"
 #: the longest message that is read, in bytes; longer ones are a mistake or an attack
@@ -60,6 +60,8 @@ class Guard:
         self.scheduler = ""
         #: whether this worker takes Dask's own tasks and data, besides OctaPi's jobs
         self.takes_tasks = True
+        #: whether this worker takes part in a run of a shuffle
+        self.knows_shuffle: Callable[[str, int], Awaitable[bool]] = knows_no_shuffle
 
     def check(self, peer: Peer, message: dict[str, Any], *, is_stream: bool) -> None:
         """Raise :exc:`RoleRefused` unless ``peer`` may send ``message`` here."""
@@ -80,6 +82,11 @@ class Guard:
         if self.trust.identity.role == CLIENT or address == self.scheduler:
             return (MASTER,)
         return (WORKER,)
+
+
+async def knows_no_shuffle(shuffle: str, run: int) -> bool:
+    """Know none, as a scheduler."""
+    return False
 
 
 #: what brings code or data of Dask's own into a worker
@@ -110,17 +117,23 @@ class GuardedComm(TLS):  # type: ignore[misc]
             if not self._is_plain:
                 return self._checked(await self._open(frames, deserializers))
             message = self._checked(loads_plain(frames))
-            if self.guard.side == policy.WORKER_SIDE:
-                if not isinstance(message, dict):
-                    raise ValueError("it is no request")
-                if message.get("op") == policy.REFUSED_OP:
-                    return message
-                message = await self._open(frames, deserializers)  # data of another worker, which was allowed
+            if await self._is_welcome_data(message):
+                message = await self._open(frames, deserializers)
             return message
         except (RoleRefused, ValueError, TypeError, KeyError, IndexError, struct.error) as error:
             self.guard.trust.on_refused(f"{self.peer} at {self.peer_address}: {error}")
             self.abort()
             raise CommClosedError(f"refused a message of {self.peer}: {error}") from error
+
+    async def _is_welcome_data(self, message: Any) -> bool:
+        """Say whether this is data of a shuffle that this worker takes part in: all that one pushes to another."""
+        assert self.guard is not None
+        if not isinstance(message, dict) or message.get("op") != "shuffle_receive":
+            return False
+        shuffle, run = message.get("shuffle_id"), message.get("run_id")
+        if not (isinstance(shuffle, str) and isinstance(run, int) and await self.guard.knows_shuffle(shuffle, run)):
+            raise RoleRefused(f"No shuffle {str(shuffle)[:40]!r} runs here.")
+        return True
 
     async def _open(self, frames: list[Any], deserializers: Any) -> Any:
         """Read a message as Dask does, unpickling what it holds."""

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from octapi import _version
 from octapi.dispatch import wire
-from octapi.errors import NotAMember, OctapiError, PeerRefused, TokenRefused, TrustError
+from octapi.errors import NotAMember, OctapiError, PeerRefused, TokenRefused, TokenUnknown, TrustError
 from octapi.trust import files, names
 from octapi.trust.contexts import HANDSHAKE_S, server_context
 from octapi.trust.names import JOINABLE, Peer
@@ -240,7 +240,7 @@ class Door:
                 ssh_key=text(request, "ssh_key"),
             )
         except TrustError as error:
-            if isinstance(error, TokenRefused):
+            if isinstance(error, TokenUnknown):
                 self.attempts.count(address)
             self.log(f"joining: refused {name[:64]!r} at {address} with token {ident[:8]!r}: {error}")
             raise

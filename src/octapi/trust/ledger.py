@@ -11,7 +11,7 @@ import secrets
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from octapi.errors import NotAMember, TokenRefused, TrustError
+from octapi.errors import NotAMember, TokenRefused, TokenUnknown, TrustError
 from octapi.trust import token as tokens
 from octapi.trust.names import JOINABLE, check_name
 
@@ -105,7 +105,7 @@ class Ledger:
         known = row.hash if row is not None else tokens.hash_of(b"")
         # a stranger learns nothing about a token from its public id alone: the secret comes first
         if not secrets.compare_digest(known, tokens.hash_of(secret)) or row is None:
-            raise TokenRefused("This cluster does not know the token. Get a new one on the master: octapi token create")
+            raise TokenUnknown("This cluster does not know the token. Get a new one on the master: octapi token create")
         state = row.state(now)
         if state != "valid":
             raise TokenRefused(f"The token {ident} is {state}. Get a new one on the master: octapi token create")

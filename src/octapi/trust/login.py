@@ -119,7 +119,9 @@ def found_again(path: Path) -> Identity | None:
     from octapi.trust import joining
 
     known = identities.load(path)
-    for address in () if known is None else doors(known):
+    if known is None:
+        return None
+    for address in doors(known):
         try:
             _, answer = apart(asyncio.wait_for(joining.call(known, address), CALL_S))
         except NotAMember:

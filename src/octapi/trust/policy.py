@@ -100,6 +100,23 @@ def check(side: str, peer: Peer, message: dict[str, Any], *, is_stream: bool) ->
             raise RoleRefused(f"A {peer.role} may not have {asked!r} called on workers.")
 
 
+def check_metrics(metrics: Any) -> None:
+    """Raise :exc:`RoleRefused` unless a worker's numbers are what Dask's scheduler reads of them.
+
+    It keeps them, and its own bookkeeping stops for good at the first that is missing.
+    """
+    try:
+        spilled, bandwidth = metrics["spilled_bytes"], metrics["bandwidth"]
+        numbers = [metrics["memory"], spilled["memory"], spilled["disk"], bandwidth["total"]]
+        numbers += metrics["digests_total_since_heartbeat"].values()
+        for pair in (*bandwidth["workers"].values(), *bandwidth["types"].values()):
+            numbers += pair if len(pair) == 2 else [None]
+    except (KeyError, TypeError, AttributeError) as error:
+        raise RoleRefused(f"A worker's metrics are not as Dask's are: {error!r}.") from error
+    if not all(isinstance(number, (int, float)) for number in numbers):
+        raise RoleRefused("A worker's metrics are not numbers.")
+
+
 class Bearers:
     """Which worker registered which address, so that nobody speaks for another."""
 
@@ -116,12 +133,15 @@ class Bearers:
                 raise RoleRefused(f"{peer} may not register as {name!r}.")
             if bearer is not None and bearer.ident != peer.ident:
                 raise RoleRefused(f"{peer} may not register at the address of {bearer}.")
+            check_metrics(message.get("metrics"))
             self.by_address[str(address)] = peer
         elif operation in ("heartbeat_worker", "unregister"):
             address = str(message.get("address"))
             bearer = self.by_address.get(address)
             if bearer is None or bearer.ident != peer.ident:
                 raise RoleRefused(f"{peer} may not speak for {bearer or address}.")
+            if operation == "heartbeat_worker":
+                check_metrics(message.get("metrics"))
 
     def addresses(self, idents: set[str]) -> list[str]:
         """Return the addresses of these members."""

@@ -56,7 +56,20 @@ def sshd_program() -> str:
     return shutil.which("sshd") or next((path for path in ("/usr/sbin/sshd", "/sbin/sshd") if Path(path).exists()), "")
 
 
-def server_config(place: Path, port: int, user: str, *, has_own_keys: bool) -> str:
+def is_locked(shadow: str, name: str) -> bool:
+    """Say whether a user's password is locked, by the text of /etc/shadow (shadow(5))."""
+    return any(line.startswith(f"{name}:!") for line in shadow.splitlines())
+
+
+def shadow() -> str:
+    """Return the text of /etc/shadow, which only root may read, and only where root runs sshd does it matter."""
+    try:
+        return Path("/etc/shadow").read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return ""
+
+
+def server_config(place: Path, port: int, user: str, *, has_own_keys: bool, has_locked_password: bool) -> str:
     """Return the configuration of a worker's sshd; ``place`` holds its files."""
     settings = {
         "Port": port,
@@ -73,7 +86,8 @@ def server_config(place: Path, port: int, user: str, *, has_own_keys: bool) -> s
         "PermitRootLogin": "prohibit-password",
         "PermitEmptyPasswords": "no",
         "PermitUserEnvironment": "no",
-        "UsePAM": "no",
+        # without PAM sshd turns away users whose password is locked, though no password is asked for
+        "UsePAM": "yes" if has_locked_password else "no",
         # sshd would refuse files below /tmp or a shared mount; their modes are checked by octapi.trust.files
         "StrictModes": "no",
         "X11Forwarding": "no",
@@ -125,7 +139,13 @@ class Sshd:
         if not (self.place / "revoked").exists():
             files.write(self.place / "revoked", "")
         has_own_keys = (self.place / "authorized_keys").exists()
-        config = server_config(self.place, self.port, user(), has_own_keys=has_own_keys)
+        config = server_config(
+            self.place,
+            self.port,
+            user(),
+            has_own_keys=has_own_keys,
+            has_locked_password=is_locked(shadow(), user()),
+        )
         files.write(self.place / "sshd_config", config)
 
     def start(self, identity: Identity) -> None:

@@ -82,7 +82,7 @@ class Node:
 
     async def until_cut(self) -> None:
         """Wait until the master's connection is closed; Dask's worker would try for long to open it again."""
-        while not self.worker.batched_stream.closed():
+        while not self.worker.batched_stream.closed():  # noqa: ASYNC110 - Dask has no event for it
             await asyncio.sleep(LOOK_S)
 
     async def leave(self) -> None:
@@ -160,6 +160,7 @@ async def serve(
         )
         if guard is not None:
             answer_refusals(worker)
+            guard.knows_shuffle = worker.knows_shuffle
         async with worker:
             node = Node(worker, slots, name, member, account)
             if guard is not None and not guard.takes_tasks:

@@ -1,0 +1,63 @@
+"""Named attacks on every port of a real cluster: ``python -m tests.security.attacks`` prints what became of each.
+
+Each must be refused, the master must live, and a script that runs all the while must finish with the right result.
+"""
+
+import asyncio
+import logging
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+from tests.security import dask_side, doors, ports
+from tests.security.field import Field, Succeeded
+from tests.security.table import ATTACKS
+
+#: where the attacks are, which put themselves into the table
+ROOMS = (ports, doors, dask_side)
+
+
+def run_all(field: Field) -> list[tuple[str, bool, str]]:
+    """Try every attack, and return its name, whether it was refused, and how."""
+    order = sorted(ATTACKS, key=lambda name: "secret" in name)  # wrong secrets close the door to this address
+    rows = []
+    for name in order:
+        began = time.monotonic()
+        rows.append((name, *asyncio.run(one(field, name))))
+        if sys.stderr.isatty() or "-v" in sys.argv:
+            print(f"{time.monotonic() - began:5.1f} s  {rows[-1]}", file=sys.stderr)
+    return rows
+
+
+async def one(field: Field, name: str) -> tuple[bool, str]:
+    try:
+        outcome = await asyncio.wait_for(ATTACKS[name](field), 110)
+    except Succeeded as success:
+        return False, str(success)
+    except Exception as error:
+        return False, f"the attack itself failed: {error!r}"
+    return (field.master.process.poll() is None), outcome
+
+
+def main() -> int:
+    """Print the table; the exit code says whether everything was refused."""
+    logging.getLogger("distributed").setLevel(logging.CRITICAL)
+    with tempfile.TemporaryDirectory(prefix="octapi-attacks-") as place:
+        Path(place).chmod(0o700)
+        field = Field(Path(place))
+        try:
+            rows = run_all(field)
+            field.script.until_says("SUM", 120)
+            job = f"SUM {sum(range(1200))}" in field.script.text()
+        finally:
+            field.close()
+    for name, is_refused, outcome in rows:
+        print(f"{'refused' if is_refused else 'SUCCEEDED':<9}  {name:<72}  {outcome[:90]}")
+    fate = "finished" if job else "FAILED"
+    print(f"{sum(row[1] for row in rows)} of {len(rows)} refused; the job that ran meanwhile {fate}.")
+    return 0 if job and all(row[1] for row in rows) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
