@@ -12,7 +12,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from benchmarks import memory, start
+from benchmarks import memory, start, trust
 
 HERE = Path(__file__).parent
 TIMEOUT_S = 240
@@ -125,6 +125,10 @@ def extra(name, repeat, scale):
     """Run a measurement that is about OctaPi alone."""
     if name == "start":
         return {key: round(value, 3) for key, value in start.measure(repeat).items()}
+    if name == "tls":
+        return trust.tls(max(repeat, 5))
+    if name == "joining":
+        return trust.joining(max(repeat, 5))
     if name == "memory":
         ours = statistics.median(memory.idle_worker() for _ in range(repeat))
         return {"worker with 4 slots, MB": round(ours), "4 Dask workers with nanny, MB": round(memory.dask_workers())}
@@ -132,7 +136,7 @@ def extra(name, repeat, scale):
     return {"(jobs, client MB, master MB)": memory.growth(code, int(count * scale))}
 
 
-EXTRAS = ("start", "memory", "million", "items")
+EXTRAS = ("start", "memory", "tls", "joining", "million", "items")
 
 
 def main():
@@ -143,7 +147,7 @@ def main():
     parser.add_argument("--json", default="", help="a file for the figures")
     options = parser.parse_args()
     figures = {"machine": f"{os.cpu_count()} cores, {platform.machine()}, Python {platform.python_version()}"}
-    for name in options.names or [*PLAN, *EXTRAS[:3]]:
+    for name in options.names or [*PLAN, *EXTRAS[:5]]:
         if name in PLAN:
             unit, medians = compare(name, options.repeat)
             show(name, unit, medians)

@@ -64,6 +64,13 @@ class OctapiCluster(Octapi):
         return embedded(stack)
 
 
+class OctapiAt(Octapi):
+    """At a cluster that is there already."""
+
+    def place(self, stack):
+        return os.environ["OCTAPI_BENCH_ADDRESS"]
+
+
 class OctapiDispy(Contender):
     def __init__(self, stack):
         os.environ["OCTAPI_ADDRESS"] = self.place(stack)
@@ -86,6 +93,11 @@ class OctapiDispy(Contender):
 class OctapiDispyCluster(OctapiDispy):
     def place(self, stack):
         return embedded(stack)
+
+
+class OctapiDispyAt(OctapiDispy):
+    def place(self, stack):
+        return os.environ["OCTAPI_BENCH_ADDRESS"]
 
 
 class Dispy(Contender):
@@ -233,6 +245,8 @@ class Pool(Contender):
 CONTENDERS = {
     "octapi": Octapi,
     "octapi cluster": OctapiCluster,
+    "octapi at": OctapiAt,
+    "octapi dispy at": OctapiDispyAt,
     "octapi dispy": OctapiDispy,
     "octapi dispy cluster": OctapiDispyCluster,
     "dispy": Dispy,
