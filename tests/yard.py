@@ -23,13 +23,18 @@ def until(condition: Callable[[], Any], seconds: float = 30.0) -> Any:
     return found
 
 
+def clean_environment() -> dict[str, str]:
+    """Return the environment without the settings that other tests made."""
+    return {key: value for key, value in os.environ.items() if not key.startswith("OCTAPI_")}
+
+
 class Running:
     """A process of OctaPi and what it said."""
 
     def __init__(self, command: list[str], home: Path, **options: Any) -> None:
         self.home = home
         self.said: list[str] = []
-        env = {key: value for key, value in os.environ.items() if not key.startswith("OCTAPI_")}
+        env = clean_environment()
         env |= {"OCTAPI_HOME": str(home)} | options.pop("env", {})
         given = options.pop("given", None)
         self.process = subprocess.Popen(
@@ -139,7 +144,7 @@ class Yard:
 
     def command(self, home: str, *arguments: str, code: int = 0, **options: Any) -> str:
         """Run a command to its end, and return what it printed."""
-        env = {key: value for key, value in os.environ.items() if not key.startswith("OCTAPI_")}
+        env = clean_environment()
         env |= {"OCTAPI_HOME": str(self.home(home)), "OCTAPI_PATIENCE_S": "5"} | options.pop("env", {})
         prefix = options.pop("prefix", ())
         done = subprocess.run(
@@ -154,7 +159,7 @@ class Yard:
 
     def run(self, home: str, code: str, *, exit_code: int = 0, **options: Any) -> str:
         """Run Python code on a device, and return what it printed."""
-        env = {key: value for key, value in os.environ.items() if not key.startswith("OCTAPI_")}
+        env = clean_environment()
         env |= {"OCTAPI_HOME": str(self.home(home)), "OCTAPI_PATIENCE_S": "10"} | options.pop("env", {})
         done = subprocess.run(
             [*options.pop("prefix", ()), sys.executable, "-c", code],

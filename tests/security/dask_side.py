@@ -201,7 +201,7 @@ async def hostile_pickle(field: Field, where: str) -> str:
             comm.abort()
         elif where == "result":
             comm = await until_registered(field)
-            await comm.write([{"op": "task-finished", "key": "x", "nbytes": 1, "type": bomb, "typename": bomb,
+            await comm.write([{"op": "task-finished", "key": "x", "nbytes": 1, "type": bomb, "typename": bomb, "metadata": {},
                                "run_id": 1, "stimulus_id": "x", "startstops": [], "thread": 1}])  # fmt: skip
             await comm.write([{"op": "log-event", "topic": "x", "msg": bomb}])
             await asyncio.wait_for(comm.read(), 5)

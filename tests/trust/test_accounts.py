@@ -15,7 +15,7 @@ import pytest
 from octapi import account
 from octapi.trust import desk
 from octapi.trust.authority import Authority, new_state
-from tests.yard import Yard
+from tests.yard import Yard, clean_environment
 
 if os.geteuid():
     assert not os.environ.get("CI"), "CI must run as root"
@@ -107,7 +107,7 @@ def test_jobs_and_the_scheduler_cannot_read_any_identity(yard: Yard, monkeypatch
     script.write_text(SPY)
     done = subprocess.run(
         [python, str(script), json.dumps([str(path) for path in secrets])],
-        env=os.environ | {"OCTAPI_HOME": str(yard.home("master"))},
+        env=clean_environment() | {"OCTAPI_HOME": str(yard.home("master"))},
         capture_output=True, text=True, check=False, timeout=60,
     )  # fmt: skip
     assert done.returncode == 0, done.stdout + done.stderr + worker.text()

@@ -298,6 +298,11 @@ class GuardedListener(TLSListener):  # type: ignore[misc]
         self.guard.comms.add(comm)
         try:
             await self.on_connection(comm)
+        except (ValueError, TypeError, LookupError, AttributeError) as error:
+            self.guard.comms.discard(comm)
+            comm.abort()
+            self.guard.trust.on_refused(f"{comm.peer} at {address[0]}: its greeting is not Dask's: {error!r:.200}")
+            return None
         except BaseException:
             self.guard.comms.discard(comm)
             comm.abort()
