@@ -56,3 +56,20 @@ def test_dask_on_this_computer_starts_when_it_is_asked_for() -> None:
     with octapi.Cluster("local", slots=1) as cluster:
         assert cluster.dask.submit(sum, [1, 2]).result(timeout=60) == 3
         assert len(cluster.dask.scheduler_info()["workers"]) == 1
+
+
+def test_a_worker_without_dask_runs_jobs_and_no_dask_tasks() -> None:
+    """--no-dask: nothing of Dask's comes into the process that holds the worker's key."""
+    with EmbeddedCluster(workers=1) as embedded:
+        embedded.add_worker("jobs-only", takes_tasks=False)
+        with octapi.Cluster(embedded.address, progress=False) as cluster:
+            job = cluster.options(worker="jobs-only").submit(abs, -1)
+            assert (job.result(), job.worker) == (1, "jobs-only")
+            client = cluster.dask
+            places = {row["name"]: address for address, row in client.scheduler_info()["workers"].items()}
+            futures = [client.submit(abs, -number, pure=False) for number in range(20)]
+            assert sum(client.gather(futures)) == sum(range(20))
+            who = {address for holders in client.who_has(futures).values() for address in holders}
+            assert who == {places["worker-1"]}
+            with pytest.raises(octapi.errors.RoleRefused, match="--no-dask"):
+                client.run(abs, -1, workers=[places["jobs-only"]])
