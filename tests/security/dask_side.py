@@ -201,8 +201,9 @@ async def hostile_pickle(field: Field, where: str) -> str:
             comm.abort()
         elif where == "result":
             comm = await until_registered(field)
-            await comm.write([{"op": "task-finished", "key": "x", "nbytes": 1, "type": bomb, "typename": bomb, "metadata": {},
-                               "run_id": 1, "stimulus_id": "x", "startstops": [], "thread": 1}])  # fmt: skip
+            told = {"key": "x", "nbytes": 1, "type": bomb, "typename": bomb, "metadata": {}, "run_id": 1}
+            told |= {"stimulus_id": "x", "startstops": [], "thread": 1}
+            await comm.write([{"op": "task-finished", **told}])
             await comm.write([{"op": "log-event", "topic": "x", "msg": bomb}])
             await asyncio.wait_for(comm.read(), 5)
             comm.abort()
