@@ -12,6 +12,7 @@ from octapi.dispatch.dispatcher import Dispatcher
 from octapi.dispatch.link import LocalLink
 from octapi.dispatch.way import DEFAULT_PORT, Way, split
 from octapi.errors import ClusterError, IdentityProblem, MasterNotFound, PeerRefused
+from octapi.limits import cores
 from octapi.settings import Settings, default_home
 
 if TYPE_CHECKING:
@@ -19,13 +20,6 @@ if TYPE_CHECKING:
 
 LOCAL = "local"
 LAST_MASTER = "last-master"
-
-
-def cores() -> int:
-    """Return how many processes this computer can run at once."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 def connect(address: str | None = None, *, slots: int | None = None, recoverable: bool = False) -> Dispatcher:

@@ -127,7 +127,7 @@ def worker(
     insecure: Insecure = False,
 ) -> None:
     """Run a worker: this device's cores join the cluster. A device that has joined needs no token again."""
-    from octapi.connect import cores
+    from octapi.limits import cores
 
     if insecure:
         warn_insecure("worker.json")

@@ -34,7 +34,11 @@ def cause(info: dict[str, Any]) -> str:
             name = signal.Signals(number).name
         except ValueError:
             name = "a signal"
-        hint = " (out of memory, or killed by hand)" if name == "SIGKILL" else ""
+        if info.get("out_of_memory"):
+            return (
+                f"was killed because its worker ran out of memory; it had taken {info.get('memory', 0) / 1e6:.0f} MB,"
+            )
+        hint = " (by hand, or for want of memory)" if name == "SIGKILL" else ""
         return f"was killed by {name} ({number}){hint}"
     return f"ended with exit code {info.get('exit_code')}"
 

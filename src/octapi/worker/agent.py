@@ -15,6 +15,7 @@ from __future__ import annotations
 import asyncio
 import os
 import shutil
+import signal
 import struct
 import tempfile
 from collections import deque
@@ -23,6 +24,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgpack
 
+from octapi import limits
 from octapi.account import files_of
 from octapi.worker import slot
 from octapi.worker.batch import Batch
@@ -69,6 +71,7 @@ class Agent:
         self.closed = False
         self.loop = asyncio.get_running_loop()
         self.watch = Watch(self)
+        self.memory_kills = limits.memory_kills()
 
     def start(self) -> None:
         """Start the zygote and one slot; further slots are forked when there is work for them."""
@@ -347,6 +350,7 @@ class Agent:
             "memory": memory,
             "stderr": words,
             "why": child.killed_for,
+            "out_of_memory": self._is_out_of_memory(status),
             "ran_s": ran_s(child) if index is not None else 0.0,
         }
         self._release(child, batch)
@@ -356,6 +360,11 @@ class Agent:
             self._finish(batch, "returned", batch.skip, info)
         else:
             self._finish(batch, "died", index, info)
+
+    def _is_out_of_memory(self, status: int) -> bool:
+        """Say whether the kernel has killed for want of memory since this was asked last."""
+        kills, self.memory_kills = self.memory_kills, limits.memory_kills()
+        return os.WIFSIGNALED(status) and os.WTERMSIG(status) == signal.SIGKILL and self.memory_kills > kills
 
     def _dismiss(self, child: Child) -> None:
         if child.writer is not None:

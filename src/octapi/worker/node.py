@@ -13,7 +13,7 @@ import psutil
 from distributed.comm import connect
 from distributed.core import Status
 
-from octapi import _version, lines
+from octapi import _version, limits, lines
 from octapi.dasknode import QuietWorker, answer_refusals, guarded, quiet_logs
 from octapi.dispatch import wire
 from octapi.errors import VersionMismatch
@@ -122,7 +122,7 @@ class Node:
             "slots": self.slots,
             "platform": platform.platform(),
             "python": platform.python_version(),
-            "memory": psutil.virtual_memory().total,
+            "memory": limits.memory_total(psutil.virtual_memory().total),
             "health": health.measure(),
             "ssh": self.ssh,
         }

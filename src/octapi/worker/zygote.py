@@ -28,6 +28,7 @@ from typing import Any, Final
 import msgpack
 
 from octapi.dispatch.computation import Computation
+from octapi.limits import be_first_to_die
 from octapi.worker import directory, loader
 
 REQUEST: Final = struct.Struct("<BxxxIQ")  # what, number, bytes of the body that follows
@@ -115,6 +116,7 @@ class Zygote:
     def become_child(self) -> None:
         """Leave the zygote behind: own process group, own random numbers, none of its descriptors."""
         os.setsid()
+        be_first_to_die()
         signal.set_wakeup_fd(-1)
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
         self.sock.close()
