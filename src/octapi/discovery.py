@@ -7,10 +7,12 @@ mix.  What is found is only a place to ask: certificates decide whether it is th
 from __future__ import annotations
 
 import asyncio
+import ipaddress
 import json
 import socket
 import subprocess
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import psutil
@@ -25,6 +27,10 @@ BROWSE_S: Final = 2.0
 INNER: Final = tuple("lo docker br- veth balena supervisor resin cni flannel virbr lxc podman tun tap".split())
 
 
+#: where container engines take the addresses of their bridges from
+BRIDGES: Final = ipaddress.ip_network("172.16.0.0/12")
+
+
 class Announced(NamedTuple):
     """A master that announces itself: its cluster's name and id, and ``host:port`` of its doors."""
 
@@ -33,11 +39,12 @@ class Announced(NamedTuple):
     addresses: tuple[str, ...]
 
 
-def outward(names: Mapping[str, Any], is_up: Mapping[str, bool]) -> list[str]:
+def outward(names: Mapping[str, Any], is_up: Mapping[str, bool], *, inside: bool = False) -> list[str]:
     """Return the IPv4 addresses under which other devices may reach this one.
 
     ``names`` maps interfaces to what :func:`psutil.net_if_addrs` returns.  Link-local addresses come last: they are
-    for networks that have no others.
+    for networks that have no others.  ``inside`` a container, the addresses of an engine's bridge are left out: they
+    mean nothing on other devices.
     """
     found = [
         entry.address
@@ -45,6 +52,7 @@ def outward(names: Mapping[str, Any], is_up: Mapping[str, bool]) -> list[str]:
         if is_up.get(name) and not name.startswith(INNER)
         for entry in entries
         if entry.family == socket.AF_INET and not entry.address.startswith("127.")
+        if not (inside and ipaddress.ip_address(entry.address) in BRIDGES)
     ]
     return sorted(found, key=lambda address: address.startswith("169.254."))
 
@@ -52,7 +60,18 @@ def outward(names: Mapping[str, Any], is_up: Mapping[str, bool]) -> list[str]:
 def own_addresses() -> list[str]:
     """Return this device's addresses for others."""
     stats = psutil.net_if_stats()
-    return outward(psutil.net_if_addrs(), {name: row.isup for name, row in stats.items()})
+    is_up = {name: row.isup for name, row in stats.items()}
+    return outward(psutil.net_if_addrs(), is_up, inside=is_container())
+
+
+def is_container() -> bool:
+    """Say whether this process runs in a container of Docker, balena or Podman."""
+    return any(Path(place).exists() for place in ("/.dockerenv", "/run/.containerenv"))
+
+
+def is_own(address: str) -> bool:
+    """Say whether an address is one of this device's, whatever it is good for."""
+    return any(entry.address == address for entries in psutil.net_if_addrs().values() for entry in entries)
 
 
 class Announcement:

@@ -61,6 +61,10 @@ class ClusterClosed(ClusterError, RuntimeError):
     """A job was submitted after the cluster had been shut down."""
 
 
+class ActionFailed(OctapiError):
+    """Something that was to be done to devices failed on some of them."""
+
+
 class TrustError(ClusterError):
     """Something about keys, certificates, tokens or roles is not as it must be."""
 

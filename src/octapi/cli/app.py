@@ -7,7 +7,7 @@ import sys
 import typer
 
 from octapi._version import __version__
-from octapi.cli import devices, doctor, jobs, scripts, trust
+from octapi.cli import container, devices, doctor, fleet, jobs, scripts, trust
 from octapi.errors import OctapiError
 
 EXIT_ERROR = 1
@@ -25,6 +25,13 @@ app.command("run", context_settings={"allow_extra_args": True, "ignore_unknown_o
 app.command("master")(devices.master)
 app.command("worker")(devices.worker)
 app.add_typer(devices.nodes_app, name="nodes")
+devices.nodes_app.command("run", context_settings={"allow_interspersed_args": False})(fleet.run)
+devices.nodes_app.command("copy")(fleet.copy)
+devices.nodes_app.command("reboot")(fleet.reboot)
+devices.nodes_app.command("shutdown")(fleet.shutdown)
+app.command("device", hidden=True)(fleet.device)
+app.command("start")(container.start)
+app.command("health")(container.health)
 app.command("login")(trust.login)
 app.add_typer(trust.token_app, name="token")
 app.add_typer(trust.identity_app, name="identity")

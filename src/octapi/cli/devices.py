@@ -49,6 +49,9 @@ def master(
     dask_port: Annotated[int, typer.Option(help="Port for workers and Dask clients; 0 takes a free one.")] = DASK_PORT,
     join_port: Annotated[int, typer.Option(help="Port where devices join; 0 takes a free one.")] = JOIN_PORT,
     advertise: Annotated[str, typer.Option(help="Addresses for tokens, with commas; found by default.")] = "",
+    share_token: Annotated[
+        Path | None, typer.Option(help="File, in a volume that workers share, that always holds a valid token.")
+    ] = None,
     certificate_life: Annotated[str, typer.Option(help="Life of certificates, such as 30d or 12h.")] = "",
     insecure: Insecure = False,
 ) -> None:
@@ -70,6 +73,8 @@ def master(
 
     def ready(found: Keeper) -> None:
         print_ready(found, is_new)
+        if share_token is not None:
+            share(found, share_token)
         changed = ssh.include(home)
         if changed:
             print(f"octapi master: 'ssh NODE' works here; added one Include line to {changed}.", flush=True)
@@ -83,11 +88,24 @@ def master(
     return None
 
 
+NO_ADDRESS = (
+    "octapi master: in a container this master cannot know under which address other devices reach it, so its tokens "
+    "name none. Set OCTAPI_ADVERTISE (or --advertise) to the address of this device in the network."
+)
+
+
+#: the life of a token that lives until it is revoked, in seconds
+SHARED_LIFE_S = 10 * 365 * 86400.0
+
+
 def print_ready(keeper: Keeper, is_new: bool) -> None:
     """Say that the master runs, and at the first start how devices join."""
     cluster = keeper.authority.state.cluster
     where = f"joins at {keeper.join_port}, clients at {keeper.port}, workers at {keeper.dask_port}"
-    print(f"octapi master: cluster {cluster}, {where} on {', '.join(keeper.hosts())}", flush=True)
+    hosts = keeper.hosts()
+    print(f"octapi master: cluster {cluster}, {where} on {', '.join(hosts) or 'addresses unknown here'}", flush=True)
+    if not hosts:
+        print(NO_ADDRESS, flush=True)
     if is_new and secret.shows():
         token = keeper.authority.new_token("worker", keeper.addresses(), 86400.0)
         print("\nOn each device that is to be a worker, within 24 hours:\n")
@@ -97,6 +115,22 @@ def print_ready(keeper: Keeper, is_new: bool) -> None:
         print(
             "octapi master: 'octapi token create' on this device prints the line with which devices join.", flush=True
         )
+
+
+def share(keeper: Keeper, path: Path) -> None:
+    """Keep a token for workers in a file that only root can read; it lives until it is revoked."""
+    from octapi.trust import token as tokens
+    from octapi.trust.store import write_beside
+
+    ledger, now = keeper.authority.ledger, keeper.authority.now()
+    if path.exists():
+        row = ledger.tokens.get(tokens.parse(path.read_text(encoding="utf-8")).ident)
+        if row is not None and row.state(now) == "valid":
+            return
+        path.unlink()
+    made = keeper.authority.new_token("worker", keeper.addresses(), SHARED_LIFE_S)
+    write_beside(path, made.text() + "\n")
+    print(f"octapi master: shares token {made.ident} with the workers of this computer in {path}.", flush=True)
 
 
 def run_insecure_master(listen: str, port: int, dask_port: int) -> None:
@@ -122,6 +156,8 @@ def worker(
     slots: Annotated[int, typer.Option(help="Jobs at once; 0 means one for each core.")] = 0,
     name: Annotated[str, typer.Option(help="Name of this worker; the host name by default.")] = "",
     host: Annotated[str, typer.Option(help="Address of this device for its peers.")] = "",
+    port: Annotated[int, typer.Option(help="Port for other workers; 0 for a free one.")] = 0,
+    advertise: Annotated[str, typer.Option(help="Address that others reach it at, with the same port.")] = "",
     ssh_port: Annotated[int, typer.Option(help="Port of OctaPi's own sshd; 0 for none.")] = SSH_PORT,
     no_dask: Annotated[bool, typer.Option("--no-dask", help="Run OctaPi's jobs only, no Dask tasks.")] = False,
     insecure: Insecure = False,
@@ -140,7 +176,7 @@ def worker(
     has_identity = (home / FILE).exists()
     text = secret.take(token, token_file, ask=not has_identity)
     old = identities.load(home / FILE)
-    options = Options(name, slots or cores(), host or None, ssh_port, not no_dask)
+    options = Options(name, slots or cores(), host or None, ssh_port, port, advertise, not no_dask)
     return run_worker(home, text, old, options)
 
 
@@ -187,7 +223,7 @@ def run_insecure_worker(address: str, name: str, slots: int, host: str) -> None:
 
     target = address.removeprefix("tcp://")
     try:
-        asyncio.run(node.serve(target, name or socket.gethostname(), slots, host or None, ready))
+        asyncio.run(node.serve(target, name or socket.gethostname(), slots, node.Place(host or None), ready))
     except (OSError, RuntimeError) as error:
         raise OctapiError(
             f"The worker could not work for {address}: {error.__cause__ or error}. Does a master listen there, and was "

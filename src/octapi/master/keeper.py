@@ -16,7 +16,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from octapi import discovery, lines
+from octapi import discovery, lines, pulse
 from octapi.account import SCHEDULER_ACCOUNT, unprivileged
 from octapi.errors import ClusterError
 from octapi.signals import until_signalled
@@ -35,6 +35,8 @@ if TYPE_CHECKING:
 LOOK_S = 5.0
 #: how long devices have to hear of a new authority before the master shows its certificate, in seconds
 SPREAD_S = 5.0
+#: how long the scheduler's process may say nothing before it counts as stuck, in seconds
+SILENT_S = 4 * pulse.PERIOD_S
 #: how long the scheduler may take to end, in seconds
 STOP_S = 10.0
 
@@ -68,7 +70,7 @@ class Keeper:
         self.workers: list[dict[str, Any]] = []
         self.announcement: discovery.Announcement | None = None
         self._announced: list[str] = []
-        self._told: dict[str, Any] = {}
+        self._heard = 0.0
 
     # ---- what others are told
 
@@ -78,7 +80,7 @@ class Keeper:
             return self.advertise
         if self.listen not in ("0.0.0.0", "::", ""):
             return [self.listen]
-        return discovery.own_addresses() or ["127.0.0.1"]
+        return discovery.own_addresses() or ([] if discovery.is_container() else ["127.0.0.1"])
 
     def addresses(self) -> list[str]:
         """Return ``host:port`` of the door."""
@@ -186,6 +188,7 @@ class Keeper:
         self.port, self.dask_port = facts["port"], facts["dask_port"]
 
     def _hear(self, message: dict[str, Any]) -> None:
+        self._heard = asyncio.get_running_loop().time()
         if message["kind"] == "workers":
             self.workers = message["rows"]
             ssh.write_config(self.home, self.workers)
@@ -210,8 +213,10 @@ class Keeper:
         assert self.scheduler.stdout is not None
         told = asyncio.create_task(until_signalled())
         hearing = asyncio.create_task(lines.follow(self.scheduler.stdout, self._hear))
+        self._heard = asyncio.get_running_loop().time()
         looking = asyncio.create_task(self._look())
-        tasks = (told, hearing, looking)
+        beating = asyncio.create_task(pulse.beat("master", self._state))
+        tasks = (told, hearing, looking, beating)
         try:
             await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
             if not told.done():
@@ -223,6 +228,12 @@ class Keeper:
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
+
+    def _state(self) -> str:
+        """Say how the master is; nothing while the scheduler is silent."""
+        if asyncio.get_running_loop().time() - self._heard > SILENT_S:
+            return ""
+        return f"{len(self.workers)} workers"
 
     async def _look(self) -> None:
         """Keep addresses and the master's own certificates fresh."""

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import dask
 
-from octapi import lines
+from octapi import lines, pulse
 from octapi.account import become
 from octapi.dasknode import QuietScheduler, answer_refusals, guarded, quiet_logs
 from octapi.master.gateway import Gateway, say
@@ -75,6 +75,13 @@ async def serve(
                 task.result()
 
 
+async def tell_alive() -> None:
+    """Tell the process that started this one that its loop turns."""
+    while True:
+        lines.tell({"kind": "alive"})
+        await asyncio.sleep(pulse.PERIOD_S)
+
+
 def main() -> None:
     """Be the scheduler of a secured master, as the process on the other end of stdin says."""
     start = lines.read_first()
@@ -95,7 +102,11 @@ def main() -> None:
         gateway.on_workers = lambda rows: lines.tell({"kind": "workers", "rows": rows})
         news = News(gateway, guard)
         news.take(start)
-        await lines.follow(await lines.stdin(), news.take)
+        alive = asyncio.create_task(tell_alive())
+        try:
+            await lines.follow(await lines.stdin(), news.take)
+        finally:
+            alive.cancel()
 
     def ready(port: int, dask_port: int) -> None:
         lines.tell({"kind": "ready", "port": port, "dask_port": dask_port})

@@ -212,7 +212,8 @@ class Door:
         member = self.authority.standing(proven)
         member.address = address
         if operation == "call":
-            return self.standing() | {"authorities": self.authority.authorities(), "due": self.authority.is_due(proven)}
+            facts = {"authorities": self.authority.authorities(), "due": self.authority.is_due(proven)}
+            return self.standing() | facts | {"seen": address}
         answer = self.authority.renew(
             proven, text(request, "csr"), nonce, address=address, ssh_key=text(request, "ssh_key")
         )

@@ -13,6 +13,7 @@ import os
 import shutil
 import signal
 import subprocess
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -96,8 +97,15 @@ def server_config(place: Path, port: int, user: str, *, has_own_keys: bool, has_
         "MaxStartups": "10:30:60",
         "PidFile": place / "sshd.pid",
         "Subsystem": "sftp internal-sftp",
+        # commands find the octapi of this very installation
+        "SetEnv": f'"PATH={Path(sys.executable).parent}:{search_path()}"',
     }
     return "".join(f"{name} {quoted(value)}\n" for name, value in settings.items())
+
+
+def search_path() -> str:
+    """Return where this process finds programs."""
+    return os.environ.get("PATH", os.defpath)
 
 
 def quoted(value: Any) -> str:
@@ -265,12 +273,22 @@ def include(home: Path) -> str:
     there = path.read_text(encoding="utf-8") if path.exists() else ""
     if line in there.splitlines():
         return ""
-    path.parent.mkdir(mode=0o700, exist_ok=True)
     part = path.with_name(f".config.octapi.{os.getpid()}")
-    part.write_text(f"{line}\n{there}", encoding="utf-8")
-    part.chmod(0o600)
-    part.replace(path)
+    try:
+        path.parent.mkdir(mode=0o700, exist_ok=True)
+        part.write_text(f"{line}\n{there}", encoding="utf-8")
+        part.chmod(0o600)
+        part.replace(path)
+    except OSError:
+        return ""  # a file system that cannot be written; 'octapi ssh NODE' works without it
     return str(path)
+
+
+def reachable(home: Path) -> list[str]:
+    """Return the workers that can be logged into now."""
+    config = home / DIRECTORY / "config"
+    text = config.read_text(encoding="utf-8") if config.exists() else ""
+    return [line.split()[1] for line in text.splitlines() if line.startswith("Host ")][:-1]
 
 
 def program(home: Path, node: str, command: Sequence[str]) -> list[str]:
@@ -280,7 +298,7 @@ def program(home: Path, node: str, command: Sequence[str]) -> list[str]:
         raise TrustError("There is no ssh here. Install the package openssh-client.")
     if not config.exists():
         raise TrustError("There is no master on this device: 'octapi ssh' works where 'octapi master' runs.")
-    hosts = [line.split()[1] for line in config.read_text(encoding="utf-8").splitlines() if line.startswith("Host ")]
+    hosts = reachable(home)
     if node not in hosts:
-        raise TrustError(f"No worker {node!r} can be logged into now. There is: {', '.join(hosts[:-1]) or 'none'}.")
+        raise TrustError(f"No worker {node!r} can be logged into now. There is: {', '.join(hosts) or 'none'}.")
     return [ssh, "-F", str(config), node, *(["--", *command] if command else [])]

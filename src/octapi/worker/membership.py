@@ -41,6 +41,8 @@ class Member:
         self.on_renewed: Callable[[Identity], None] = lambda _: None
         #: port and user under which the master may log in; empty when it cannot
         self.ssh: dict[str, Any] = {}
+        #: the address under which the master's door saw this device
+        self.seen = ""
         self._due = asyncio.Event()
 
     def take(self, identity: Identity) -> None:
@@ -82,6 +84,7 @@ class Member:
             hours = abs(greeting.behind_s) / 3600
             say(f"this device's clock is {hours:.1f} h {direction} the master's; using the master's.")
         self.take(self.identity.with_answer(answer))
+        self.seen = str(answer.get("seen", ""))
         if answer["due"] or greeting.time >= self.identity.renew_at():
             await self.renew(address)
         return answer

@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import platform
 import socket
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import dask
 import psutil
@@ -43,12 +43,35 @@ DASK_SETTINGS = {
 }
 #: Dask holds messages back this long to send them together; ours are batches already, in seconds
 HOLD_S = 0.0002
+#: where a worker listens that must be found under another address
+PORT = 8789
 #: how long the scheduler may take to answer a first connection, in seconds
 PROBE_S = 10
 #: how often the connection is looked at, in seconds
 LOOK_S = 0.5
 #: how long Dask may take to say goodbye, in seconds
 CLOSE_S = 2
+
+
+class Place(NamedTuple):
+    """Where a worker listens for other workers and the scheduler, and where they find it.
+
+    ``advertise`` is an address of another device that passes connections on to the same port, as the host of a
+    container does that publishes it.
+    """
+
+    host: str | None = None
+    port: int = 0
+    advertise: str = ""
+
+    @property
+    def port_to_listen(self) -> int:
+        """Return the port; one that others must know cannot be left to the system."""
+        return self.port or (PORT if self.advertise else 0)
+
+    def contact(self, protocol: str) -> str | None:
+        """Return the address that others are told; None for the one that it listens at."""
+        return f"{protocol}://{self.advertise}:{self.port_to_listen}" if self.advertise else None
 
 
 class Node:
@@ -61,7 +84,7 @@ class Node:
         self.name = name
         self.slots = slots
         self.refused: str | None = None
-        host = worker.address.rsplit("://", 1)[-1].rsplit(":", 1)[0]
+        host = worker.contact_address.rsplit("://", 1)[-1].rsplit(":", 1)[0]
         self.address = host
         self.agent = Agent(slots, {"dispy_node_name": name, "dispy_node_ip_addr": host}, self.post, account)
         worker.stream_handlers[STREAM_OP] = self.receive
@@ -132,7 +155,7 @@ async def serve(
     master: str,
     name: str,
     slots: int,
-    host: str | None,
+    place: Place,
     on_ready: Callable[[str], None],
     member: Member | None = None,
     account: Account | None = None,
@@ -152,7 +175,9 @@ async def serve(
             f"{guarded(guard)['protocol']}://{master}",
             nthreads=slots,
             name=name,
-            host=host,
+            host=place.host,
+            port=place.port_to_listen,
+            contact_address=place.contact(guarded(guard)["protocol"]),
             memory_limit=0,
             dashboard=False,
             nanny=None,
@@ -214,7 +239,7 @@ def main() -> None:
         lines.tell({"kind": "ready", "address": address})
 
     with contextlib.suppress(KeyboardInterrupt, BrokenPipeError):
-        asyncio.run(serve(start["master"], start["name"], start["slots"], start["host"], ready, member))
+        asyncio.run(serve(start["master"], start["name"], start["slots"], Place(start["host"]), ready, member))
 
 
 if __name__ == "__main__":

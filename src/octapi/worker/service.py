@@ -9,7 +9,7 @@ import subprocess
 import sys
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from octapi import discovery, errors, lines
+from octapi import discovery, errors, lines, pulse
 from octapi.account import SLOT_ACCOUNT, unprivileged
 from octapi.errors import IdentityProblem, MasterNotFound, NotAMember, PeerRefused, TrustError
 from octapi.signals import until_signalled
@@ -41,6 +41,8 @@ class Options(NamedTuple):
     slots: int
     host: str | None = None
     ssh_port: int = ssh.PORT
+    port: int = 0
+    advertise: str = ""
     takes_tasks: bool = True
 
 
@@ -90,6 +92,14 @@ def must_join(old: Identity | None, token: Token, name: str) -> bool:
     return old is None or token.pin.hex()[:16] != old.root or bool(name and name != old.name)
 
 
+def address_outside(seen: str) -> str:
+    """Return the address under which the master sees this device if that is none of its own; else an empty text.
+
+    Then addresses are translated in between, as they are for a container on a bridge.
+    """
+    return "" if not seen or seen.startswith("127.") or discovery.is_own(seen) else seen
+
+
 class Service:
     """One worker process."""
 
@@ -106,6 +116,7 @@ class Service:
         self.lock = self._lock()
         self.sshd = ssh.Sshd(home, options.ssh_port)
         self.account: Account | None = None
+        self.state = "starting"
 
     def _lock(self) -> Any:
         """Make sure that one identity is used by one process.  Raises :exc:`IdentityProblem` when it is not."""
@@ -133,10 +144,12 @@ class Service:
         if self.account is not None:
             os.setgroups([])
         self._start_ssh(member)
+        beating = asyncio.create_task(pulse.beat("worker", lambda: self.state))
         try:
             while not await self._once(member):
                 say("lost the master; looking for it again.")
         finally:
+            beating.cancel()
             self.sshd.stop()
             os.close(self.lock)
 
@@ -168,13 +181,13 @@ class Service:
         from octapi.worker import node
 
         def ready(address: str) -> None:
+            self.state = f"working for {member.identity.cluster}"
             print(f"octapi worker: {self.identity.name} works for {member.identity.cluster} at {master}", flush=True)
 
         options = self.options
         try:
-            return await node.serve(
-                master, self.identity.name, options.slots, options.host, ready, member, self.account
-            )
+            place = node.Place(options.host, options.port, options.advertise or address_outside(member.seen))
+            return await node.serve(master, self.identity.name, options.slots, place, ready, member, self.account)
         except (OSError, RuntimeError, ValueError) as error:
             say(f"could not work for the master at {master}: {error.__cause__ or error}")
             await asyncio.sleep(AGAIN_S)
@@ -184,6 +197,7 @@ class Service:
         """Return ``host:port`` of the scheduler, by known addresses, then by multicast; go on until it is there."""
         loop = asyncio.get_running_loop()
         said = -SAY_S
+        self.state = "looking for the master"
         while True:
             try:
                 return await member.find(list(member.identity.addresses))

@@ -1,0 +1,97 @@
+"""``octapi start`` and ``octapi health``: how a container runs, by its environment."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from octapi.errors import SettingsError
+
+ROLES = ("master", "worker", "agent")
+#: how often a worker without a token says that it waits for one, in seconds
+SAY_S = 15.0
+LOOK_S = 0.5
+
+
+def start() -> None:
+    """Run as OCTAPI_ROLE says: master, worker or agent. Meant for containers."""
+    role = os.environ.get("OCTAPI_ROLE", "worker")
+    if role not in ROLES:
+        raise SettingsError(f"OCTAPI_ROLE is {role!r}; it must be one of {', '.join(ROLES)}.")
+    if role == "agent":
+        from octapi import actions
+
+        return actions.serve()
+    return start_master() if role == "master" else start_worker()
+
+
+def start_master() -> None:
+    """Run a master by the environment."""
+    from octapi.cli import devices
+
+    devices.master(
+        name=os.environ.get("OCTAPI_NAME", ""),
+        advertise=os.environ.get("OCTAPI_ADVERTISE", ""),
+        share_token=Path(shared) if (shared := os.environ.get("OCTAPI_SHARE_TOKEN")) else None,
+    )
+
+
+def start_worker() -> None:
+    """Run a worker by the environment; without a token it waits for the file that a master shares."""
+    from octapi.cli import devices
+    from octapi.settings import default_home
+    from octapi.worker.service import FILE
+
+    shared = os.environ.get("OCTAPI_SHARE_TOKEN")
+    is_given = any(os.environ.get(name) for name in ("OCTAPI_TOKEN", "OCTAPI_TOKEN_FD"))
+    is_member = (default_home() / FILE).exists()
+    if shared and not is_given and not is_member:
+        wait_for(Path(shared))
+    if not (shared or is_given or is_member):
+        raise SettingsError(
+            "This worker has no token. Set OCTAPI_TOKEN to what 'octapi token create' says on the master."
+        )
+    devices.worker(
+        token_file=Path(shared) if shared and not is_given else None,
+        name=os.environ.get("OCTAPI_NAME", ""),
+        slots=integer("OCTAPI_SLOTS", 0),
+        advertise=os.environ.get("OCTAPI_ADVERTISE", ""),
+        port=integer("OCTAPI_PORT", 0),
+        ssh_port=integer("OCTAPI_SSH_PORT", devices.SSH_PORT),
+        no_dask=os.environ.get("OCTAPI_NO_DASK", "") not in ("", "0"),
+    )
+
+
+def integer(name: str, default: int) -> int:
+    """Return a number from the environment.  Raises :exc:`SettingsError` for anything else."""
+    text = os.environ.get(name) or str(default)
+    if not text.isdigit():
+        raise SettingsError(f"{name} is {text!r}; it must be a number.")
+    return int(text)
+
+
+def wait_for(path: Path) -> None:
+    """Wait until a master has shared its token, aloud."""
+    said = -SAY_S
+    while not path.exists():
+        if time.monotonic() - said >= SAY_S:
+            said = time.monotonic()
+            print(f"octapi worker: waiting for the master's token in {path}.", file=sys.stderr, flush=True)
+        time.sleep(LOOK_S)
+
+
+def health(
+    patience: Annotated[float, typer.Option(help="Seconds of silence after which it counts as stuck.")] = 30.0,
+) -> None:
+    """Say whether the master or worker of this container is alive; the exit code is 1 when it is stuck."""
+    from octapi import pulse
+
+    role = os.environ.get("OCTAPI_ROLE", "worker")
+    is_well, text = (True, "agent") if role == "agent" else pulse.judge(pulse.read(role), time.time(), patience)
+    print(text)
+    raise typer.Exit(0 if is_well else 1)

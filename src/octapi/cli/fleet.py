@@ -1,0 +1,113 @@
+"""``octapi nodes run|copy|reboot|shutdown``: the same over SSH on all or named workers, side by side."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from octapi.errors import ActionFailed, TrustError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+On = Annotated[str, typer.Option("--on", help="Names of workers, with commas; all by default.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+#: workers that are worked on at once
+AT_ONCE = 32
+
+
+def run(
+    command: Annotated[list[str], typer.Argument(help="The command, after '--' if it has options.")],
+    on: On = "",
+    as_json: AsJson = False,
+) -> None:
+    """Run a command on workers, and print what each says."""
+    everywhere(on, as_json, lambda node: on_node(node, command))
+
+
+def copy(
+    file: Annotated[Path, typer.Argument(help="A file of this device.", exists=True)],
+    to: Annotated[str, typer.Argument(help="Where it goes; the login's directory by default.")] = "",
+    on: On = "",
+    as_json: AsJson = False,
+) -> None:
+    """Copy a file to workers."""
+    everywhere(on, as_json, lambda node: [*tool("scp"), "-r", "-p", "--", str(file), f"{node}:{to}"])
+
+
+def reboot(on: On = "", as_json: AsJson = False) -> None:
+    """Reboot workers."""
+    everywhere(on, as_json, lambda node: on_node(node, ["octapi", "device", "reboot"]))
+
+
+def shutdown(on: On = "", as_json: AsJson = False) -> None:
+    """Shut workers down. On balena nobody but a hand at its plug can switch such a device on again."""
+    everywhere(on, as_json, lambda node: on_node(node, ["octapi", "device", "shutdown"]))
+
+
+def device(action: Annotated[str, typer.Argument(help="reboot or shutdown")]) -> None:
+    """Reboot or shut down this device."""
+    from octapi import actions
+
+    print(actions.act(action))
+
+
+def tool(name: str) -> list[str]:
+    """Return the start of a command of OpenSSH with the cluster's configuration."""
+    from octapi.settings import default_home
+    from octapi.trust import ssh
+
+    path = shutil.which(name)
+    if path is None:
+        raise TrustError(f"There is no {name} here. Install the package openssh-client.")
+    return [path, "-F", str(default_home() / ssh.DIRECTORY / "config"), "-o", "BatchMode=yes"]
+
+
+def on_node(node: str, command: Sequence[str]) -> list[str]:
+    """Return the command that runs another on a worker; the words go to the worker's shell as they are."""
+    return [*tool("ssh"), node, "--", *command]
+
+
+def everywhere(on: str, as_json: bool, make: Callable[[str], list[str]]) -> None:
+    """Do something on each worker and print each answer.  Raises :exc:`ActionFailed` when some failed."""
+    from octapi.settings import default_home
+    from octapi.trust import ssh
+
+    there = ssh.reachable(default_home())
+    wanted = [name.strip() for name in on.split(",") if name.strip()] or there
+    unknown = [name for name in wanted if name not in there]
+    if unknown or not wanted:
+        missing, known = ", ".join(unknown) or "at all", ", ".join(there) or "none"
+        raise ActionFailed(f"No worker {missing} can be logged into now. There is: {known}.")
+    with ThreadPoolExecutor(min(len(wanted), AT_ONCE)) as pool:
+        rows = list(pool.map(lambda node: attempt(node, make(node)), wanted))
+    if as_json:
+        print(json.dumps(rows))
+    else:
+        for row in rows:
+            show(row)
+    failed = [row["name"] for row in rows if row["code"]]
+    if failed:
+        raise ActionFailed(f"It failed on {len(failed)} of {len(rows)}: {', '.join(failed)}.")
+
+
+def attempt(node: str, command: list[str]) -> dict[str, Any]:
+    """Run one command to its end."""
+    done = subprocess.run(command, capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL)
+    return {"name": node, "code": done.returncode, "stdout": done.stdout, "stderr": done.stderr}
+
+
+def show(row: dict[str, Any]) -> None:
+    """Print one worker's answer."""
+    text = (row["stdout"] + row["stderr"]).rstrip()
+    state = "ok" if not row["code"] else f"exit code {row['code']}"
+    lines = text.splitlines()
+    print(f"{row['name']:<24} {state}{': ' + lines[0] if len(lines) == 1 else ''}")
+    for line in lines if len(lines) > 1 else ():
+        print(f"    {line}")

@@ -1,0 +1,66 @@
+"""A sign of life: master and worker write one every few seconds, ``octapi health`` reads it.
+
+It lies in memory where that is possible, for memory cards wear out.  A worker that is busy still writes it, as its jobs
+run in processes of their own; one whose loop is stuck does not.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from octapi.settings import default_home
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+PERIOD_S = 5.0
+
+
+def place() -> Path:
+    """Return where the sign is: below /run for root's usual home, else in the home."""
+    home = default_home()
+    is_system = hasattr(os, "geteuid") and os.geteuid() == 0 and home == Path.home() / ".octapi"
+    return Path("/run/octapi") if is_system else home
+
+
+def write(role: str, state: str) -> None:
+    """Write the sign of a role with what goes on in words."""
+    path = place() / f"{role}.pulse"
+    path.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
+    part = path.with_suffix(f".{os.getpid()}")
+    part.touch(mode=0o600)
+    part.write_text(json.dumps({"time": time.time(), "pid": os.getpid(), "state": state}), encoding="utf-8")
+    part.replace(path)
+
+
+def read(role: str) -> dict[str, Any] | None:
+    """Return the last sign; None if there is none."""
+    try:
+        found: dict[str, Any] = json.loads((place() / f"{role}.pulse").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    return found
+
+
+def judge(sign: dict[str, Any] | None, now: float, patience_s: float) -> tuple[bool, str]:
+    """Say whether it lives, and in words how it is."""
+    if sign is None:
+        return False, "no sign of life yet"
+    silent_s = now - float(sign["time"])
+    if abs(silent_s) > patience_s:
+        return False, f"stuck: no sign of life for {silent_s:.0f} s; it was {sign['state']}"
+    return True, str(sign["state"])
+
+
+async def beat(role: str, state: Callable[[], str]) -> None:
+    """Write the sign again and again; an empty state is not written, so that it counts as stuck."""
+    while True:
+        found = state()
+        if found:
+            write(role, found)
+        await asyncio.sleep(PERIOD_S)
