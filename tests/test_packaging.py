@@ -24,7 +24,7 @@ def test_the_wheel_holds_the_package_the_page_and_the_demo(built: Path) -> None:
     with zipfile.ZipFile(next(built.glob("*.whl"))) as wheel:
         names = wheel.namelist()
 
-    assert {"octapi/compute.py", "octapi/dispy/monitor.html", "octapi/shim/dispy/__init__.py"} <= set(names)
+    assert {"octapi/examples/compute.py", "octapi/dispy/monitor.html", "octapi/shim/dispy/__init__.py"} <= set(names)
     assert {name.split("/")[0].split("-")[0] for name in names} == {"octapi"}
 
 

@@ -53,7 +53,7 @@ def demo(
     """Start a real master and workers on loopback, run a script on them, and print who did what."""
     from octapi.embedded import EmbeddedCluster
 
-    path = script or str(Path(__file__).parent.parent / "compute.py")
+    path = script or str(Path(__file__).parent.parent / "examples" / "compute.py")
     print(f"Starting a master and {workers} workers on this computer ...", flush=True)
     with EmbeddedCluster(workers=workers) as embedded:
         print(f"Running {Path(path).name} on the cluster at {embedded.place}", flush=True)
