@@ -2,9 +2,11 @@
 
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from collections.abc import Callable
@@ -99,6 +101,9 @@ class Yard:
 
     def __init__(self, place: Path) -> None:
         self.place = place
+        # every account may pass through it: a master that root starts has its scheduler under another one
+        self.states = Path(tempfile.mkdtemp(prefix="octapi-state-"))
+        self.states.chmod(0o711)
         self.running: list[Running] = []
 
     def home(self, name: str) -> Path:
@@ -110,6 +115,7 @@ class Yard:
 
     def start(self, home: str, *arguments: str, prefix: tuple[str, ...] = (), **options: Any) -> Running:
         """Start a command of OctaPi on a device."""
+        options["env"] = {"OCTAPI_STATE": str(self.states / home)} | options.get("env", {})
         found = Running([*prefix, *OCTAPI, *arguments], self.home(home), **options)
         self.running.append(found)
         return found
@@ -178,6 +184,7 @@ class Yard:
         """End everything, the youngest first."""
         for running in reversed(self.running):
             running.stop()
+        shutil.rmtree(self.states)
 
 
 def ports_of(master: Running) -> dict[str, int]:

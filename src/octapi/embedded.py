@@ -51,7 +51,7 @@ class EmbeddedCluster:
 
     def _start(self, workers: int, slots: int) -> None:
         start: dict[str, Any] = {"host": HOST, "port": 0, "dask_port": 0, "time": self.authority.now(), "roster": []}
-        start |= {"identity": self.identity(MASTER, "master").to_json()}
+        start |= {"state": str(self._home / "state"), "identity": self.identity(MASTER, "master").to_json()}
         ready = self._launch("octapi.master.server", self.news(start))
         self.ports = {"clients": ready["port"], "dask": ready["dask_port"]}
         self.place = f"{HOST}:{ready['port']}"

@@ -6,6 +6,7 @@ OctapiError
 │   ├── MasterLost
 │   ├── VersionMismatch
 │   ├── InsecureRefused
+│   ├── RunError            a run that is not there, is somebody else's, or cannot be started
 │   ├── ClusterClosed       (also RuntimeError, as concurrent.futures raises)
 │   └── TrustError          who may do what
 │       ├── TokenRefused
@@ -14,6 +15,7 @@ OctapiError
 │       ├── PeerRefused
 │       └── RoleRefused     (also PermissionError)
 ├── SettingsError           a setting that cannot be used (also ValueError)
+├── StateError              what the master keeps on disk cannot be read or written
 ├── DispyError              an argument that the dispy layer cannot use
 └── JobError                one job; the other jobs go on
     ├── JobNotSent          its arguments cannot be pickled
@@ -95,6 +97,14 @@ class RoleRefused(TrustError, PermissionError):
 
 class SettingsError(OctapiError, ValueError):
     """A setting has a value that cannot be used."""
+
+
+class StateError(OctapiError):
+    """What the master keeps on disk cannot be read or written."""
+
+
+class RunError(ClusterError):
+    """A run is not there, belongs to somebody else, or cannot be started."""
 
 
 class DispyError(OctapiError):

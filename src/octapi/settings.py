@@ -18,6 +18,25 @@ def default_home() -> Path:
     return Path(os.environ.get("OCTAPI_HOME") or Path.home() / ".octapi")
 
 
+#: where a master that root runs keeps its state; containers mount a volume there
+SYSTEM_STATE = Path("/var/lib/octapi")
+
+
+def state_dir() -> Path:
+    """Return the directory of what the master of this device keeps: its history, outcomes that wait, submitted runs.
+
+    ``OCTAPI_STATE`` sets it.  The scheduler works under an account that cannot pass through root's home, so root's is
+    ``/var/lib/octapi``, or with another OCTAPI_HOME the directory beside that home with ``.state`` added to its name.
+    """
+    given = os.environ.get(PREFIX + "STATE")
+    if given:
+        return Path(given)
+    home = default_home()
+    if not hasattr(os, "geteuid") or os.geteuid():
+        return home / "state"
+    return SYSTEM_STATE if home == Path.home() / ".octapi" else home.with_name(f"{home.name}.state")
+
+
 @dataclasses.dataclass(frozen=True)
 class Settings:
     """What can be set.  Each field is also a key of ``settings.toml`` and, in capitals, ``OCTAPI_<FIELD>``."""
@@ -32,6 +51,16 @@ class Settings:
     show: bool = False
     #: allow connections without encryption
     insecure: bool = False
+    #: on a master: the most megabytes of outcomes that wait for clients that are gone
+    keep_mb: int = 512
+    #: on a master: how many days such outcomes wait
+    keep_days: float = 7.0
+    #: on a master: how many days runs and their story are remembered
+    history_days: float = 365.0
+    #: on a master: the most megabytes of script and files that a submitted run may bring
+    upload_mb: int = 64
+    #: on a master: the most megabytes that are kept of a submitted run's output
+    log_mb: int = 8
 
     @classmethod
     def load(cls, **passed: Any) -> Settings:

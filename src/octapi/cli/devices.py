@@ -137,12 +137,21 @@ def run_insecure_master(listen: str, port: int, dask_port: int) -> None:
     """Run a master without encryption."""
     import asyncio
 
+    from octapi.errors import StateError
     from octapi.master import server
+    from octapi.settings import Settings, state_dir
+    from octapi.store import place
 
     def ready(found: int, dask_found: int) -> None:
         print(f"octapi master: clients at {listen}:{found}, workers at {listen}:{dask_found}", flush=True)
 
-    asyncio.run(server.serve(listen, port, dask_port, ready))
+    state: Path | None = state_dir()
+    try:
+        place.prepare(state_dir(), None)
+    except StateError as error:
+        state = None
+        print(f"octapi master: no history, and no outcomes for clients that go away: {error}.", file=sys.stderr)
+    asyncio.run(server.serve(listen, port, dask_port, ready, state=state, settings=Settings.load()))
 
 
 # ---- worker
@@ -255,6 +264,8 @@ def nodes(
             f"{row['address']:<16} {row['slots']:>3} slots  Python {row['python']}" if row["online"] else "not here now"
         )
         print(f"{row['name']:<24} {where:<42} {row['certificate']}".rstrip())
+    for text in facts.get("trouble", ()):
+        print(f"octapi: the master says: {text}", file=sys.stderr)
 
 
 @nodes_app.command("remove")

@@ -54,6 +54,9 @@ class Client:
         self.backlog: list[bytes] | None = None
         self.kept = 0
         self.summary: dict[str, Any] = {}
+        #: the id of its run, and whether that was written down: only clients that bring work are runs
+        self.run = ""
+        self.is_run = False
         self.since = time.time()
 
     def send(self, *message: Any) -> None:
@@ -79,7 +82,7 @@ class Client:
         """Describe it for people: its script, since when (epoch seconds) it is here, and its jobs."""
         facts = {key: self.facts.get(key) for key in ("script", "user", "host", "pid")}
         batches = {"batches": len(self.held), "is_detached": self.is_detached}
-        return {"number": self.number, **facts, "since": self.since, **batches, **self.summary}
+        return {"number": self.number, "run": self.run, **facts, "since": self.since, **batches, **self.summary}
 
     def detach(self) -> None:
         """Go on without a connection."""

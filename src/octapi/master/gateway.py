@@ -19,9 +19,11 @@ from distributed.diagnostics.plugin import SchedulerPlugin
 
 from octapi import _version
 from octapi.dispatch import wire
+from octapi.master.book import Book
 from octapi.master.client import Client, Held, remainder
 from octapi.master.hello import FACTS, why_not
 from octapi.master.placing import Agent, least_loaded
+from octapi.store import nodes
 from octapi.trust.policy import STREAM_OP
 
 if TYPE_CHECKING:
@@ -45,9 +47,10 @@ class Gateway(SchedulerPlugin):  # type: ignore[misc]
     name = "octapi-gateway"
     idempotent = True
 
-    def __init__(self, scheduler: Scheduler, guard: Guard | None = None) -> None:
+    def __init__(self, scheduler: Scheduler, guard: Guard | None = None, book: Book | None = None) -> None:
         self.scheduler = scheduler
         self.guard = guard
+        self.book = book or Book(None)
         self.roster: list[dict[str, Any]] = []
         self.on_workers: Callable[[list[dict[str, Any]]], None] = lambda _: None
         self.clients: dict[int, Client] = {}
@@ -65,6 +68,7 @@ class Gateway(SchedulerPlugin):  # type: ignore[misc]
         for client in list(self.clients.values()):
             if client.writer is not None:
                 client.writer.close()
+        self.book.close()
 
     # ---- clients
 
@@ -73,9 +77,10 @@ class Gateway(SchedulerPlugin):  # type: ignore[misc]
         if kind == "resume":
             return self._resume(writer, str(facts.get("token")))
         client = Client(writer, facts, peer)
+        client.run = self.book.new_id(facts.get("run"), owner_of(peer))
         self.clients[client.number] = client
         welcome = {"dask_port": self.scheduler.port, "workers": self.rows(), "release": _version.__version__}
-        client.send("welcome", welcome | {"time": self.now()})
+        client.send("welcome", welcome | {"time": self.now(), "run": client.run})
         return client
 
     def now(self) -> float:
@@ -100,10 +105,14 @@ class Gateway(SchedulerPlugin):  # type: ignore[misc]
     def client_bye(self, client: Client) -> None:
         """The client ends as it should."""
         client.said_bye = True
+        if client.is_run:
+            self.book.move(client.run, "bye")
 
     def client_summary(self, client: Client, summary: dict[str, Any]) -> None:
         """The client tells how far its jobs are."""
-        client.summary = {key: summary.get(key) for key in ("waiting", "running", "done", "functions")}
+        client.summary = {key: summary.get(key) for key in ("waiting", "running", "done", "failed", "functions")}
+        if client.is_run:
+            self.book.count(client.run, client.summary, self.slots())
 
     def client_jobs(self, client: Client) -> None:
         """Somebody asks which scripts run."""
@@ -111,13 +120,24 @@ class Gateway(SchedulerPlugin):  # type: ignore[misc]
 
     def client_nodes(self, client: Client) -> None:
         """Somebody asks who is in, and how their certificates stand."""
-        client.send("nodes", {"workers": self.rows(), "members": self.roster, "time": self.now()})
+        client.send("nodes", {"workers": self.rows(), "members": self.roster} | self.standing())
+
+    def standing(self) -> dict[str, Any]:
+        """Return the cluster's time, and what is wrong with the master in words."""
+        return {"time": self.now(), "trouble": [self.book.trouble] if self.book.trouble else []}
+
+    def client_runs(self, client: Client, limit: int = 100) -> None:
+        """Somebody asks for the latest runs."""
+        rows = [run.public() for run in self.book.recent(min(int(limit), 10_000))]
+        client.send("runs", {"runs": rows} | self.standing())
 
     def client_stop(self, client: Client, number: int) -> None:
         """Somebody asks to stop the jobs of a script."""
         found = self.clients.get(number)
         if found is not None:
             found.send("stop")
+            if found.is_run:
+                self.book.move(found.run, "stop")
             if found.writer is None:
                 found.said_bye = True
                 self.client_left(found)
@@ -126,9 +146,12 @@ class Gateway(SchedulerPlugin):  # type: ignore[misc]
     def client_settled(self, client: Client) -> None:
         """Everything that was kept of a client has been fetched."""
         client.said_bye = True
+        self.book.move(client.run, "fetched")
 
     def client_left(self, client: Client) -> None:
         """Go on without a client, or stop its jobs."""
+        if client.is_run:
+            self.book.move(client.run, "left")
         if client.can_detach:
             client.detach()
             self.detached[client.token] = client
@@ -148,6 +171,9 @@ class Gateway(SchedulerPlugin):  # type: ignore[misc]
 
     def client_define(self, client: Client, digest: str, spec: bytes, facts: dict[str, Any]) -> None:
         """Keep a computation; workers that may run it get it now, so that setup can begin."""
+        if not client.is_run:
+            client.is_run = True
+            self.book.begin(client.run, client.facts, owner_of(client.peer), self.slots())
         client.computations[digest] = (spec, facts)
         for agent in list(self.agents.values()):
             if digest in agent.known or facts.get("limits") is not None:
@@ -265,6 +291,7 @@ class Gateway(SchedulerPlugin):  # type: ignore[misc]
             return None
         if kind == "health":
             agent.info["health"] = subject
+            self.book.nodes.health(agent.name, subject, self.now())
             return self._tell_later()
         if kind in ("ready", "refused", "closed"):
             return self._computation_news(agent, kind, subject, rest)
@@ -308,6 +335,7 @@ class Gateway(SchedulerPlugin):  # type: ignore[misc]
         if self.latest is not None:
             self.to_agent(agent, ("trust", self.latest))
         say(f"octapi master: {agent.name} joined from {agent.info['address']} with {agent.slots} slots.")
+        self.book.nodes.joined(agent.info | {"name": agent.name}, self.now())
         for client in self.clients.values():
             for digest, (_, known) in client.computations.items():
                 if known.get("limits") is not None:
@@ -325,12 +353,17 @@ class Gateway(SchedulerPlugin):  # type: ignore[misc]
         self.tell_workers()
         for agent in found:
             say(f"octapi master: {agent.name} left.")
+            self.book.nodes.went(agent.name, nodes.LOST, "its connection ended", self.now())
             for held in list(agent.held.values()):
                 held.client.held.pop(held.ident, None)
                 jobs = (held.facts["jobs"],) if held.client.is_detached else ()
                 held.client.send("agent", agent.name, ("lost", held.ident, *jobs))
                 self._tell_if_complete(held.client)
         self.place()
+
+    def slots(self) -> int:
+        """Return how many slots there are now."""
+        return sum(agent.slots for agent in self.agents.values())
 
     def rows(self) -> list[dict[str, Any]]:
         """Return the workers as clients read them."""
@@ -349,6 +382,11 @@ class Gateway(SchedulerPlugin):  # type: ignore[misc]
         self.on_workers([row | {"ssh": self.agents[row["name"]].info.get("ssh")} for row in rows])
         for client in self.clients.values():
             client.send("workers", rows)
+
+
+def owner_of(peer: Peer | None) -> str:
+    """Return the ident of whoever is at the other end; an empty text without encryption."""
+    return "" if peer is None else peer.ident
 
 
 def say(text: str) -> None:

@@ -18,8 +18,10 @@ from typing import TYPE_CHECKING, Any
 
 from octapi import discovery, lines, pulse
 from octapi.account import SCHEDULER_ACCOUNT, unprivileged
-from octapi.errors import ClusterError
+from octapi.errors import ClusterError, StateError
+from octapi.settings import Settings, state_dir
 from octapi.signals import until_signalled
+from octapi.store import place
 from octapi.trust import ssh
 from octapi.trust.desk import Desk
 from octapi.trust.door import Door
@@ -28,6 +30,7 @@ from octapi.trust.names import MASTER
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from octapi.account import Account
     from octapi.trust.authority import Authority
     from octapi.trust.identity import Identity
 
@@ -168,6 +171,8 @@ class Keeper:
             "dask_port": self.dask_port,
             "identity": self.identity.to_json(),
             "account": account,
+            "state": self._prepare_state(account),
+            "settings": asdict(Settings.load()),
         }
         self.scheduler = await asyncio.create_subprocess_exec(
             sys.executable,
@@ -186,6 +191,16 @@ class Keeper:
             raise ClusterError("The scheduler did not start; its own message is above.")
         facts = json.loads(ready)
         self.port, self.dask_port = facts["port"], facts["dask_port"]
+
+    def _prepare_state(self, account: Account | None) -> str:
+        """Make the directory of what survives the master, and return the state directory; an empty text if it fails."""
+        state = state_dir()
+        try:
+            place.prepare(state, account)
+        except StateError as error:
+            say(f"no history, and no outcomes for clients that go away: {error}.")
+            return ""
+        return str(state)
 
     def _hear(self, message: dict[str, Any]) -> None:
         self._heard = asyncio.get_running_loop().time()

@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import time
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import dask
@@ -16,9 +18,11 @@ import dask
 from octapi import lines, pulse
 from octapi.account import become
 from octapi.dasknode import QuietScheduler, answer_refusals, guarded, quiet_logs
+from octapi.master.book import Book
 from octapi.master.gateway import Gateway, say
 from octapi.master.news import News
 from octapi.master.reception import Reception
+from octapi.settings import Settings
 from octapi.signals import until_signalled
 from octapi.trust import policy
 from octapi.trust.contexts import Clock, Trust
@@ -46,11 +50,13 @@ async def serve(
     on_ready: Callable[[int, int], None],
     guard: Guard | None = None,
     follow: Callable[[Gateway], Any] | None = None,
+    state: Path | None = None,
+    settings: Settings | None = None,
 ) -> None:
     """Run a master until SIGINT or SIGTERM; ``on_ready(port, dask_port)`` is called once it listens.
 
     Without a ``guard`` nothing is encrypted.  ``follow(gateway)`` is awaited beside it, and its end is
-    the master's end.  Raises OSError when a port is taken.
+    the master's end.  ``state`` is the directory of what survives it.  Raises OSError when a port is taken.
     """
     quiet_logs()
     with dask.config.set(DASK_SETTINGS):
@@ -58,7 +64,9 @@ async def serve(
         if guard is not None:
             answer_refusals(scheduler)
         async with scheduler:
-            gateway = Gateway(scheduler, guard)
+            now = time.time if guard is None else guard.trust.clock.now
+            book = Book(state, now, lambda text: say(f"octapi master: {text}"), settings)
+            gateway = Gateway(scheduler, guard, book)
             reception = Reception(gateway, None if guard is None else guard.trust)
             found = await reception.listen(host, port)
             on_ready(found, scheduler.port)
@@ -97,6 +105,8 @@ def main() -> None:
     )
     guard = Guard(trust, policy.SCHEDULER_SIDE)
     become(start.get("account"))
+    state = Path(start["state"]) if start.get("state") else None
+    settings = Settings(**start.get("settings", {}))
 
     async def follow(gateway: Gateway) -> None:
         gateway.on_workers = lambda rows: lines.tell({"kind": "workers", "rows": rows})
@@ -112,7 +122,7 @@ def main() -> None:
         lines.tell({"kind": "ready", "port": port, "dask_port": dask_port})
 
     with contextlib.suppress(KeyboardInterrupt, BrokenPipeError):
-        asyncio.run(serve(start["host"], start["port"], start["dask_port"], ready, guard, follow))
+        asyncio.run(serve(start["host"], start["port"], start["dask_port"], ready, guard, follow, state, settings))
 
 
 if __name__ == "__main__":

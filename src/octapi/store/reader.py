@@ -1,0 +1,133 @@
+"""Reading the database: from the scheduler's process or from another one, while the writer works or when it does not.
+
+Every method opens the database, reads and closes it, so nothing is locked or held in memory between two looks.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import sqlite3
+from typing import TYPE_CHECKING, Any
+
+from octapi.errors import StateError
+from octapi.store import runs
+from octapi.store.runs import COLUMNS, Run
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+NODE_COLUMNS = (
+    "name", "state", "address", "host", "slots", "platform", "python", "release", "memory",
+    "first_seen", "joined", "last_seen", "joins", "deaths", "reason",
+)  # fmt: skip
+CHOOSE = f"SELECT {', '.join(COLUMNS)} FROM runs"
+
+
+class Reader:
+    """Reads one database.  All methods raise :exc:`StateError` when it cannot be read."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    @contextlib.contextmanager
+    def open(self) -> Iterator[sqlite3.Connection]:
+        """Give a connection that cannot write."""
+        try:
+            connection = sqlite3.connect(f"{self.path.absolute().as_uri()}?mode=ro", uri=True, timeout=5.0)
+            try:
+                yield connection
+            finally:
+                connection.close()
+        except sqlite3.Error as error:
+            raise StateError(f"{self.path} cannot be read: {error}.") from error
+
+    def rows(self, statement: str, *values: Any) -> list[tuple[Any, ...]]:
+        """Return what a question in SQL finds."""
+        with self.open() as connection:
+            return connection.execute(statement, values).fetchall()
+
+    # ---- runs
+
+    def runs(self, limit: int = 100, before: str = "", states: tuple[str, ...] = (), words: str = "") -> list[Run]:
+        """Return runs, the latest first; those with ids below ``before``, in these states, with these words.
+
+        ``words`` are looked for in id, script, arguments, user and host.
+        """
+        wanted, values = ["1"], list[Any]()
+        if before:
+            wanted.append("id < ?")
+            values.append(before)
+        if states:
+            wanted.append(f"state IN ({', '.join('?' * len(states))})")
+            values.extend(states)
+        for word in words.split():
+            wanted.append("instr(lower(id || ' ' || script || ' ' || arguments || ' ' || user || ' ' || host), ?)")
+            values.append(word.lower())
+        found = self.rows(f"{CHOOSE} WHERE {' AND '.join(wanted)} ORDER BY id DESC LIMIT ?", *values, limit)
+        return [runs.of_row(row) for row in found]
+
+    def run(self, ident: str) -> Run | None:
+        """Return one run; None if there is none."""
+        found = self.rows(f"{CHOOSE} WHERE id = ?", ident)
+        return runs.of_row(found[0]) if found else None
+
+    def alike(self, wanted: str) -> list[str]:
+        """Return the ids of the runs that a person may mean by ``wanted``."""
+        ids = self.rows("SELECT id FROM runs WHERE id = ?1 OR instr(id, ?1) ORDER BY id DESC LIMIT 1000", wanted)
+        return runs.found(wanted, [row[0] for row in ids])
+
+    def ended(self, states: tuple[str, ...]) -> list[tuple[str, float]]:
+        """Return id and end of the runs in these states."""
+        marks = ", ".join("?" * len(states))
+        found = self.rows(f"SELECT id, coalesce(ended, submitted) FROM runs WHERE state IN ({marks})", *states)
+        return [(row[0], row[1]) for row in found]
+
+    # ---- outcomes
+
+    def outcomes(self, run: str, after: int = -1, limit: int = 1000) -> list[tuple[int, bytes]]:
+        """Return kept messages of a run with their numbers, those above ``after``."""
+        found = self.rows(
+            "SELECT number, frame FROM outcomes WHERE run = ? AND number > ? ORDER BY number LIMIT ?", run, after, limit
+        )
+        return [(row[0], row[1]) for row in found]
+
+    def batches(self, run: str) -> list[tuple[int, int, str]]:
+        """Return the batches of a run that got no end: number of the batch, of its jobs, and their function."""
+        found = self.rows("SELECT ident, jobs, function FROM batches WHERE run = ? ORDER BY ident", run)
+        return [(row[0], row[1], row[2]) for row in found]
+
+    def bytes_kept(self) -> int:
+        """Return how many bytes of outcomes wait."""
+        found: int = self.rows("SELECT coalesce(sum(length(frame)), 0) FROM outcomes")[0][0]
+        return found
+
+    # ---- nodes
+
+    def nodes(self) -> list[dict[str, Any]]:
+        """Return every node that ever was in; times are epoch seconds."""
+        found = self.rows(f"SELECT {', '.join(NODE_COLUMNS)} FROM nodes ORDER BY name")
+        return [dict(zip(NODE_COLUMNS, row, strict=True)) for row in found]
+
+    def events(self, name: str, limit: int = 100) -> list[dict[str, Any]]:
+        """Return what happened to a node, the latest first."""
+        found = self.rows(
+            "SELECT at, event, text FROM node_events WHERE name = ? ORDER BY rowid DESC LIMIT ?", name, limit
+        )
+        return [dict(zip(("at", "event", "text"), row, strict=True)) for row in found]
+
+    def health(self, name: str) -> list[dict[str, Any]]:
+        """Return how a node was over time, the earliest first: ``at`` (epoch seconds) and what was measured."""
+        found = self.rows("SELECT at, data FROM node_health WHERE name = ? ORDER BY at", name)
+        return [{"at": row[0]} | json.loads(row[1]) for row in found]
+
+    # ---- the page's story
+
+    def story(self, run: str, kind: str, first: int = 0, last: int = 1 << 62) -> list[tuple[int, Any]]:
+        """Return the pieces of a run of one kind, with their buckets, in order."""
+        found = self.rows(
+            "SELECT bucket, data FROM story WHERE run = ? AND kind = ? AND bucket BETWEEN ? AND ? ORDER BY bucket",
+            run, kind, first, last,
+        )  # fmt: skip
+        return [(row[0], json.loads(row[1])) for row in found]

@@ -1,0 +1,212 @@
+"""The one writer of the database: a thread that groups changes, and goes on when the disk does not.
+
+Changes are taken at once and written together, at most every :data:`GROUP_S`; nothing is written while nothing
+changes, for memory cards wear out.  :meth:`Writer.flush` writes now, and reports when it is safe on the disk.
+A database that cannot be written (full, read-only, damaged) is *trouble*: said once, tried again every
+:data:`RETRY_S`, and nothing else stops for it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import sqlite3
+import threading
+import time
+from concurrent.futures import Future
+from typing import TYPE_CHECKING, Any
+
+from octapi.errors import StateError
+from octapi.store import schema
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Hashable
+    from pathlib import Path
+
+#: changes wait this long for others, in seconds
+GROUP_S = 3.0
+#: how often a database that could not be written is tried again, in seconds
+RETRY_S = 5.0
+#: the most changes that wait, and the most bytes in them, while the database cannot be written; the oldest are dropped
+MOST_WAITING = 20_000
+MOST_BYTES = 64 << 20
+
+Change = tuple[str, tuple[Any, ...]]
+
+
+class Writer:
+    """Takes changes from any thread.  ``on_trouble(text)`` is called on the writer's thread; an empty text ends it."""
+
+    def __init__(self, path: Path, on_trouble: Callable[[str], None] = lambda _: None) -> None:
+        self.path = path
+        self.on_trouble = on_trouble
+        self.trouble = ""
+        self.dropped = 0
+        self._changes: dict[Hashable, Change] = {}
+        self._bytes = 0
+        self._number = itertools.count()
+        self._promises: list[Future[None]] = []
+        self._condition = threading.Condition()
+        self._is_due = False
+        self._is_closing = False
+        self._connection: sqlite3.Connection | None = None
+        self._thread = threading.Thread(target=self._run, name="octapi-store", daemon=True)
+        self._thread.start()
+
+    # ---- from any thread
+
+    def put(self, statement: str, values: tuple[Any, ...], key: Hashable = None, *, lazily: bool = False) -> None:
+        """Take a change: SQL with its values.  A later one with the same ``key`` replaces it while it waits.
+
+        One that is taken ``lazily`` is written with the next that is not.
+        """
+        with self._condition:
+            name = key if key is not None else next(self._number)
+            self._forget(name)
+            self._changes[name] = (statement, values)
+            self._bytes += weight(values)
+            while len(self._changes) > MOST_WAITING or (self.trouble and self._bytes > MOST_BYTES):
+                self._forget(next(iter(self._changes)))
+                self.dropped += 1
+            if not lazily:
+                self._is_due = True
+                self._condition.notify()
+
+    def _forget(self, name: Hashable) -> None:
+        old = self._changes.pop(name, None)
+        if old is not None:
+            self._bytes -= weight(old[1])
+
+    def flush(self) -> Future[None]:
+        """Write everything now.  The future ends when it is safe, or with :exc:`StateError` when it cannot be."""
+        promise: Future[None] = Future()
+        with self._condition:
+            self._promises.append(promise)
+            self._condition.notify()
+        return promise
+
+    def close(self, patience_s: float = 10.0) -> None:
+        """Write everything, and end."""
+        with self._condition:
+            self._is_closing = True
+            self._condition.notify()
+        self._thread.join(patience_s)
+
+    # ---- the thread
+
+    def _run(self) -> None:
+        self._attempt([], [])  # migrations come first, and what is wrong is said at once
+        while not self._is_closing:
+            with self._condition:
+                self._condition.wait_for(lambda: self._is_due or self._promises or self._is_closing)
+                pause = RETRY_S if self.trouble else GROUP_S
+                self._condition.wait_for(lambda: self._promises or self._is_closing, pause)
+            self._write()
+        self._write()
+        if self._connection is not None:
+            with contextlib.suppress(sqlite3.Error):
+                self._connection.close()
+
+    def _write(self) -> None:
+        with self._condition:
+            taken, self._changes, self._bytes = self._changes, {}, 0
+            promises, self._promises = self._promises, []
+            self._is_due = False
+        done = self._attempt(list(taken.values()), promises)
+        if not done:
+            with self._condition:
+                self._changes = taken | self._changes
+                self._bytes = sum(weight(values) for _, values in self._changes.values())
+                self._is_due = True
+        for promise in promises:
+            if done:
+                promise.set_result(None)
+            else:
+                promise.set_exception(StateError(self.trouble))
+
+    def _attempt(self, changes: list[Change], promises: list[Future[None]]) -> bool:
+        try:
+            if self._connection is None:
+                self._connection = open_for_writing(self.path)
+            if changes or promises:
+                commit(self._connection, changes, safely=bool(promises))
+        except (sqlite3.Error, StateError, OSError) as error:
+            self._reopen_later()
+            self._tell(f"{self.path} cannot be written: {error}.")
+            return False
+        self._tell("")
+        return True
+
+    def _reopen_later(self) -> None:
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            with contextlib.suppress(sqlite3.Error):
+                connection.close()
+
+    def _tell(self, text: str) -> None:
+        if bool(text) != bool(self.trouble):
+            self.trouble = text
+            self.on_trouble(text)
+        self.trouble = text
+
+
+def weight(values: tuple[Any, ...]) -> int:
+    """Return about how many bytes a change holds."""
+    return 100 + sum(len(value) for value in values if isinstance(value, (bytes, str)))
+
+
+def open_for_writing(path: Path) -> sqlite3.Connection:
+    """Open the database, make or migrate its tables, and return a connection in autocommit mode.
+
+    A database that is damaged is put aside under another name first.  Raises sqlite3.Error, OSError and
+    :exc:`StateError`.
+    """
+    try:
+        return _open(path)
+    except sqlite3.DatabaseError as error:
+        if isinstance(error, sqlite3.OperationalError) or not is_damaged(error):
+            raise
+    for suffix in ("", "-wal", "-shm"):
+        with contextlib.suppress(FileNotFoundError):
+            old = path.with_name(path.name + suffix)
+            old.rename(old.with_name(f"{path.name}.damaged-{int(time.time())}{suffix}"))
+    return _open(path)
+
+
+def is_damaged(error: sqlite3.DatabaseError) -> bool:
+    """Say whether SQLite means that the file is no database."""
+    return error.sqlite_errorcode in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
+
+
+def _open(path: Path) -> sqlite3.Connection:
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    connection = sqlite3.connect(path, timeout=5.0, isolation_level=None, check_same_thread=False)
+    try:
+        path.chmod(0o600)
+        connection.execute("PRAGMA auto_vacuum = INCREMENTAL")
+        connection.execute("PRAGMA journal_mode = WAL")
+        connection.execute("PRAGMA journal_size_limit = 4194304")
+        connection.execute("PRAGMA temp_store = MEMORY")
+        schema.migrate(connection)
+    except BaseException:
+        connection.close()
+        raise
+    return connection
+
+
+def commit(connection: sqlite3.Connection, changes: list[Change], *, safely: bool) -> None:
+    """Write changes in one transaction.
+
+    Killing this process never loses or tears one that was committed.  When the device loses its power, the last seconds
+    may be lost, unless ``safely`` waits for the disk.  Raises sqlite3.Error, having changed nothing.
+    """
+    connection.execute(f"PRAGMA synchronous = {'FULL' if safely else 'NORMAL'}")
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        for statement, values in changes:
+            connection.execute(statement, values)
+        connection.execute("COMMIT")
+    except BaseException:
+        if connection.in_transaction:
+            connection.execute("ROLLBACK")
+        raise
