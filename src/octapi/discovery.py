@@ -7,7 +7,6 @@ mix.  What is found is only a place to ask: certificates decide whether it is th
 from __future__ import annotations
 
 import asyncio
-import ipaddress
 import json
 import socket
 import subprocess
@@ -26,9 +25,7 @@ BROWSE_S: Final = 2.0
 #: interfaces that lead to containers and virtual machines of this very device, or nowhere
 INNER: Final = tuple("lo docker br- veth balena supervisor resin cni flannel virbr lxc podman tun tap".split())
 
-
-#: where container engines take the addresses of their bridges from
-BRIDGES: Final = ipaddress.ip_network("172.16.0.0/12")
+NET: Final = Path("/sys/class/net")
 
 
 class Announced(NamedTuple):
@@ -39,29 +36,40 @@ class Announced(NamedTuple):
     addresses: tuple[str, ...]
 
 
-def outward(names: Mapping[str, Any], is_up: Mapping[str, bool], *, inside: bool = False) -> list[str]:
+def outward(names: Mapping[str, Any], is_up: Mapping[str, bool], bridged: Collection[str] = ()) -> list[str]:
     """Return the IPv4 addresses under which other devices may reach this one.
 
     ``names`` maps interfaces to what :func:`psutil.net_if_addrs` returns.  Link-local addresses come last: they are
-    for networks that have no others.  ``inside`` a container, the addresses of an engine's bridge are left out: they
-    mean nothing on other devices.
+    for networks that have no others.  Those of ``bridged`` interfaces are left out: they mean nothing on other devices.
     """
     found = [
         entry.address
         for name, entries in names.items()
-        if is_up.get(name) and not name.startswith(INNER)
+        if is_up.get(name) and not name.startswith(INNER) and name not in bridged
         for entry in entries
         if entry.family == socket.AF_INET and not entry.address.startswith("127.")
-        if not (inside and ipaddress.ip_address(entry.address) in BRIDGES)
     ]
     return sorted(found, key=lambda address: address.startswith("169.254."))
 
 
 def own_addresses() -> list[str]:
     """Return this device's addresses for others."""
-    stats = psutil.net_if_stats()
+    stats, names = psutil.net_if_stats(), psutil.net_if_addrs()
     is_up = {name: row.isup for name, row in stats.items()}
-    return outward(psutil.net_if_addrs(), is_up, inside=is_container())
+    return outward(names, is_up, [name for name in names if is_bridged(name)] if is_container() else ())
+
+
+def is_bridged(name: str, place: Path = NET) -> bool:
+    """Say whether an interface is one end of a pair whose other end is in another network namespace.
+
+    That is how an engine ties a container to a bridge.  An interface of the device itself is its own link, and others
+    that have a parent (VLANs, macvlan), whose addresses are the network's, name their type.
+    """
+    try:
+        link, index = ((place / name / fact).read_text().strip() for fact in ("iflink", "ifindex"))
+        return link != index and "DEVTYPE=" not in (place / name / "uevent").read_text()
+    except OSError:
+        return False
 
 
 def is_container() -> bool:

@@ -1,4 +1,4 @@
-"""A sign of life: master and worker write one every few seconds, ``octapi health`` reads it.
+"""A sign of life: master and worker write one every few seconds; ``octapi health`` and ``python -m octapi.pulse`` read it.
 
 It lies in memory where that is possible, for memory cards wear out.  A worker that is busy still writes it, as its jobs
 run in processes of their own; one whose loop is stuck does not.
@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import sys
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 PERIOD_S = 5.0
+#: silence after which a role counts as stuck, in seconds
+PATIENCE_S = 30.0
 
 
 def place() -> Path:
@@ -64,3 +67,15 @@ async def beat(role: str, state: Callable[[], str]) -> None:
         if found:
             write(role, found)
         await asyncio.sleep(PERIOD_S)
+
+
+def health(patience_s: float = PATIENCE_S) -> tuple[bool, str]:
+    """Judge the role that the environment names.  The agent of a container engine answers by being there."""
+    role = os.environ.get("OCTAPI_ROLE", "worker")
+    return (True, "agent") if role == "agent" else judge(read(role), time.time(), patience_s)
+
+
+if __name__ == "__main__":  # what a container's health check runs: without the command line's imports, for small boards
+    is_well, text = health()
+    print(text)
+    sys.exit(0 if is_well else 1)

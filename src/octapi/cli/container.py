@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import sys
 import time
 from pathlib import Path
@@ -11,6 +12,8 @@ from typing import Annotated
 import typer
 
 from octapi.errors import SettingsError
+from octapi.pulse import PATIENCE_S
+from octapi.trust.names import NAME
 
 ROLES = ("master", "worker", "agent")
 #: how often a worker without a token says that it waits for one, in seconds
@@ -18,16 +21,34 @@ SAY_S = 15.0
 LOOK_S = 0.5
 
 
-def start() -> None:
-    """Run as OCTAPI_ROLE says: master, worker or agent. Meant for containers."""
-    role = os.environ.get("OCTAPI_ROLE", "worker")
+def start(
+    role: Annotated[str, typer.Argument(help="master, worker or agent; OCTAPI_ROLE by default, else worker.")] = "",
+) -> None:
+    """Run as the environment says: master, worker or agent. Meant for containers."""
+    role = role or os.environ.get("OCTAPI_ROLE") or "worker"
     if role not in ROLES:
         raise SettingsError(f"OCTAPI_ROLE is {role!r}; it must be one of {', '.join(ROLES)}.")
     if role == "agent":
         from octapi import actions
 
         return actions.serve()
+    clear(os.environ.get("TMPDIR", ""))
     return start_master() if role == "master" else start_worker()
+
+
+def clear(scratch: str) -> None:
+    """Open a volume for temporary files to all accounts, and remove what a process that was killed left there."""
+    if scratch:
+        Path(scratch).chmod(0o1777)
+        for path in Path(scratch).glob("octapi-*"):
+            shutil.rmtree(path, ignore_errors=True)
+
+
+def own_name() -> str:
+    """Return the name that was given: to OctaPi, or by balena to the device when it was set up; else an empty text."""
+    given = os.environ.get("OCTAPI_NAME", "")
+    device = os.environ.get("BALENA_DEVICE_NAME_AT_INIT", "")
+    return given or (device if NAME.fullmatch(device) else "")
 
 
 def start_master() -> None:
@@ -38,6 +59,7 @@ def start_master() -> None:
         name=os.environ.get("OCTAPI_NAME", ""),
         advertise=os.environ.get("OCTAPI_ADVERTISE", ""),
         share_token=Path(shared) if (shared := os.environ.get("OCTAPI_SHARE_TOKEN")) else None,
+        ssh_port=integer("OCTAPI_SSH_PORT", devices.SSH_PORT),
     )
 
 
@@ -58,7 +80,7 @@ def start_worker() -> None:
         )
     devices.worker(
         token_file=Path(shared) if shared and not is_given else None,
-        name=os.environ.get("OCTAPI_NAME", ""),
+        name=own_name(),
         slots=integer("OCTAPI_SLOTS", 0),
         advertise=os.environ.get("OCTAPI_ADVERTISE", ""),
         port=integer("OCTAPI_PORT", 0),
@@ -86,12 +108,11 @@ def wait_for(path: Path) -> None:
 
 
 def health(
-    patience: Annotated[float, typer.Option(help="Seconds of silence after which it counts as stuck.")] = 30.0,
+    patience: Annotated[float, typer.Option(help="Seconds of silence after which it counts as stuck.")] = PATIENCE_S,
 ) -> None:
     """Say whether the master or worker of this container is alive; the exit code is 1 when it is stuck."""
     from octapi import pulse
 
-    role = os.environ.get("OCTAPI_ROLE", "worker")
-    is_well, text = (True, "agent") if role == "agent" else pulse.judge(pulse.read(role), time.time(), patience)
+    is_well, text = pulse.health(patience)
     print(text)
     raise typer.Exit(0 if is_well else 1)

@@ -52,6 +52,7 @@ def master(
     share_token: Annotated[
         Path | None, typer.Option(help="File, in a volume that workers share, that always holds a valid token.")
     ] = None,
+    ssh_port: Annotated[int, typer.Option(help="Port of an sshd for your own keys; 0 for none.")] = 0,
     certificate_life: Annotated[str, typer.Option(help="Life of certificates, such as 30d or 12h.")] = "",
     insecure: Insecure = False,
 ) -> None:
@@ -69,7 +70,7 @@ def master(
     home = default_home()
     life_s = secret.duration(certificate_life) if certificate_life else None
     authority, is_new = open_authority(home, name, life_s)
-    keeper = Keeper(home, authority, listen or "0.0.0.0", (join_port, port, dask_port), advertise)
+    keeper = Keeper(home, authority, listen or "0.0.0.0", (join_port, port, dask_port), advertise, ssh_port)
 
     def ready(found: Keeper) -> None:
         print_ready(found, is_new)

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from octapi import discovery, lines, pulse
 from octapi.account import SCHEDULER_ACCOUNT, unprivileged
-from octapi.errors import ClusterError, StateError
+from octapi.errors import ClusterError, StateError, TrustError
 from octapi.settings import Settings, state_dir
 from octapi.signals import until_signalled
 from octapi.store import place
@@ -59,7 +59,13 @@ class Keeper:
     """One secured master."""
 
     def __init__(
-        self, home: Path, authority: Authority, listen: str, ports: tuple[int, int, int], advertise: str
+        self,
+        home: Path,
+        authority: Authority,
+        listen: str,
+        ports: tuple[int, int, int],
+        advertise: str,
+        ssh_port: int = 0,
     ) -> None:
         self.home = home
         self.authority = authority
@@ -68,6 +74,7 @@ class Keeper:
         self.advertise = [part.strip() for part in advertise.split(",") if part.strip()]
         self.door = Door(authority, say, self.changed, self.standing)
         self.desk = Desk(authority, self.addresses, self.standing_here, self.renewing, say)
+        self.sshd = ssh.Sshd(home, ssh_port)
         self.scheduler: asyncio.subprocess.Process | None = None
         self.identity: Identity | None = None
         self.workers: list[dict[str, Any]] = []
@@ -136,6 +143,8 @@ class Keeper:
     def _renew_own(self) -> None:
         self.identity = self.authority.identity(MASTER, "master")
         self.tell(identity=self.identity.to_json())
+        if self.sshd.process is not None:
+            self.sshd.renew(self.authority.ssh_host(ssh.host_key(self.home)))
 
     # ---- SSH
 
@@ -144,6 +153,15 @@ class Keeper:
         public = ssh.key(self.home / ssh.DIRECTORY / "id_ed25519")
         ssh.write_client(self.home, self.authority.ssh_user(public), self.authority.ssh_authority(), revoked)
         ssh.write_config(self.home, self.workers)
+
+    def _start_ssh(self) -> None:
+        """Let the owner of keys in ``authorized_keys`` log into this master, and nobody else but the master itself."""
+        if not self.sshd.port:
+            return
+        try:
+            self.sshd.start(self.authority.ssh_host(ssh.host_key(self.home)))
+        except (TrustError, OSError) as error:
+            say(f"SSH is off: {error}")
 
     # ---- running
 
@@ -154,6 +172,7 @@ class Keeper:
             await self.desk.listen(socket_path(self.home))
             await self._start_scheduler()
             self._write_ssh()
+            self._start_ssh()
             await self._announce()
             on_ready(self)
             await self._watch()
@@ -265,6 +284,7 @@ class Keeper:
         """End everything."""
         await self.door.close()
         await self.desk.close()
+        self.sshd.stop()
         if self.announcement is not None:
             with contextlib.suppress(OSError, TimeoutError):
                 await asyncio.wait_for(self.announcement.close(), 2)

@@ -15,7 +15,7 @@ from octapi.errors import IdentityProblem, NotAMember
 from octapi.trust import certificates
 from octapi.trust.identity import Identity
 from octapi.trust.ledger import Ledger, Member
-from octapi.trust.names import AUTHORITY, CLIENT, WORKER, Peer, check_name
+from octapi.trust.names import AUTHORITY, CLIENT, MASTER, WORKER, Peer, check_name
 from octapi.trust.token import Token
 
 if TYPE_CHECKING:
@@ -243,6 +243,11 @@ class Authority:
             self.state.ssh_key, public, peer.ident, [peer.name], begins, ends, host=True
         )
         return {"certificate": line, "authority": self.ssh_authority()}
+
+    def ssh_host(self, public: str) -> dict[str, str]:
+        """Sign the master's own host key, and return the certificate and the authority as lines of OpenSSH."""
+        peer = Peer(self.state.cluster_id, MASTER, MASTER, MASTER)
+        return self._ssh_host(peer, public, 0, self.now() + self.state.life_s)
 
     def ssh_user(self, public: str) -> str:
         """Sign the master's own SSH key, and return the certificate's line.

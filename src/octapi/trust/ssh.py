@@ -22,9 +22,7 @@ from octapi.trust import files
 from octapi.trust.authority import SSH_PRINCIPAL
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
-
-    from octapi.trust.identity import Identity
+    from collections.abc import Iterable, Mapping, Sequence
 
 PORT: Final = 8722
 DIRECTORY: Final = "ssh"
@@ -49,7 +47,7 @@ def host_key(home: Path) -> str:
     return key(home / DIRECTORY / "host_key")
 
 
-# ---- a worker's sshd
+# ---- a device's sshd
 
 
 def sshd_program() -> str:
@@ -71,7 +69,7 @@ def shadow() -> str:
 
 
 def server_config(place: Path, port: int, user: str, *, has_own_keys: bool, has_locked_password: bool) -> str:
-    """Return the configuration of a worker's sshd; ``place`` holds its files."""
+    """Return the configuration of a device's sshd; ``place`` holds its files."""
     settings = {
         "Port": port,
         "HostKey": place / "host_key",
@@ -125,7 +123,7 @@ def user() -> str:
 
 
 class Sshd:
-    """A worker's own sshd."""
+    """A device's own sshd."""
 
     def __init__(self, home: Path, port: int = PORT) -> None:
         self.place = home / DIRECTORY
@@ -136,13 +134,16 @@ class Sshd:
         """Return what the master must know to log in; empty when it cannot."""
         return {"port": self.port, "user": user()} if self.process is not None else {}
 
-    def configure(self, identity: Identity) -> None:
-        """Write the files that sshd reads.  Raises :exc:`TrustError` for an identity without SSH."""
-        if not identity.ssh:
-            raise TrustError("This worker's identity holds no SSH certificate.")
+    def configure(self, signed: Mapping[str, str]) -> None:
+        """Write the files that sshd reads; ``signed`` has lines for ``certificate`` (of the host key) and ``authority``.
+
+        Raises :exc:`TrustError` when there are none.
+        """
+        if not signed:
+            raise TrustError("This device's identity holds no SSH certificate.")
         files.private_directory(self.place)
-        files.write(self.place / "host_key-cert.pub", identity.ssh["certificate"] + "\n")
-        files.write(self.place / "authority.pub", identity.ssh["authority"] + "\n")
+        files.write(self.place / "host_key-cert.pub", signed["certificate"] + "\n")
+        files.write(self.place / "authority.pub", signed["authority"] + "\n")
         files.write(self.place / "principals", SSH_PRINCIPAL + "\n")
         if not (self.place / "revoked").exists():
             files.write(self.place / "revoked", "")
@@ -156,12 +157,12 @@ class Sshd:
         )
         files.write(self.place / "sshd_config", config)
 
-    def start(self, identity: Identity) -> None:
+    def start(self, signed: Mapping[str, str]) -> None:
         """Start it.  Raises :exc:`TrustError` with what is missing or wrong."""
         program = sshd_program()
         if not program:
             raise TrustError("There is no sshd here, so the master cannot log in. Install the package openssh-server.")
-        self.configure(identity)
+        self.configure(signed)
         self._stop_old()
         if os.geteuid() == 0:
             Path("/run/sshd").mkdir(mode=0o755, parents=True, exist_ok=True)
@@ -189,10 +190,10 @@ class Sshd:
             if str(self.place).encode() in Path(f"/proc/{pid}/cmdline").read_bytes():
                 os.kill(pid, signal.SIGTERM)
 
-    def renew(self, identity: Identity) -> None:
+    def renew(self, signed: Mapping[str, str]) -> None:
         """Show a new certificate; logins that are open live on."""
         if self.process is not None and self.process.poll() is None:
-            self.configure(identity)
+            self.configure(signed)
             self.process.send_signal(signal.SIGHUP)
 
     def stop(self) -> None:

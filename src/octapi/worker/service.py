@@ -137,7 +137,7 @@ class Service:
         from octapi.worker.membership import Member
 
         member = Member(self.identity, self.home / FILE, takes_tasks=self.options.takes_tasks)
-        member.on_renewed = self.sshd.renew
+        member.on_renewed = lambda identity: self.sshd.renew(identity.ssh)
         self.account, why = unprivileged(SLOT_ACCOUNT)
         if why:
             say(why)
@@ -157,7 +157,7 @@ class Service:
         if not self.options.ssh_port:
             return
         try:
-            self.sshd.start(self.identity)
+            self.sshd.start(self.identity.ssh)
         except (TrustError, OSError) as error:
             say(f"SSH is off: {error}")
         member.ssh = self.sshd.facts()
