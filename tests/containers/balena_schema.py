@@ -7,7 +7,9 @@ TEXTS = {"type": "array", "items": {"type": "string"}}
 VOLUME = {"type": "string", "pattern": "^[a-z][a-z0-9_-]*:/[^:]*$"}
 #: the supervisor takes the whole text as a path
 TMPFS = {"type": "string", "pattern": "^/[^:]*$"}
-FEATURES = "balena-socket dbus sysfs procfs kernel-modules firmware journal-logs extra-firmware supervisor-api balena-api"
+FEATURES = (
+    "balena-socket dbus sysfs procfs kernel-modules firmware journal-logs extra-firmware supervisor-api balena-api"
+)
 
 SERVICE: dict[str, Any] = {
     "type": "object",

@@ -1,8 +1,9 @@
 """A script as users of dispy write them, with a setup, a callback and provisional results; it knows nothing of OctaPi."""
 
-import dispy
-import threading
 import sys
+import threading
+
+import dispy
 
 
 def setup():

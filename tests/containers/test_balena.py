@@ -1,5 +1,6 @@
 """The balena fleets: their files as the supervisor takes them, and their services with a stand-in for it."""
 
+import ipaddress
 import json
 import os
 import subprocess
@@ -93,7 +94,8 @@ class Fleet:
 
     def __init__(self, place: Path) -> None:
         self.place = place
-        self.gateway = inspect("bridge", "{{(index .IPAM.Config 0).Gateway}}")
+        #: the engine's host, as seen by all that is on the default bridge
+        self.gateway = str(next(ipaddress.ip_network(inspect("bridge", "{{(index .IPAM.Config 0).Subnet}}")).hosts()))
         self.devices: list[Project] = []
         self.supervisors: list[str] = []
 

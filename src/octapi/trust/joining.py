@@ -169,8 +169,13 @@ async def join(
         return empty.with_answer(answer), greeting
     if stranger is not None:
         raise stranger
+    if not tried:
+        raise MasterNotFound(
+            "The token names no address, and no master announces itself in this network. Start the master with "
+            "--advertise ADDRESS (in a container: OCTAPI_ADVERTISE), and make a new token there."
+        )
     raise MasterNotFound(
-        f"No master answers at {', '.join(tried) or 'any address'}. Is it running, is this device in its network, "
+        f"No master answers at {', '.join(tried)}. Is it running, is this device in its network, "
         "and does a firewall let the port through? 'octapi doctor' looks step by step."
     )
 
