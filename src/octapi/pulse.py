@@ -1,4 +1,4 @@
-"""A sign of life: master and worker write one every few seconds; ``octapi health`` and ``python -m octapi.pulse`` read it.
+"""A sign of life: master and worker write one every few seconds, and a health check reads it.
 
 It lies in memory where that is possible, for memory cards wear out.  A worker that is busy still writes it, as its jobs
 run in processes of their own; one whose loop is stuck does not.

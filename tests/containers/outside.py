@@ -1,4 +1,4 @@
-"""A script as users of dispy write them, with a setup, a callback and provisional results; it knows nothing of OctaPi."""
+"""A script as users of dispy write them, with a setup, a callback and provisional results."""
 
 import sys
 import threading

@@ -1,7 +1,6 @@
 """Workers with few resources are full members."""
 
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
@@ -30,7 +29,7 @@ with octapi.Cluster() as cluster:
 @pytest.fixture(scope="module")
 def small(image: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Project]:
     """Start a master and one worker with 512 MB, half a core and four slots."""
-    path: Path = tmp_path_factory.mktemp("small") / "small.yaml"
+    path = tmp_path_factory.mktemp("small") / "small.yaml"
     path.write_text(SMALL)
     project = Project("compose.yaml", path, OCTAPI_SLOTS="4")
     try:
