@@ -135,7 +135,7 @@ class Sshd:
         return {"port": self.port, "user": user()} if self.process is not None else {}
 
     def configure(self, signed: Mapping[str, str]) -> None:
-        """Write the files that sshd reads; ``signed`` has the lines ``certificate``, of the host key, and ``authority``.
+        """Write the files that sshd reads; ``signed`` has the lines ``certificate`` and ``authority``.
 
         Raises :exc:`TrustError` when there are none.
         """
