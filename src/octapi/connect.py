@@ -16,6 +16,8 @@ from octapi.limits import cores
 from octapi.settings import Settings, default_home
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from octapi.trust.identity import Identity
 
 LOCAL = "local"
@@ -86,7 +88,9 @@ def way_to(address: str, settings: Settings | None = None) -> Way:
     identity = own_identity()
     if identity is None:
         return Way([place], None, source=address)  # nobody there is the better message, so look before refusing
-    return refreshing(member_way(identity, [place], address))
+    found_way = refreshing(member_way(identity, [place], address))
+    found_way.look_again = looking(found_way)
+    return found_way
 
 
 def member_way(identity: Identity, places: list[tuple[str, int]], source: str) -> Way:
@@ -119,6 +123,12 @@ def refreshing(way: Way) -> Way:
 
 def searching(way: Way) -> Way:
     """Let a way of this login's own identity look for a master that has moved."""
+    way.look = way.look_again = looking(way)
+    return way
+
+
+def looking(way: Way) -> Callable[[], Way | None]:
+    """Return what looks for the master of this login's own identity."""
 
     def look() -> Way | None:
         from octapi.trust import login
@@ -127,8 +137,7 @@ def searching(way: Way) -> Way:
         fresh = login.found_again(path)
         return None if fresh is None else way_of(fresh, way.source)
 
-    way.look = look
-    return way
+    return look
 
 
 def identity_in(path: Path) -> Identity:

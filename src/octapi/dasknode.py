@@ -33,7 +33,30 @@ class NoWeb:
 
 
 class QuietScheduler(NoWeb, Scheduler):  # type: ignore[misc]
-    """Dask's scheduler without a web server."""
+    """Dask's scheduler without a web server; a worker may come back before its last connection is known to be dead."""
+
+    def may_replace(self, name: str) -> bool:
+        """Say whether who comes with the name of a worker that is here is that worker."""
+        return False
+
+    async def add_worker(self, comm: Any, *, address: str, name: str, **facts: Any) -> None:
+        """Let a worker in; Dask would refuse one whose old connection still seems to stand."""
+        old = self.aliases.get(name)
+        if old is not None and self.may_replace(name):
+            self.stream_comms[old].abort()
+            await self.remove_worker(old, stimulus_id="octapi-again", close=False)
+        await super().add_worker(comm, address=address, name=name, **facts)
+
+    async def handle_worker(self, comm: Any, worker: str) -> None:
+        """Listen to a worker until its connection ends; what replaced it stays."""
+        stream = self.stream_comms[worker]
+        stream.start(comm)
+        try:
+            await self.handle_stream(comm=comm, extra={"worker": worker})
+        finally:
+            if self.stream_comms.get(worker) is stream:
+                stream.abort()
+                await self.remove_worker(worker, stimulus_id="octapi-connection-ended")
 
 
 class NestedClient(Client):  # type: ignore[misc]

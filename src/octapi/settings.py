@@ -47,6 +47,8 @@ class Settings:
     slots: int = 0
     #: seconds to look for a master before giving up
     patience_s: float = 10.0
+    #: seconds to wait for a master that was there and has gone, while a script runs
+    reconnect_s: float = 600.0
     #: show a dispy script's progress on a terminal, and the table of who did what at its end
     show: bool = False
     #: allow connections without encryption

@@ -222,6 +222,7 @@ def run_insecure_worker(address: str, name: str, slots: int, host: str) -> None:
     import socket
 
     from octapi.worker import node
+    from octapi.worker.station import Station
 
     if not address:
         raise InsecureRefused("Give the master's host:port: octapi worker HOST:8788 --insecure")
@@ -231,9 +232,12 @@ def run_insecure_worker(address: str, name: str, slots: int, host: str) -> None:
     def ready(found: str) -> None:
         print(f"octapi worker: joined {address} from {found}", flush=True)
 
-    target = address.removeprefix("tcp://")
+    async def work() -> None:
+        station = Station(slots, name or socket.gethostname())
+        await node.serve_once(address.removeprefix("tcp://"), station, node.Place(host or None), ready)
+
     try:
-        asyncio.run(node.serve(target, name or socket.gethostname(), slots, node.Place(host or None), ready))
+        asyncio.run(work())
     except (OSError, RuntimeError) as error:
         raise OctapiError(
             f"The worker could not work for {address}: {error.__cause__ or error}. Does a master listen there, and was "

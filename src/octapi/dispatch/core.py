@@ -24,6 +24,7 @@ from octapi.dispatch.faults import autopsy_error, lost_error, refused_error
 from octapi.dispatch.flight import Flight
 from octapi.dispatch.span import Span
 from octapi.dispatch.ticket import Ticket, WorkerInfo
+from octapi.dispatch.wire import LASTING
 from octapi.errors import JobError
 
 if TYPE_CHECKING:
@@ -156,7 +157,11 @@ class Core:
             watcher(event, worker)
 
     def message(self, worker: str, message: tuple[Any, ...]) -> None:
-        """Take one message of an agent."""
+        """Take one message of an agent, or of the gateway about a batch."""
+        if message[0] in LASTING:
+            flight = self.flights.get(message[1])
+            if flight is not None:
+                flight.heard += 1
         getattr(self, f"on_{message[0]}")(worker, *message[1:])
 
     def on_begun(self, worker: str, ident: int, index: int) -> None:
@@ -232,7 +237,7 @@ class Core:
             kind, data = outcome.FAULT, pickle.dumps(error)
         flight.settle(index, kind, data, now - info.get("ran_s", 0.0), now, worker)
 
-    def on_lost(self, worker: str, ident: int) -> None:
+    def on_lost(self, worker: str, ident: int, jobs: int = 0) -> None:
         """The worker of a batch is gone: its jobs run again if their retries allow it."""
         flight = self.flights.pop(ident, None)
         if flight is None:
@@ -276,6 +281,22 @@ class Core:
         if lane is not None and info is not None:
             lane.ready_on.discard(worker)
             lane.listener.closed(info)
+
+    def master_renewed(self) -> None:
+        """Another process of the master answers: tell it what there is, and what is on its way."""
+        assert self.link is not None
+        flights = list(self.flights.values())
+        for lane in list(self.lanes.values()):
+            lane.introduce()
+        self.link.claim([flight.claim() for flight in flights])
+        for flight in flights:
+            indexes = flight.cancelled()
+            if indexes is None:
+                self.tell(flight.worker, ("stop", flight.ident, 1.0))
+            for index in indexes or ():
+                self.tell(flight.worker, ("cancel", flight.ident, index, 1.0))
+        for lane in list(self.lanes.values()):
+            lane.pump()
 
     def link_lost(self, error: Exception) -> None:
         """The way to the slots is gone: every job that has no outcome fails and says so."""

@@ -25,13 +25,15 @@ Entry = Ticket | Span
 class Flight:
     """A batch of single jobs."""
 
-    __slots__ = ("ident", "lane", "tickets", "worker")
+    __slots__ = ("heard", "ident", "lane", "tickets", "worker")
 
     def __init__(self, ident: int, lane: Lane, tickets: list[Ticket]) -> None:
         self.ident = ident
         self.lane = lane
         self.tickets = tickets
         self.worker: str | None = None
+        #: how many of its worker's lasting messages came
+        self.heard = 0
         for index, ticket in enumerate(tickets):
             ticket.batch = self
             ticket.index = index
@@ -48,6 +50,15 @@ class Flight:
         if first.code or first.files:
             facts["extra"] = [first.code, [(f.path, f.data, f.mode, f.mtime) for f in first.files]]
         return facts
+
+    def claim(self) -> tuple[Any, ...]:
+        """Describe the batch to a master that does not know it: see Sessions.client_claim."""
+        facts = {"jobs": len(self.tickets), "worker": self.tickets[0].worker}
+        return self.ident, self.lane.digest, facts, self.heard, self.worker
+
+    def cancelled(self) -> list[int] | None:
+        """Return the jobs that are to stop; None for all that are left."""
+        return [ticket.index for ticket in self.ours() if ticket.retries < 0]
 
     def begun(self, index: int, worker: WorkerInfo, now: float) -> None:
         """Tell a job that a slot has it."""
@@ -128,7 +139,7 @@ class Flight:
 class SpanFlight:
     """A batch of items of one ``map``."""
 
-    __slots__ = ("data", "ident", "lane", "simple", "span", "worker")
+    __slots__ = ("data", "heard", "ident", "jobs", "lane", "simple", "span", "worker")
 
     def __init__(self, ident: int, lane: Lane, span: Span, packed: tuple[bool, Any]) -> None:
         self.ident = ident
@@ -136,6 +147,8 @@ class SpanFlight:
         self.span = span
         self.simple, self.data = packed
         self.worker: str | None = None
+        self.heard = 0
+        self.jobs = len(span)
 
     def facts(self) -> dict[str, Any]:
         """Describe the batch to the link, once: the bytes are not kept."""
@@ -147,6 +160,15 @@ class SpanFlight:
             "worker": self.span.worker,
             "grouped": True,
         }
+
+    def claim(self) -> tuple[Any, ...]:
+        """Describe the batch to a master that does not know it: see Sessions.client_claim."""
+        facts = {"jobs": self.jobs, "worker": self.span.worker, "grouped": True}
+        return self.ident, self.lane.digest, facts, self.heard, self.worker
+
+    def cancelled(self) -> list[int] | None:
+        """Return the items that are to stop; None for all that are left."""
+        return None if self.span.retries < 0 else []
 
     def begun(self, index: int, worker: WorkerInfo, now: float) -> None:
         """Items are not told."""

@@ -151,6 +151,11 @@ class Lane:
         return [w for w in self.dispatcher.infos.values() if self.may_use(w) and not self.fits(w)]
 
     def define(self) -> None:
+        """Tell the link about the computation, and send its jobs."""
+        self.introduce()
+        self.pump()
+
+    def introduce(self) -> None:
         """Tell the link about the computation."""
         facts = {
             "limits": self.limits,
@@ -159,7 +164,6 @@ class Lane:
             "name": self.computation.name,
         }
         self.dispatcher.link_define(self.digest, self.spec, facts)
-        self.pump()
 
     def pump(self) -> None:
         """Send batches while there are jobs and room for them."""

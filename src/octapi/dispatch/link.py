@@ -31,6 +31,9 @@ class Receiver(Protocol):
     def stop_jobs(self) -> None:
         """Somebody asked the master to stop this client's jobs."""
 
+    def master_renewed(self) -> None:
+        """Another process of the master answers, which knows nothing of this client."""
+
     def link_lost(self, error: Exception) -> None:
         """The way to the slots is gone for good."""
 
@@ -43,6 +46,7 @@ class Link(Protocol):
 
     kind: str
     recovery: dict[str, str]
+    is_connected: bool
 
     async def start(self, receiver: Receiver) -> None:
         """Open the way."""
@@ -52,6 +56,9 @@ class Link(Protocol):
 
     def run(self, ident: int, run: int, digest: str, facts: dict[str, Any]) -> None:
         """Send a batch."""
+
+    def claim(self, rows: list[tuple[Any, ...]]) -> None:
+        """Say to another process of the master which batches are on their way; see Flight.claim."""
 
     def tell(self, worker: str | None, message: tuple[Any, ...]) -> None:
         """Send a message about a batch (``worker`` as in its ``begun``, None while it waits) or a computation."""
@@ -78,6 +85,7 @@ class LocalLink:
     def __init__(self, slots: int) -> None:
         self.kind = LOCAL
         self.recovery: dict[str, str] = {}
+        self.is_connected = True
         self.slots = slots
         self.agent: Agent | None = None
         self.receiver: Receiver | None = None
@@ -125,6 +133,9 @@ class LocalLink:
         """Hand it to the agent."""
         assert self.agent is not None
         self.agent.on_run(ident, run, digest, facts)
+
+    def claim(self, rows: list[tuple[Any, ...]]) -> None:
+        """Never needed: the agent lives in this process."""
 
     def tell(self, worker: str | None, message: tuple[Any, ...]) -> None:
         """Hand it to the agent."""

@@ -27,7 +27,10 @@ class Extra(NamedTuple):
 
 
 class WorkerInfo(NamedTuple):
-    """One worker as clients see it; ``health`` holds free CPU %, available memory and disk in bytes, free swap %."""
+    """One worker as clients see it; ``health`` holds free CPU %, available memory and disk in bytes, free swap %.
+
+    ``life`` names one run of its agent, ``state`` is one of those in :mod:`octapi.master.placing`.
+    """
 
     name: str
     address: str
@@ -38,6 +41,8 @@ class WorkerInfo(NamedTuple):
     memory: int = 0
     health: Mapping[str, float] = {}
     release: str = ""
+    life: str = ""
+    state: str = "ok"
 
 
 class Ticket:

@@ -48,6 +48,7 @@ class Speaker:
         self._since: float | None = None
         self._told = 0.0
         self._open_line = False
+        self.has_told = False
 
     def hear(self, text: str | None) -> None:
         """Take the present reason for waiting, and tell it when it is time."""
@@ -62,6 +63,7 @@ class Speaker:
         if now - self._since < FIRST_S or now - self._told < AGAIN_S:
             return
         self._told = now
+        self.has_told = True
         line = f"octapi: {text} ({now - self._since:.0f} s)"
         if sys.stderr.isatty():
             print(f"\r\x1b[K{line}", end="", file=sys.stderr, flush=True)
@@ -76,7 +78,7 @@ async def speak(dispatcher: Core) -> None:
     told: dict[str, Any] = {}
     while True:
         await asyncio.sleep(FIRST_S / 2)
-        if dispatcher.link is None or dispatcher.is_broken:
+        if dispatcher.link is None or dispatcher.is_broken or not dispatcher.link.is_connected:
             continue
         summary = dispatcher.summary()
         if summary != told:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import ssl
+import time
 from typing import TYPE_CHECKING, Any
 
 from octapi import errors
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
 DEFAULT_PORT = 8786
 #: the least time one attempt to connect, or the master's greeting, may take, in seconds
 CONNECT_S = 1.0
+#: how long after one search in the network the next may begin, in seconds
+LOOK_S = 10.0
 LOGIN = (
     "This computer has no identity in a cluster. On the master run 'octapi token create --role client', here run "
     "'octapi login TOKEN'. (For a master that was started with --insecure, set OCTAPI_INSECURE=1.)"
@@ -56,6 +59,9 @@ class Way:
         self.again: Callable[[], Way] | None = None
         #: looks for a master that has moved, and returns the way to it
         self.look: Callable[[], Way | None] | None = None
+        #: does the same once the master was there and has gone
+        self.look_again: Callable[[], Way | None] | None = None
+        self._look_next = 0.0
         self._certificate: dict[str, Any] = {}
 
     @property
@@ -76,12 +82,22 @@ class Way:
         try:
             return await self._first(self.places, patience_s)
         except (OSError, PeerRefused):
-            look, self.look = self.look, None
-            fresh = None if look is None else await asyncio.to_thread(look)
+            fresh = await self._look()
             if fresh is None:
                 raise
             self.places = fresh.places
         return await self._first(self.places, patience_s)
+
+    async def _look(self) -> Way | None:
+        """Look for a master that has moved; not more often than makes sense."""
+        now = time.monotonic()
+        if self.look is None or now < self._look_next:
+            return None
+        self._look_next = now + LOOK_S
+        try:
+            return await asyncio.to_thread(self.look)
+        except OSError:
+            return None
 
     async def _first(
         self, places: list[tuple[str, int]], patience_s: float

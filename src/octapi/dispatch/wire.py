@@ -16,14 +16,17 @@ from octapi.errors import ClusterError
 if TYPE_CHECKING:
     import asyncio
 
-PROTOCOL: Final = 1
-OLDEST_PROTOCOL: Final = 1
+PROTOCOL: Final = 2
+OLDEST_PROTOCOL: Final = 2
 FRAME_LIMIT: Final = 1 << 32
 LENGTH: Final = struct.Struct("<Q")
 #: index in the batch, kind, bytes of payload, started (epoch seconds), duration (seconds)
 RECORD: Final = struct.Struct("<IBIdd")
 #: set in ``kind`` when the payload is msgpack of (data, stdout, stderr, memory)
 WITH_EXTRA: Final = 0x80
+
+#: what a worker says of a batch that must reach the client once; the rest is news that may be missed
+LASTING: Final = frozenset({"results", "provisional", "file", "cut", "end"})
 
 JOBS: Final = "jobs"
 ITEMS: Final = "items"
@@ -45,7 +48,12 @@ async def read_frame(reader: asyncio.StreamReader, limit: int = FRAME_LIMIT) -> 
 
     Raises :exc:`ClusterError` for a frame longer than ``limit`` bytes, before reading it.
     """
+    return unpack(await read_body(reader, limit))
+
+
+async def read_body(reader: asyncio.StreamReader, limit: int = FRAME_LIMIT) -> bytes:
+    """Wait for one message as :func:`read_frame`, and return its bytes."""
     (size,) = LENGTH.unpack(await reader.readexactly(LENGTH.size))
     if size > limit:
         raise ClusterError(f"A frame of {size:,} bytes came in; the limit is {limit:,}. Is the other side OctaPi?")
-    return unpack(await reader.readexactly(size))
+    return await reader.readexactly(size)

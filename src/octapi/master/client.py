@@ -1,43 +1,58 @@
 """Clients and their batches as the gateway holds them.
 
-A client that said it wants to be recoverable and goes away without ``bye`` is *detached*: its
-batches go on, and what agents report is kept until somebody with its token has fetched it.
+Each client has a *session*, which outlives its connections.  What agents report to it goes through an outbox, and is
+kept there until the client has acknowledged it; while the client is away its batches go on.
+
+    connected ──connection breaks──> absent ──same session──> connected
+    connected, absent ──bye, or away too long──> gone: its jobs are stopped
+    absent ──recovery, or away too long and recoverable──> orphan: the master acts for it until everything is fetched
 """
 
 from __future__ import annotations
 
+import asyncio
 import itertools
 import time
 from collections import deque
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from octapi.dispatch import wire
+from octapi.dispatch.outbox import Counter, Outbox
 
 if TYPE_CHECKING:
-    import asyncio
-
     from octapi.trust.names import Peer
 
-#: the most that is kept of one detached client, in bytes
-BACKLOG_LIMIT = 256 << 20
+#: a client that has so much to fetch gets no more batches placed, in bytes
+OUTBOX_LIMIT: Final = 256 << 20
+#: how long a session lasts without a connection unless its client says otherwise, and the longest, in seconds
+ABSENCE_S: Final = 600.0
+LONGEST_ABSENCE_S: Final = 7 * 86400.0
 
 
 class Held:
-    """A batch that the master holds."""
+    """A batch that the master holds.
 
-    __slots__ = ("client", "digest", "facts", "ident", "key", "worker")
+    ``heard`` is how many of the worker's messages its client has had; while ``is_muted`` what the worker says is
+    ignored, because it will say it again.
+    """
+
+    __slots__ = ("client", "digest", "facts", "heard", "ident", "is_muted", "key", "told", "worker")
 
     def __init__(self, client: Client, ident: int, digest: str, facts: dict[str, Any]) -> None:
         self.client = client
         self.ident = ident
-        self.key = [client.number, ident]
+        self.key = (client.session, ident)
         self.digest = digest
         self.facts = facts
         self.worker: str | None = None
+        self.heard = 0
+        self.is_muted = False
+        #: what its client wanted to tell its worker while that was not here
+        self.told: list[tuple[Any, ...]] = []
 
 
 class Client:
-    """One client, connected or detached."""
+    """One client's session."""
 
     numbers = itertools.count(1)
 
@@ -46,61 +61,106 @@ class Client:
         self.writer: asyncio.StreamWriter | None = writer
         self.facts = facts
         self.peer = peer
-        self.token: str = facts.get("token") or ""
+        self.session = str(facts.get("session") or f"question-{self.number}")
+        self.token = str(facts.get("token") or "")
+        self.is_recoverable = bool(facts.get("recoverable"))
+        self.absence_s = min(float(facts.get("absence_s") or ABSENCE_S), LONGEST_ABSENCE_S)
         self.said_bye = False
+        self.is_orphan = False
         self.waiting: deque[Held] = deque()
         self.held: dict[int, Held] = {}
+        #: batches of a client that another master's process held, until a worker brings them
+        self.claims: dict[int, Held] = {}
+        #: parts of batches that the client will send again, if it lives
+        self.leftover: dict[int, Held] = {}
+        #: ends of batches that it has not acknowledged: the frame's number, the worker, the batch
+        self.ends: deque[tuple[int, str, tuple[str, int]]] = deque()
+        #: what it claims: the workers' lives as it knew them, and until when they are waited for
+        self.is_claiming = bool(facts.get("again"))
+        self.crew: dict[str, str] = {}
+        self.claim_until = 0.0
         self.computations: dict[str, tuple[bytes, dict[str, Any]]] = {}
-        self.backlog: list[bytes] | None = None
-        self.kept = 0
+        self.outbox = Outbox()
+        self.counter = Counter()
         self.summary: dict[str, Any] = {}
         #: the id of its run, and whether that was written down: only clients that bring work are runs
         self.run = ""
         self.is_run = False
         self.since = time.time()
+        self.expiry: asyncio.TimerHandle | None = None
+        self.heard_at = self.pulsed_at = asyncio.get_running_loop().time()
+
+    @property
+    def keeps(self) -> bool:
+        """Say whether it has a session that outlives its connection."""
+        return bool(self.token)
+
+    @property
+    def is_away(self) -> bool:
+        """Say whether its script is not connected."""
+        return self.writer is None or self.is_orphan
+
+    @property
+    def is_full(self) -> bool:
+        """Say whether it must fetch what is there before more of its batches start."""
+        return self.outbox.bytes > OUTBOX_LIMIT
 
     def send(self, *message: Any) -> None:
-        """Send one message; a detached client's news are kept."""
-        frame = wire.pack(message)
-        if self.backlog is not None and message[0] == "agent":
-            self.backlog.append(frame)
-            self.kept += len(frame)
+        """Send one message, if it is connected."""
+        if self.writer is not None and not self.writer.is_closing():
+            self.writer.write(wire.pack(message))
+
+    def deliver(self, worker: str, message: tuple[Any, ...]) -> int:
+        """Send what an agent, or the gateway in its place, says of a batch, or keep it; return the frame's number."""
+        frame = wire.pack(("agent", worker, message))
+        number = self.outbox.append(frame) if self.keeps else 0
         if self.writer is not None and not self.writer.is_closing():
             self.writer.write(frame)
+        return number
 
-    @property
-    def is_detached(self) -> bool:
-        """Say whether its script is gone and its jobs go on."""
-        return self.backlog is not None
+    def seen(self, number: int) -> dict[str, list[tuple[str, int]]]:
+        """Forget what its script has; return the batches that are over for good, by worker."""
+        self.outbox.acknowledge(number)
+        over: dict[str, list[tuple[str, int]]] = {}
+        while self.ends and self.ends[0][0] <= number:
+            _, worker, key = self.ends.popleft()
+            over.setdefault(worker, []).append(key)
+            self.leftover.pop(key[1], None)
+        return over
 
-    @property
-    def can_detach(self) -> bool:
-        """Say whether its jobs are to go on without it."""
-        return bool(self.token and not self.said_bye and (self.held or self.backlog)) and self.kept < BACKLOG_LIMIT
+    def acknowledge(self) -> None:
+        """Tell it what came of what it sent; also a sign of life."""
+        self.send("seen", self.counter.tell())
+
+    def attach(self, writer: asyncio.StreamWriter) -> None:
+        """Go on over another connection."""
+        old, self.writer = self.writer, writer
+        if old is not None:
+            old.close()
+        if self.expiry is not None:
+            self.expiry.cancel()
+            self.expiry = None
+        self.heard_at = asyncio.get_running_loop().time()
+
+    def catch_up(self, number: int) -> None:
+        """Send what followed frame ``number``."""
+        if self.writer is not None:
+            self.writer.writelines(self.outbox.since(number))
 
     def row(self) -> dict[str, Any]:
         """Describe it for people: its script, since when (epoch seconds) it is here, and its jobs."""
         facts = {key: self.facts.get(key) for key in ("script", "user", "host", "pid")}
-        batches = {"batches": len(self.held), "is_detached": self.is_detached}
+        batches = {"batches": len(self.held), "is_detached": self.is_away}
         return {"number": self.number, "run": self.run, **facts, "since": self.since, **batches, **self.summary}
 
-    def detach(self) -> None:
-        """Go on without a connection."""
-        self.writer = None
-        if self.backlog is None:
-            self.backlog = []
 
-    def attach(self, writer: asyncio.StreamWriter) -> None:
-        """Tell somebody new everything that was kept, and what comes from now on."""
-        self.writer = writer
-        for frame in self.backlog or ():
-            writer.write(frame)
-
-
-def remainder(held: Held, kind: str, rest: list[Any]) -> int | None:
-    """Return from which job on a detached client's batch is to run again after an ``end``; None if it is done."""
-    reason, stop = rest[0], rest[1]
-    if kind != "end" or reason == "done" or reason == "refused":
+def remainder(held: Held, reason: str, stop: int) -> Held | None:
+    """Return what is to run again of a batch after an ``end`` if nobody else does it; None if nothing is."""
+    if reason in ("done", "refused"):
         return None
     start = int(stop) + (1 if reason == "died" else 0)
-    return start if start < held.facts["jobs"] else None
+    if start >= held.facts["jobs"]:
+        return None
+    again = Held(held.client, held.ident, held.digest, dict(held.facts, skip=start))
+    again.heard = held.heard
+    return again

@@ -4,181 +4,91 @@
     client <── messages of agents ── Gateway <── Dask's own comms ── agents
 
 It holds every batch until its end has been told, asks Dask which worker takes it, and tells the
-client when Dask says that a worker is lost.  It unpickles nothing.
+client when a worker is lost: at once when Dask says so, and when it gives no sign of life.  It unpickles nothing.
+Clients and their sessions are in :mod:`octapi.master.sessions`.
 """
 
 from __future__ import annotations
 
 import asyncio
-import itertools
 import sys
-import time
 from typing import TYPE_CHECKING, Any
 
 from distributed.diagnostics.plugin import SchedulerPlugin
 
-from octapi import _version
 from octapi.dispatch import wire
 from octapi.master.book import Book
 from octapi.master.client import Client, Held, remainder
 from octapi.master.hello import FACTS, why_not
 from octapi.master.placing import Agent, least_loaded
+from octapi.master.sessions import Sessions
 from octapi.store import nodes
 from octapi.trust.policy import STREAM_OP
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
     from distributed.scheduler import Scheduler, WorkerState
 
     from octapi.trust.daskcomm import Guard
-    from octapi.trust.names import Peer
 
 #: Dask holds messages back this long to send them together; ours are batches already, in seconds
 HOLD_S = 0.0002
-NO_SUCH_CLIENT = "The master knows no crashed client with this recovery file."
 #: how long news of workers' health are collected before clients are told, in seconds
 HEALTH_S = 1.0
+#: how often clients and workers are looked at, in seconds
+LOOK_S = 1.0
+#: a worker that gives no sign of life for so long gets no more batches, and after the second time is lost, in seconds
+SILENT_S = 8.0
+LOST_S = 15.0
+#: how long the batches of clients that do not come back stay with the workers that brought them, in seconds
+STRAY_S = 900.0
 
 
-class Gateway(SchedulerPlugin):  # type: ignore[misc]
+class Gateway(Sessions, SchedulerPlugin):  # type: ignore[misc]
     """Clients on one side, Dask's workers on the other."""
 
     name = "octapi-gateway"
     idempotent = True
 
     def __init__(self, scheduler: Scheduler, guard: Guard | None = None, book: Book | None = None) -> None:
+        super().__init__(book or Book(None))
         self.scheduler = scheduler
         self.guard = guard
-        self.book = book or Book(None)
         self.roster: list[dict[str, Any]] = []
         self.on_workers: Callable[[list[dict[str, Any]]], None] = lambda _: None
-        self.clients: dict[int, Client] = {}
         self.agents: dict[str, Agent] = {}
-        self.detached: dict[str, Client] = {}
-        self._number = itertools.count(1)
         #: the latest news of trust, for workers that join
         self.latest: dict[str, Any] | None = None
         self._telling: asyncio.TimerHandle | None = None
+        self._removing: set[asyncio.Future[Any]] = set()
+        self.loop = asyncio.get_running_loop()
+        self._looking = self.loop.call_later(LOOK_S, self._look)
         scheduler.stream_handlers[STREAM_OP] = self.from_agent
+        scheduler.may_replace = self.may_replace
         scheduler.add_plugin(self)
 
     async def stop(self) -> None:
         """Hang up on all clients."""
+        self._looking.cancel()
         for client in list(self.clients.values()):
+            if client.expiry is not None:
+                client.expiry.cancel()
             if client.writer is not None:
                 client.writer.close()
         self.book.close()
 
-    # ---- clients
+    def _look(self) -> None:
+        """Look at clients and workers, again and again."""
+        now = self.loop.time()
+        self._looking = self.loop.call_later(LOOK_S, self._look)
+        self.look_at_clients(now)
+        self.look_at_agents(now)
 
-    def greet(self, writer: asyncio.StreamWriter, kind: str, facts: dict[str, Any], peer: Peer | None) -> Client | None:
-        """Welcome a client, or somebody who fetches what was kept of one; None for nobody."""
-        if kind == "resume":
-            return self._resume(writer, str(facts.get("token")))
-        client = Client(writer, facts, peer)
-        client.run = self.book.new_id(facts.get("run"), owner_of(peer))
-        self.clients[client.number] = client
-        welcome = {"dask_port": self.scheduler.port, "workers": self.rows(), "release": _version.__version__}
-        client.send("welcome", welcome | {"time": self.now(), "run": client.run})
-        return client
-
-    def now(self) -> float:
-        """Return the cluster's time in epoch seconds."""
-        return time.time() if self.guard is None else self.guard.trust.clock.now()
-
-    def _resume(self, writer: asyncio.StreamWriter, token: str) -> Client | None:
-        """Let somebody with a client's token have what was kept of it."""
-        client = self.detached.get(token)
-        if client is None or client.writer is not None:
-            writer.write(wire.pack(("refused", {"error": "ClusterError", "text": NO_SUCH_CLIENT})))
-            return None
-        writer.write(wire.pack(("recovered", {"workers": self.rows()})))
-        client.attach(writer)
-        self._tell_if_complete(client)
-        return client
-
-    def _tell_if_complete(self, client: Client) -> None:
-        if client.is_detached and not client.held:
-            client.send("complete")
-
-    def client_bye(self, client: Client) -> None:
-        """The client ends as it should."""
-        client.said_bye = True
-        if client.is_run:
-            self.book.move(client.run, "bye")
-
-    def client_summary(self, client: Client, summary: dict[str, Any]) -> None:
-        """The client tells how far its jobs are."""
-        client.summary = {key: summary.get(key) for key in ("waiting", "running", "done", "failed", "functions")}
-        if client.is_run:
-            self.book.count(client.run, client.summary, self.slots())
-
-    def client_jobs(self, client: Client) -> None:
-        """Somebody asks which scripts run."""
-        client.send("jobs", [other.row() for other in self.clients.values() if other.summary or other.is_detached])
-
-    def client_nodes(self, client: Client) -> None:
-        """Somebody asks who is in, and how their certificates stand."""
-        client.send("nodes", {"workers": self.rows(), "members": self.roster} | self.standing())
-
-    def standing(self) -> dict[str, Any]:
-        """Return the cluster's time, and what is wrong with the master in words."""
-        return {"time": self.now(), "trouble": [self.book.trouble] if self.book.trouble else []}
-
-    def client_runs(self, client: Client, limit: int = 100) -> None:
-        """Somebody asks for the latest runs."""
-        rows = [run.public() for run in self.book.recent(min(int(limit), 10_000))]
-        client.send("runs", {"runs": rows} | self.standing())
-
-    def client_stop(self, client: Client, number: int) -> None:
-        """Somebody asks to stop the jobs of a script."""
-        found = self.clients.get(number)
-        if found is not None:
-            found.send("stop")
-            if found.is_run:
-                self.book.move(found.run, "stop")
-            if found.writer is None:
-                found.said_bye = True
-                self.client_left(found)
-        client.send("stop", found is not None)
-
-    def client_settled(self, client: Client) -> None:
-        """Everything that was kept of a client has been fetched."""
-        client.said_bye = True
-        self.book.move(client.run, "fetched")
-
-    def client_left(self, client: Client) -> None:
-        """Go on without a client, or stop its jobs."""
-        if client.is_run:
-            self.book.move(client.run, "left")
-        if client.can_detach:
-            client.detach()
-            self.detached[client.token] = client
-            return
-        self.clients.pop(client.number, None)
-        self.detached.pop(client.token, None)
-        client.waiting.clear()
-        for agent in list(self.agents.values()):
-            self.to_agent(agent, ("kill", client.number))
-            for key in [key for key, held in agent.held.items() if held.client is client]:
-                del agent.held[key]
-            for digest in client.computations:
-                if digest in agent.known:
-                    agent.known.discard(digest)
-                    self.to_agent(agent, ("forget", digest))
-        self.place()
-
-    def client_define(self, client: Client, digest: str, spec: bytes, facts: dict[str, Any]) -> None:
-        """Keep a computation; workers that may run it get it now, so that setup can begin."""
-        if not client.is_run:
-            client.is_run = True
-            self.book.begin(client.run, client.facts, owner_of(client.peer), self.slots())
-        client.computations[digest] = (spec, facts)
-        for agent in list(self.agents.values()):
-            if digest in agent.known or facts.get("limits") is not None:
-                self._define(client, agent, digest)
-        self.place()
+    def share(self, client: Client, digest: str, agents: Iterable[Agent]) -> None:
+        """Give a computation to workers; those that its limits leave out do not get it."""
+        for agent in agents:
+            self._define(client, agent, digest)
 
     def _define(self, client: Client, agent: Agent, digest: str) -> None:
         spec, facts = client.computations[digest]
@@ -189,37 +99,6 @@ class Gateway(SchedulerPlugin):  # type: ignore[misc]
         agent.known.add(digest)
         own = (facts.get("workers") or {}).get(agent.name) or {}
         self.to_agent(agent, ("define", digest, spec, {**own, "limit": limit}))
-
-    def client_run(self, client: Client, ident: int, run: int, digest: str, facts: dict[str, Any]) -> None:
-        """Take a batch."""
-        if not isinstance(facts.get("jobs"), int) or digest not in client.computations:
-            raise ValueError(f"a batch without its computation or its number of jobs: {digest!r}")
-        held = Held(client, ident, digest, facts)
-        client.held[ident] = held
-        client.waiting.append(held)
-        self.place()
-
-    def client_tell(self, client: Client, worker: str | None, message: list[Any]) -> None:
-        """Pass a message on to one agent or to all."""
-        kind, subject = message[0], message[1]
-        if kind in ("cancel", "recall", "stop"):
-            held = client.held.get(subject)
-            if held is None:
-                return
-            if held.worker is None:
-                client.waiting.remove(held)
-                del client.held[subject]
-                client.send("agent", "", ("end", subject, "returned", held.facts.get("skip", 0), {}))
-                return
-            self.to_agent(self.agents[held.worker], (kind, held.key, *message[2:]))
-            return
-        for agent in list(self.agents.values()):
-            if worker in (None, agent.name):
-                if kind == "forget":
-                    agent.known.discard(subject)
-                self.to_agent(agent, tuple(message))
-        if kind == "forget" and worker is None:
-            client.computations.pop(subject, None)
 
     # ---- placing
 
@@ -237,6 +116,8 @@ class Gateway(SchedulerPlugin):  # type: ignore[misc]
         return len(client.held) - len(client.waiting)
 
     def _placeable(self, client: Client) -> Held | None:
+        if client.is_full:
+            return None
         tried: set[str] = set()
         for held in client.waiting:
             if held.digest in tried and not held.facts.get("worker"):
@@ -267,8 +148,8 @@ class Gateway(SchedulerPlugin):  # type: ignore[misc]
         if held.digest not in agent.known:
             self._define(held.client, agent, held.digest)
         held.worker = agent.name
-        agent.held[held.client.number, held.ident] = held
-        self.to_agent(agent, ("run", held.key, held.client.number, held.digest, held.facts))
+        agent.held[held.key] = held
+        self.to_agent(agent, ("run", held.key, held.client.session, held.digest, held.facts))
 
     # ---- agents
 
@@ -289,6 +170,7 @@ class Gateway(SchedulerPlugin):  # type: ignore[misc]
         agent = next((agent for agent in self.agents.values() if agent.address == worker), None)
         if agent is None:
             return None
+        self._heard(agent)
         if kind == "health":
             agent.info["health"] = subject
             self.book.nodes.health(agent.name, subject, self.now())
@@ -302,22 +184,35 @@ class Gateway(SchedulerPlugin):  # type: ignore[misc]
             agent.refused.add(digest)
         for client in self.clients.values():
             if digest in client.computations:
-                client.send("agent", agent.name, (kind, digest, *rest))
+                client.deliver(agent.name, (kind, digest, *rest))
 
-    def _batch_news(self, agent: Agent, kind: str, key: list[int], rest: list[Any]) -> None:
+    def _batch_news(self, agent: Agent, kind: str, key: list[Any], rest: list[Any]) -> None:
         held = agent.held.get((key[0], key[1]))
-        if held is None or (held.client.is_detached and kind in ("begun", "cut")):
+        if held is None:
             return
-        if kind == "end":
-            del agent.held[key[0], key[1]]
-            held.client.held.pop(held.ident, None)
-        held.client.send("agent", agent.name, (kind, held.ident, *rest))
-        if kind == "end":
-            again = remainder(held, kind, rest) if held.client.is_detached else None
-            if again is not None:
-                self.client_run(held.client, held.ident, 0, held.digest, dict(held.facts, skip=again))
-            self._tell_if_complete(held.client)
-            self.place()
+        if kind == "replaying":
+            held.is_muted = False
+        elif not held.is_muted and not (held.client.is_orphan and kind in ("begun", "cut")):
+            self._tell_client(agent, held, kind, rest)
+
+    def _tell_client(self, agent: Agent, held: Held, kind: str, rest: list[Any]) -> None:
+        client = held.client
+        held.heard += kind in wire.LASTING
+        number = client.deliver(agent.name, (kind, held.ident, *rest))
+        if kind != "end":
+            return
+        del agent.held[held.key]
+        client.held.pop(held.ident, None)
+        client.ends.append((number, agent.name, held.key))
+        again = remainder(held, *rest[:2])
+        if again is not None and client.is_orphan:
+            self.hold(again)
+        elif again is not None:
+            client.leftover[held.ident] = again
+        self.tell_if_complete(client)
+        self.place()
+
+    # ---- workers that come and go
 
     def _agent_joined(self, address: str, facts: dict[str, Any]) -> None:
         bearer = None if self.guard is None else self.guard.bearers.by_address[address]
@@ -326,22 +221,59 @@ class Gateway(SchedulerPlugin):  # type: ignore[misc]
             say(f"octapi master: refused worker {facts.get('name')}: {why}")
             self.scheduler.worker_send(address, {"op": STREAM_OP, "body": wire.pack(("refuse", why))})
             return
-        name = facts["name"]
-        if name in self.agents and self.agents[name].address != address:
-            facts = dict(facts, name=f"{name}-{next(self._number)}")
         self.scheduler.stream_comms[address].interval = HOLD_S
-        agent = Agent(address, facts)
+        agent = Agent(address, facts, self.loop.time())
         self.agents[agent.name] = agent
         if self.latest is not None:
             self.to_agent(agent, ("trust", self.latest))
         say(f"octapi master: {agent.name} joined from {agent.info['address']} with {agent.slots} slots.")
-        self.book.nodes.joined(agent.info | {"name": agent.name}, self.now())
+        self.book.nodes.joined(agent.info, self.now())
         for client in self.clients.values():
-            for digest, (_, known) in client.computations.items():
-                if known.get("limits") is not None:
-                    self._define(client, agent, digest)
+            limited = [d for d, (_, known) in client.computations.items() if known.get("limits") is not None]
+            for digest in limited:
+                self._define(client, agent, digest)
         self.tell_workers()
+        self.sort_strays(agent)
         self.place()
+
+    def may_replace(self, name: str) -> bool:
+        """Say whether a worker that comes is the one of this name: its certificate says so, or else silence."""
+        agent = self.agents.get(name)
+        return self.guard is not None or agent is None or agent.is_silent
+
+    def _heard(self, agent: Agent) -> None:
+        """A worker gave a sign of life."""
+        agent.heard_at = self.loop.time()
+        if agent.is_silent:
+            agent.is_silent = False
+            say(f"octapi master: {agent.name} answers again.")
+            self.tell_workers()
+            self.place()
+
+    def look_at_agents(self, now: float) -> None:
+        """Give nothing more to workers that are silent, and count those as lost that stay so."""
+        for agent in list(self.agents.values()):
+            silent_s = now - agent.heard_at
+            if silent_s > LOST_S:
+                say(f"octapi master: {agent.name} gave no sign of life for {silent_s:.0f} s.")
+                self._remove(agent.address)
+            elif silent_s > SILENT_S and not agent.is_silent:
+                agent.is_silent = True
+                self.tell_workers()
+            if agent.strays and now - agent.joined_at > STRAY_S:
+                self.to_agent(agent, ("drop", sorted(agent.strays)))
+                agent.strays.clear()
+
+    def _remove(self, address: str) -> None:
+        """Let Dask forget a worker, which tells the clients whose batches it had."""
+        comm = self.scheduler.stream_comms.get(address)
+        removing = asyncio.ensure_future(
+            self.scheduler.remove_worker(address=address, stimulus_id="octapi-silent", close=False)
+        )
+        self._removing.add(removing)
+        removing.add_done_callback(self._removing.discard)
+        if comm is not None:
+            comm.abort()
 
     async def remove_worker(self, scheduler: Scheduler, worker: str, **_: Any) -> None:
         """Dask says that a worker is gone: tell the clients whose batches it had."""
@@ -352,13 +284,13 @@ class Gateway(SchedulerPlugin):  # type: ignore[misc]
             self.guard.bearers.forget(worker)
         self.tell_workers()
         for agent in found:
-            say(f"octapi master: {agent.name} left.")
-            self.book.nodes.went(agent.name, nodes.LOST, "its connection ended", self.now())
+            why = "it gave no sign of life" if agent.is_silent else "its connection ended"
+            say(f"octapi master: {agent.name} left: {why}.")
+            self.book.nodes.went(agent.name, nodes.LOST, why, self.now())
             for held in list(agent.held.values()):
                 held.client.held.pop(held.ident, None)
-                jobs = (held.facts["jobs"],) if held.client.is_detached else ()
-                held.client.send("agent", agent.name, ("lost", held.ident, *jobs))
-                self._tell_if_complete(held.client)
+                held.client.deliver(agent.name, ("lost", held.ident, held.facts["jobs"]))
+                self.tell_if_complete(held.client)
         self.place()
 
     def slots(self) -> int:
@@ -367,7 +299,7 @@ class Gateway(SchedulerPlugin):  # type: ignore[misc]
 
     def rows(self) -> list[dict[str, Any]]:
         """Return the workers as clients read them."""
-        return [{key: agent.info[key] for key in FACTS} for agent in self.agents.values()]
+        return [{key: agent.info[key] for key in FACTS} | {"state": agent.state} for agent in self.agents.values()]
 
     def _tell_later(self) -> None:
         if self._telling is None:
@@ -382,11 +314,6 @@ class Gateway(SchedulerPlugin):  # type: ignore[misc]
         self.on_workers([row | {"ssh": self.agents[row["name"]].info.get("ssh")} for row in rows])
         for client in self.clients.values():
             client.send("workers", rows)
-
-
-def owner_of(peer: Peer | None) -> str:
-    """Return the ident of whoever is at the other end; an empty text without encryption."""
-    return "" if peer is None else peer.ident
 
 
 def say(text: str) -> None:

@@ -18,6 +18,7 @@ FACTS: dict[str, Any] = {
     "memory": int,
     "health": dict,
     "release": str,
+    "life": str,
 }
 
 

@@ -11,19 +11,35 @@ if TYPE_CHECKING:
 
 #: batches that a worker may hold for each slot: one that runs and one that waits
 AHEAD = 2
+#: a worker's states: it takes batches; it gives no sign of life; it takes no more batches, and has some; has none left
+OK, SILENT, DRAINING, DRAINED = "ok", "silent", "draining", "drained"
 
 
 class Agent:
-    """A worker as the gateway sees it."""
+    """A worker as the gateway sees it; ``now`` is the loop's time."""
 
-    def __init__(self, address: str, facts: dict[str, Any]) -> None:
+    def __init__(self, address: str, facts: dict[str, Any], now: float) -> None:
         self.address = address
         self.info = facts
         self.name: str = facts["name"]
         self.slots: int = facts["slots"]
-        self.held: dict[tuple[int, int], Held] = {}
-        self.known: set[str] = set()
+        self.held: dict[tuple[str, int], Held] = {}
+        self.known: set[str] = set(facts.get("computations") or ())
         self.refused: set[str] = set()
+        #: batches that it had when it came, until their clients are known
+        self.strays: set[tuple[str, int]] = {(session, ident) for session, ident in facts.get("batches") or ()}
+        self.joined_at = self.heard_at = now
+        self.is_silent = False
+        self.is_draining = False
+
+    @property
+    def state(self) -> str:
+        """Return its state in one word."""
+        if self.is_silent:
+            return SILENT
+        if self.is_draining:
+            return DRAINING if self.held or self.strays else DRAINED
+        return OK
 
     @property
     def load(self) -> float:
@@ -33,6 +49,8 @@ class Agent:
     def may_take(self, held: Held) -> bool:
         """Say whether a batch may go to this worker now."""
         if len(self.held) >= AHEAD * self.slots or held.digest in self.refused:
+            return False
+        if self.is_silent or self.is_draining:
             return False
         wanted = held.facts.get("worker")
         if wanted and wanted != self.name:

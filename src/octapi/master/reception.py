@@ -54,10 +54,12 @@ class Reception:
         try:
             client = await self._greet(reader, writer, self._admit(writer))
             while client is not None:
-                message = await wire.read_frame(reader)
-                getattr(self.gateway, f"client_{message[0]}")(client, *message[1:])
+                self.gateway.take(client, await wire.read_body(reader))
         except (asyncio.IncompleteReadError, ConnectionError, ssl.SSLError):
             pass  # it is gone, which is what happens to clients
+        except OSError as error:
+            if client is None:
+                say(f"octapi master: hung up on a client: {type(error).__name__}: {error}")
         except PeerRefused as error:
             say(f"octapi master: refused {writer.get_extra_info('peername')[0]}: {error}")
         except (
@@ -67,13 +69,16 @@ class Reception:
             AttributeError,
             LookupError,
             RecursionError,
-            TimeoutError,
         ) as error:
             say(f"octapi master: hung up on a client: {type(error).__name__}: {error}")
+            if client is not None:  # it would send the same again
+                client.said_bye = True
+                text = f"it was sent what it does not understand ({type(error).__name__}: {error})."
+                client.send("refused", {"error": "ClusterError", "text": text})
         finally:
             self.here -= 1
             if client is not None:
-                self.gateway.client_left(client)
+                self.gateway.client_left(client, writer)
             writer.close()
             with contextlib.suppress(OSError):
                 await writer.wait_closed()

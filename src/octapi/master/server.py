@@ -33,9 +33,10 @@ if TYPE_CHECKING:
 
     from octapi.trust.daskcomm import Guard
 
-#: Dask's own settings for a master; no dashboard, and workers that fall silent are lost after 15 s
+#: Dask's own settings for a master; no dashboard, and the gateway says which workers are silent, by a clock that is
+#: never set
 DASK_SETTINGS = {
-    "distributed.scheduler.worker-ttl": "15s",
+    "distributed.scheduler.worker-ttl": None,
     "distributed.admin.tick.limit": "30s",
     "distributed.scheduler.worker-saturation": 1.1,
     # Dask keeps this many sent messages for its debugger, and ours hold whole batches

@@ -166,12 +166,19 @@ class Agent:
     def on_kill(self, run: Any) -> None:
         """Drop all batches of a run and stop its jobs: its client is gone."""
         for batch in [b for b in self.batches.values() if b.run == run]:
-            if batch.child is None:
-                self.queues[run].remove(batch)
-                del self.batches[batch.ident]
-            else:
-                batch.child.killed_for = "dropped"
-                batch.child.kill()
+            self.drop(batch.ident)
+
+    def drop(self, ident: Any) -> None:
+        """Stop a batch that nobody waits for, and say nothing of it."""
+        batch = self.batches.get(ident)
+        if batch is None:
+            return
+        if batch.child is None:
+            self.queues[batch.run].remove(batch)
+            del self.batches[ident]
+        else:
+            batch.child.killed_for = "dropped"
+            batch.child.kill()
 
     # ---- giving work to slots
 

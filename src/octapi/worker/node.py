@@ -20,14 +20,13 @@ from octapi.errors import VersionMismatch
 from octapi.signals import until_signalled
 from octapi.trust.policy import STREAM_OP
 from octapi.worker import health
-from octapi.worker.agent import Agent
+from octapi.worker.station import Station
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from distributed import Worker
 
-    from octapi.account import Account
     from octapi.trust.daskcomm import Guard
     from octapi.worker.membership import Member
 
@@ -75,25 +74,24 @@ class Place(NamedTuple):
 
 
 class Node:
-    """The agent of a Dask worker, and its way to the master over Dask's connection."""
+    """One connection of a worker to its master: Dask's worker, and the station that outlives it."""
 
-    def __init__(self, worker: Worker, slots: int, name: str, member: Member | None, account: Account | None) -> None:
+    def __init__(self, worker: Worker, station: Station, member: Member | None) -> None:
         self.worker = worker
+        self.station = station
         self.ssh: dict[str, Any] = {} if member is None else member.ssh
         self.member = member
-        self.name = name
-        self.slots = slots
         self.refused: str | None = None
-        host = worker.contact_address.rsplit("://", 1)[-1].rsplit(":", 1)[0]
-        self.address = host
-        self.agent = Agent(slots, {"dispy_node_name": name, "dispy_node_ip_addr": host}, self.post, account)
+        self.address = worker.contact_address.rsplit("://", 1)[-1].rsplit(":", 1)[0]
         worker.stream_handlers[STREAM_OP] = self.receive
         worker.batched_stream.interval = HOLD_S
 
     def start(self) -> None:
-        """Start the slots' zygote and tell the master what this worker offers."""
-        self.agent.start()
-        self.post(("hello", self.facts()))
+        """Tell the master what this worker offers, and what it has."""
+        self.agent = self.station.open(self.address)
+        self.send(("hello", self.facts()))
+        self.station.connect(self.send)
+        self.station.announce()
 
     async def report(self) -> None:
         """Tell the master how this device is, again and again, until the connection closes."""
@@ -101,7 +99,7 @@ class Node:
             await asyncio.sleep(health.PERIOD_S)
             if self.worker.batched_stream.closed():
                 return
-            self.post(("health", health.measure()))
+            self.send(("health", health.measure()))
 
     async def until_cut(self) -> None:
         """Wait until the master's connection is closed; Dask's worker would try for long to open it again."""
@@ -114,9 +112,11 @@ class Node:
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(closing, 2 * CLOSE_S)
 
-    def post(self, message: tuple[Any, ...]) -> None:
-        """Send one message to the master."""
-        self.worker.batched_stream.send({"op": STREAM_OP, "body": wire.pack(message)})
+    def send(self, message: tuple[Any, ...]) -> None:
+        """Send one message to the master, if the connection stands."""
+        stream = self.worker.batched_stream
+        if not stream.closed():
+            stream.send({"op": STREAM_OP, "body": wire.pack(message)})
 
     def receive(self, body: bytes) -> None:
         """Take one message from the master."""
@@ -124,14 +124,17 @@ class Node:
         if kind == "refuse":
             self.refused = rest[0]
             asyncio.get_running_loop().create_task(self.worker.close(reason="octapi-refused"))
-            return
-        if kind == "trust":
+        elif kind == "trust":
             if self.member is not None:
                 self.member.news(rest[0])
-            return
-        if kind in ("run", "cancel", "recall", "stop"):
-            rest[0] = tuple(rest[0])
-        self.agent.handle((kind, *rest))
+        elif kind in ("settled", "drop", "kill"):
+            getattr(self.station, kind)(*rest)
+        elif kind == "replay":
+            self.station.replay(tuple(rest[0]), rest[1])
+        else:
+            if kind in ("run", "cancel", "recall", "stop"):
+                rest[0] = tuple(rest[0])
+            self.agent.handle((kind, *rest))
 
     def facts(self) -> dict[str, Any]:
         """Describe this worker."""
@@ -139,30 +142,29 @@ class Node:
             "protocol": wire.PROTOCOL,
             "oldest": wire.OLDEST_PROTOCOL,
             "release": _version.__version__,
-            "name": self.name,
+            "name": self.station.name,
             "address": self.address,
             "host": socket.gethostname(),
-            "slots": self.slots,
+            "slots": self.station.slots,
             "platform": platform.platform(),
             "python": platform.python_version(),
             "memory": limits.memory_total(psutil.virtual_memory().total),
             "health": health.measure(),
             "ssh": self.ssh,
+            **self.station.standing(),
         }
 
 
 async def serve(
     master: str,
-    name: str,
-    slots: int,
+    station: Station,
     place: Place,
     on_ready: Callable[[str], None],
     member: Member | None = None,
-    account: Account | None = None,
 ) -> bool:
     """Run a worker of the Dask scheduler at ``master``; say whether it was told to stop, or lost its master.
 
-    Without ``member`` nothing is encrypted.  Slots run under ``account``, if one is given.
+    Without ``member`` nothing is encrypted.  The station is not closed: it may go on with another connection.
     Raises :exc:`VersionMismatch` when the master refuses this release, and OSError when it does not answer.
     """
     quiet_logs()
@@ -173,8 +175,8 @@ async def serve(
         await probe(f"{guarded(guard)['protocol']}://{master}", guard)
         worker = QuietWorker(
             f"{guarded(guard)['protocol']}://{master}",
-            nthreads=slots,
-            name=name,
+            nthreads=station.slots,
+            name=station.name,
             host=place.host,
             port=place.port_to_listen,
             contact_address=place.contact(guarded(guard)["protocol"]),
@@ -187,7 +189,7 @@ async def serve(
             answer_refusals(worker)
             guard.knows_shuffle = worker.knows_shuffle
         async with worker:
-            node = Node(worker, slots, name, member, account)
+            node = Node(worker, station, member)
             if guard is not None and not guard.takes_tasks:
                 worker.status = Status.paused  # Dask's scheduler gives no tasks to a worker that pauses
             node.start()
@@ -217,13 +219,23 @@ async def run(node: Node) -> bool:
         for task in (told, cut, *beside):
             task.cancel()
         await asyncio.gather(told, cut, *beside, return_exceptions=True)
-        node.agent.close()
+        node.station.connect(None)
         await node.leave()
         ended.cancel()
         await asyncio.gather(ended, return_exceptions=True)
     if node.refused:
         raise VersionMismatch(f"The master refused this worker: {node.refused}")
     return was_told
+
+
+async def serve_once(
+    master: str, station: Station, place: Place, on_ready: Callable[[str], None], member: Member | None = None
+) -> bool:
+    """Run a worker as :func:`serve` does, until its first connection ends."""
+    try:
+        return await serve(master, station, place, on_ready, member)
+    finally:
+        station.close()
 
 
 def main() -> None:
@@ -238,8 +250,12 @@ def main() -> None:
     def ready(address: str) -> None:
         lines.tell({"kind": "ready", "address": address})
 
+    async def work() -> None:
+        station = Station(start["slots"], start["name"])
+        await serve_once(start["master"], station, Place(start["host"]), ready, member)
+
     with contextlib.suppress(KeyboardInterrupt, BrokenPipeError):
-        asyncio.run(serve(start["master"], start["name"], start["slots"], Place(start["host"]), ready, member))
+        asyncio.run(work())
 
 
 if __name__ == "__main__":

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from octapi.trust.identity import Identity
     from octapi.trust.token import Token
     from octapi.worker.membership import Member
+    from octapi.worker.station import Station
 
 FILE = "worker.json"
 LOCK = "worker.lock"
@@ -116,6 +117,7 @@ class Service:
         self.lock = self._lock()
         self.sshd = ssh.Sshd(home, options.ssh_port)
         self.account: Account | None = None
+        self.station: Station
         self.state = "starting"
 
     def _lock(self) -> Any:
@@ -144,12 +146,16 @@ class Service:
         if self.account is not None:
             os.setgroups([])
         self._start_ssh(member)
+        from octapi.worker.station import Station
+
+        self.station = Station(self.options.slots, self.identity.name, self.account)
         beating = asyncio.create_task(pulse.beat("worker", lambda: self.state))
         try:
             while not await self._once(member):
                 say("lost the master; looking for it again.")
         finally:
             beating.cancel()
+            self.station.close()
             self.sshd.stop()
             os.close(self.lock)
 
@@ -187,7 +193,7 @@ class Service:
         options = self.options
         try:
             place = node.Place(options.host, options.port, options.advertise or address_outside(member.seen))
-            return await node.serve(master, self.identity.name, options.slots, place, ready, member, self.account)
+            return await node.serve(master, self.station, place, ready, member)
         except (OSError, RuntimeError, ValueError) as error:
             say(f"could not work for the master at {master}: {error.__cause__ or error}")
             await asyncio.sleep(AGAIN_S)

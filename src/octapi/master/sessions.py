@@ -1,0 +1,365 @@
+"""The gateway's side towards clients: their sessions, which outlive connections, and what they may ask.
+
+A client that comes back gets what it missed.  One that comes back to another process of the master, which knows nothing
+of it, *claims* the batches that were on their way; the workers, which outlive the master too, bring them.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hmac
+import time
+from typing import TYPE_CHECKING, Any
+
+from octapi import _version
+from octapi.dispatch import wire
+from octapi.master.client import LONGEST_ABSENCE_S, Client, Held
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from distributed.scheduler import Scheduler
+
+    from octapi.master.book import Book
+    from octapi.master.placing import Agent
+    from octapi.trust.daskcomm import Guard
+    from octapi.trust.names import Peer
+
+NO_SUCH_CLIENT = "The master knows no crashed client with this recovery file."
+TAKEN = "This session is another client's, or somebody else has fetched its jobs."
+#: messages of clients that must arrive once; they are counted and acknowledged
+COUNTED = frozenset({"define", "run", "tell", "claim"})
+#: how long a claimed batch may wait for the worker that has it, in seconds
+CLAIM_S = 30.0
+#: how often clients get a sign of life, and how long one may give none, in seconds
+PULSE_S = 5.0
+SILENT_S = 20.0
+
+
+class Sessions:
+    """Clients and their sessions; the other half is :class:`octapi.master.gateway.Gateway`."""
+
+    scheduler: Scheduler
+    guard: Guard | None
+    roster: list[dict[str, Any]]
+    agents: dict[str, Agent]
+
+    def __init__(self, book: Book) -> None:
+        self.book = book
+        self.clients: dict[int, Client] = {}
+        self.sessions: dict[str, Client] = {}
+
+    # ---- what the other half does
+
+    def rows(self) -> list[dict[str, Any]]:
+        """Return the workers as clients read them."""
+        raise NotImplementedError
+
+    def place(self) -> None:
+        """Give waiting batches to workers."""
+        raise NotImplementedError
+
+    def to_agent(self, agent: Agent, message: tuple[Any, ...]) -> None:
+        """Send one message to a worker."""
+        raise NotImplementedError
+
+    def share(self, client: Client, digest: str, agents: Iterable[Agent]) -> None:
+        """Give a computation to workers."""
+        raise NotImplementedError
+
+    def slots(self) -> int:
+        """Return how many slots there are now."""
+        raise NotImplementedError
+
+    # ---- coming and going
+
+    def greet(self, writer: asyncio.StreamWriter, kind: str, facts: dict[str, Any], peer: Peer | None) -> Client | None:
+        """Welcome a client, or somebody who fetches what was kept of one; None for nobody."""
+        if kind == "resume":
+            return self._recover(writer, str(facts.get("token")))
+        client = self.sessions.get(str(facts.get("session")))
+        is_known = client is not None
+        if client is None:
+            client = Client(writer, facts, peer)
+            client.run = self.book.new_id(facts.get("run"), owner_of(peer))
+            self.clients[client.number] = self.sessions[client.session] = client
+        elif not hmac.compare_digest(client.token, str(facts.get("token"))) or client.is_orphan:
+            writer.write(wire.pack(("refused", {"error": "ClusterError", "text": TAKEN})))
+            return None
+        else:
+            client.attach(writer)
+            if client.is_run:
+                self.book.move(client.run, "back")
+        self._welcome(client, is_known, int(facts.get("seen") or 0))
+        return client
+
+    def _welcome(self, client: Client, is_known: bool, seen: int) -> None:
+        welcome = {"dask_port": self.scheduler.port, "workers": self.rows(), "release": _version.__version__}
+        welcome |= {"time": self.now(), "run": client.run, "session": is_known, "seen": client.counter.tell()}
+        client.send("welcome", welcome)
+        if is_known:
+            self.client_seen(client, seen)
+            client.catch_up(seen)
+
+    def now(self) -> float:
+        """Return the cluster's time in epoch seconds."""
+        return time.time() if self.guard is None else self.guard.trust.clock.now()
+
+    def _recover(self, writer: asyncio.StreamWriter, token: str) -> Client | None:
+        """Let somebody with a client's token have what was kept of it."""
+        found = (c for c in self.sessions.values() if c.is_recoverable and hmac.compare_digest(c.token, token))
+        client = next(found, None)
+        if client is None or client.writer is not None:
+            writer.write(wire.pack(("refused", {"error": "ClusterError", "text": NO_SUCH_CLIENT})))
+            return None
+        client.attach(writer)
+        client.send("recovered", {"workers": self.rows()})
+        client.catch_up(client.outbox.acknowledged)
+        self._orphan(client)
+        self.tell_if_complete(client)
+        return client
+
+    def _orphan(self, client: Client) -> None:
+        """Act for a client that will not come back: run again what it would have sent again."""
+        client.is_orphan = True
+        for held in client.leftover.values():
+            self.hold(held)
+        client.leftover.clear()
+        for held in client.claims.values():
+            client.deliver("", ("lost", held.ident, held.facts["jobs"]))
+        client.claims.clear()
+        self.place()
+
+    def tell_if_complete(self, client: Client) -> None:
+        """Tell somebody who fetches a client's outcomes when there will be no more."""
+        if client.is_orphan and not client.held:
+            client.send("complete")
+
+    def client_left(self, client: Client, writer: asyncio.StreamWriter) -> None:
+        """Its connection is gone: go on without it for a time, or stop its jobs."""
+        if client.writer is not writer:
+            return None  # it is back over another one
+        client.writer = None
+        if client.is_run:
+            self.book.move(client.run, "left")
+        if not client.keeps or client.said_bye:
+            return self.end(client)
+        patience_s = LONGEST_ABSENCE_S if client.is_orphan else client.absence_s
+        client.expiry = asyncio.get_running_loop().call_later(patience_s, self._expire, client)
+        return None
+
+    def _expire(self, client: Client) -> None:
+        """It was away too long."""
+        client.expiry = None
+        if client.is_orphan or not client.is_recoverable:
+            return self.end(client)
+        self._orphan(client)
+        client.expiry = asyncio.get_running_loop().call_later(LONGEST_ABSENCE_S, self._expire, client)
+        return None
+
+    def end(self, client: Client) -> None:
+        """Forget a client and stop its jobs."""
+        if client.expiry is not None:
+            client.expiry.cancel()
+        self.clients.pop(client.number, None)
+        self.sessions.pop(client.session, None)
+        client.waiting.clear()
+        for agent in list(self.agents.values()):
+            self.to_agent(agent, ("kill", client.session))
+            for key in [key for key, held in agent.held.items() if held.client is client]:
+                del agent.held[key]
+            for digest in client.computations:
+                if digest in agent.known:
+                    agent.known.discard(digest)
+                    self.to_agent(agent, ("forget", digest))
+        self.place()
+
+    def look_at_clients(self, now: float) -> None:
+        """Give signs of life, hang up on those that give none, and end claims that nobody answers; each second."""
+        for client in list(self.clients.values()):
+            if client.writer is not None and client.keeps:
+                if client.counter.is_due or now - client.pulsed_at > PULSE_S:
+                    client.pulsed_at = now
+                    client.acknowledge()
+                if now - client.heard_at > SILENT_S and not client.is_orphan:
+                    client.writer.transport.abort()
+            if client.claims:
+                self.settle_claims(client, now)
+
+    # ---- what clients say
+
+    def take(self, client: Client, body: bytes) -> None:
+        """Take one message of a client."""
+        kind, *rest = wire.unpack(body)
+        client.heard_at = asyncio.get_running_loop().time()
+        if kind in COUNTED and client.keeps and client.counter.took(len(body)):
+            client.acknowledge()
+        getattr(self, f"client_{kind}")(client, *rest)
+
+    def client_bye(self, client: Client) -> None:
+        """The client ends as it should."""
+        client.said_bye = True
+        if client.is_run:
+            self.book.move(client.run, "bye")
+
+    def client_seen(self, client: Client, number: int) -> None:
+        """The client has all frames up to ``number``: workers need not keep them."""
+        was_full = client.is_full
+        for name, keys in client.seen(number).items():
+            if name in self.agents:
+                self.to_agent(self.agents[name], ("settled", keys))
+        if was_full and not client.is_full:
+            self.place()
+
+    def client_summary(self, client: Client, summary: dict[str, Any]) -> None:
+        """The client tells how far its jobs are."""
+        client.summary = {key: summary.get(key) for key in ("waiting", "running", "done", "failed", "functions")}
+        if client.is_run:
+            self.book.count(client.run, client.summary, self.slots())
+
+    def client_jobs(self, client: Client) -> None:
+        """Somebody asks which scripts run."""
+        client.send("jobs", [other.row() for other in self.clients.values() if other.summary or other.is_orphan])
+
+    def client_nodes(self, client: Client) -> None:
+        """Somebody asks who is in, and how their certificates stand."""
+        client.send("nodes", {"workers": self.rows(), "members": self.roster} | self.standing())
+
+    def standing(self) -> dict[str, Any]:
+        """Return the cluster's time, and what is wrong with the master in words."""
+        return {"time": self.now(), "trouble": [self.book.trouble] if self.book.trouble else []}
+
+    def client_runs(self, client: Client, limit: int = 100) -> None:
+        """Somebody asks for the latest runs."""
+        rows = [run.public() for run in self.book.recent(min(int(limit), 10_000))]
+        client.send("runs", {"runs": rows} | self.standing())
+
+    def client_stop(self, client: Client, number: int) -> None:
+        """Somebody asks to stop the jobs of a script."""
+        found = self.clients.get(number)
+        if found is not None:
+            found.send("stop")
+            if found.is_run:
+                self.book.move(found.run, "stop")
+            if found.writer is None:
+                self.end(found)
+        client.send("stop", found is not None)
+
+    def client_settled(self, client: Client) -> None:
+        """Everything that was kept of a client has been fetched."""
+        client.said_bye = True
+        self.book.move(client.run, "fetched")
+
+    def client_define(self, client: Client, digest: str, spec: bytes, facts: dict[str, Any]) -> None:
+        """Keep a computation; workers that may run it get it now, so that setup can begin."""
+        if not client.is_run:
+            client.is_run = True
+            self.book.begin(client.run, client.facts, owner_of(client.peer), self.slots())
+        client.computations[digest] = (spec, facts)
+        has_limits = facts.get("limits") is not None
+        self.share(client, digest, [agent for agent in self.agents.values() if digest in agent.known or has_limits])
+        self.place()
+
+    def client_run(self, client: Client, ident: int, run: int, digest: str, facts: dict[str, Any]) -> None:
+        """Take a batch."""
+        if not isinstance(facts.get("jobs"), int) or digest not in client.computations:
+            raise ValueError(f"a batch without its computation or its number of jobs: {digest!r}")
+        self.hold(Held(client, ident, digest, facts))
+        self.place()
+
+    def hold(self, held: Held) -> None:
+        """Let a batch wait for a worker."""
+        held.worker = None
+        held.client.held[held.ident] = held
+        held.client.waiting.append(held)
+
+    def client_tell(self, client: Client, worker: str | None, message: list[Any]) -> None:
+        """Pass a message on to one agent or to all."""
+        kind, subject = message[0], message[1]
+        if kind in ("cancel", "recall", "stop"):
+            return self._tell_batch(client, kind, subject, message[2:])
+        for agent in list(self.agents.values()):
+            if worker in (None, agent.name):
+                if kind == "forget":
+                    agent.known.discard(subject)
+                self.to_agent(agent, tuple(message))
+        if kind == "forget" and worker is None:
+            client.computations.pop(subject, None)
+        return None
+
+    def _tell_batch(self, client: Client, kind: str, ident: int, rest: list[Any]) -> None:
+        held = client.held.get(ident) or client.claims.get(ident)
+        if held is None:
+            return
+        if ident in client.claims:
+            held.told.append((kind, held.key, *rest))
+        elif held.worker is None:
+            client.waiting.remove(held)
+            del client.held[ident]
+            client.deliver("", ("end", ident, "returned", held.facts.get("skip", 0), {}))
+        else:
+            self.to_agent(self.agents[held.worker], (kind, held.key, *rest))
+
+    # ---- claims
+
+    def client_claim(self, client: Client, crew: dict[str, str], rows: list[list[Any]]) -> None:
+        """Take what another process of the master held: ``crew`` are the workers' lives by name, as the client knows.
+
+        A row is a batch's number, its computation, its facts, how many messages of it came, and its worker if known.
+        """
+        for ident, digest, facts, heard, worker in rows:
+            held = Held(client, ident, digest, facts)
+            held.heard, held.worker = heard, worker
+            client.claims[ident] = held
+        client.crew = crew
+        client.claim_until = asyncio.get_running_loop().time() + CLAIM_S
+        client.is_claiming = False
+        for agent in list(self.agents.values()):
+            self.sort_strays(agent)
+        self.settle_claims(client, asyncio.get_running_loop().time())
+
+    def sort_strays(self, agent: Agent) -> None:
+        """Find the clients of the batches that a worker brought; what nobody waits for is dropped."""
+        dropped = []
+        for session, ident in sorted(agent.strays):
+            client = self.sessions.get(session)
+            if client is None or client.is_claiming:
+                continue  # it may come
+            agent.strays.discard((session, ident))
+            held = client.claims.pop(ident, None)
+            if held is None:
+                dropped.append((session, ident))
+            else:
+                self.adopt(agent, held)
+        if dropped:
+            self.to_agent(agent, ("drop", dropped))
+
+    def adopt(self, agent: Agent, held: Held) -> None:
+        """Take a batch over that a worker has; it says again what its client has not heard."""
+        held.worker = agent.name
+        held.client.held[held.ident] = held
+        agent.held[held.key] = held
+        held.is_muted = True
+        self.to_agent(agent, ("replay", held.key, held.heard))
+        for message in held.told:
+            self.to_agent(agent, message)
+        held.told.clear()
+
+    def settle_claims(self, client: Client, now: float) -> None:
+        """End the claims of batches that no worker can bring any more."""
+        lives = {agent.name: agent.info["life"] for agent in self.agents.values()}
+        all_back = all(lives.get(name) == life for name, life in client.crew.items())
+        for ident, held in list(client.claims.items()):
+            is_back = held.worker in lives if held.worker is not None else all_back
+            if not is_back and now < client.claim_until:
+                continue
+            del client.claims[ident]
+            if all_back and held.worker is None:  # it never reached a worker
+                client.deliver("", ("end", ident, "returned", held.facts.get("skip", 0), {}))
+            else:
+                client.deliver(held.worker or "", ("lost", ident, held.facts["jobs"]))
+
+
+def owner_of(peer: Peer | None) -> str:
+    """Return the ident of whoever is at the other end; an empty text without encryption."""
+    return "" if peer is None else peer.ident
