@@ -84,6 +84,18 @@ def memory_kills(root: Path = ROOT, vmstat: Path = Path("/proc/vmstat")) -> int:
     return (field(own, "oom_kill") or 0) + (field(text(vmstat), "oom_kill") or 0)
 
 
+class MemoryKills:
+    """Knows whether the kernel has killed for want of memory since this was asked last."""
+
+    def __init__(self) -> None:
+        self._seen = memory_kills()
+
+    def have_grown(self) -> bool:
+        """Say whether there were any since."""
+        before, self._seen = self._seen, memory_kills()
+        return self._seen > before
+
+
 def be_first_to_die() -> None:
     """Let the kernel choose this process before others when memory runs out; every process may ask for that."""
     try:

@@ -60,6 +60,8 @@ def start_master() -> None:
         advertise=os.environ.get("OCTAPI_ADVERTISE", ""),
         share_token=Path(shared) if (shared := os.environ.get("OCTAPI_SHARE_TOKEN")) else None,
         ssh_port=integer("OCTAPI_SSH_PORT", devices.SSH_PORT),
+        metrics=os.environ.get("OCTAPI_METRICS", ""),
+        metrics_share=Path(place) if (place := os.environ.get("OCTAPI_METRICS_SHARE")) else None,
     )
 
 
@@ -86,6 +88,8 @@ def start_worker() -> None:
         port=integer("OCTAPI_PORT", 0),
         ssh_port=integer("OCTAPI_SSH_PORT", devices.SSH_PORT),
         no_dask=os.environ.get("OCTAPI_NO_DASK", "") not in ("", "0"),
+        metrics=os.environ.get("OCTAPI_METRICS", ""),
+        node_exporter=os.environ.get("OCTAPI_NODE_EXPORTER", ""),
     )
 
 

@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 
 WARNING = "octapi: --insecure: no encryption and no login. Anyone who reaches this port can run code here."
 Insecure = Annotated[bool, typer.Option("--insecure", help="No encryption, no login (experiments, trusted networks).")]
+MetricsDoor = Annotated[
+    str, typer.Option("--metrics", envvar="OCTAPI_METRICS", help="HOST:PORT where Prometheus may read metrics.")
+]
 CLIENT_PORT, DASK_PORT, JOIN_PORT, SSH_PORT = 8786, 8788, 8785, 8722
 
 nodes_app = typer.Typer(help="Show who is in the cluster, or remove a device.", invoke_without_command=True)
@@ -39,6 +42,15 @@ def warn_insecure(identity: str) -> None:
     print(WARNING, file=sys.stderr, flush=True)
 
 
+def refuse_metrics(metrics: str) -> None:
+    """Raise :exc:`InsecureRefused` if metrics are wanted where there are no certificates to serve them with."""
+    if metrics:
+        raise InsecureRefused(
+            "Metrics are served with the cluster's certificates, and --insecure has none. Leave --metrics (or "
+            "OCTAPI_METRICS) or --insecure out."
+        )
+
+
 # ---- master
 
 
@@ -54,15 +66,21 @@ def master(
     ] = None,
     ssh_port: Annotated[int, typer.Option(help="Port of an sshd for your own keys; 0 for none.")] = 0,
     certificate_life: Annotated[str, typer.Option(help="Life of certificates, such as 30d or 12h.")] = "",
+    metrics: MetricsDoor = "",
+    metrics_share: Annotated[
+        Path | None, typer.Option(help="Directory that holds the token and certificate for a Prometheus.")
+    ] = None,
     insecure: Insecure = False,
 ) -> None:
     """Run the master of a cluster."""
     import asyncio
 
     if insecure:
+        refuse_metrics(metrics)
         warn_insecure("authority/authority.json")
         return run_insecure_master(listen or "127.0.0.1", port, dask_port)
     from octapi.master.keeper import Keeper
+    from octapi.master.metering import Metrics
     from octapi.settings import default_home
     from octapi.trust import ssh
     from octapi.trust.store import open_authority
@@ -70,7 +88,8 @@ def master(
     home = default_home()
     life_s = secret.duration(certificate_life) if certificate_life else None
     authority, is_new = open_authority(home, name, life_s)
-    keeper = Keeper(home, authority, listen or "0.0.0.0", (join_port, port, dask_port), advertise, ssh_port)
+    watched = Metrics(home, metrics, metrics_share)
+    keeper = Keeper(home, authority, listen or "0.0.0.0", (join_port, port, dask_port), advertise, ssh_port, watched)
 
     def ready(found: Keeper) -> None:
         print_ready(found, is_new)
@@ -107,6 +126,8 @@ def print_ready(keeper: Keeper, is_new: bool) -> None:
     print(f"octapi master: cluster {cluster}, {where} on {', '.join(hosts) or 'addresses unknown here'}", flush=True)
     if not hosts:
         print(NO_ADDRESS, flush=True)
+    if keeper.metrics.port() is not None:
+        print(f"octapi master: metrics at port {keeper.metrics.port()}, for 'octapi token metrics'", flush=True)
     if is_new and secret.shows():
         token = keeper.authority.new_token("worker", keeper.addresses(), 86400.0)
         print("\nOn each device that is to be a worker, within 24 hours:\n")
@@ -170,12 +191,18 @@ def worker(
     advertise: Annotated[str, typer.Option(help="Address that others reach it at, with the same port.")] = "",
     ssh_port: Annotated[int, typer.Option(help="Port of OctaPi's own sshd; 0 for none.")] = SSH_PORT,
     no_dask: Annotated[bool, typer.Option("--no-dask", help="Run OctaPi's jobs only, no Dask tasks.")] = False,
+    metrics: MetricsDoor = "",
+    node_exporter: Annotated[
+        str,
+        typer.Option(envvar="OCTAPI_NODE_EXPORTER", help="HOST:PORT of a node_exporter, served through --metrics."),
+    ] = "",
     insecure: Insecure = False,
 ) -> None:
     """Run a worker: this device's cores join the cluster. A device that has joined needs no token again."""
     from octapi.limits import cores
 
     if insecure:
+        refuse_metrics(metrics)
         warn_insecure("worker.json")
         return run_insecure_worker(token, name, slots or cores(), host)
     from octapi.settings import default_home
@@ -186,7 +213,9 @@ def worker(
     has_identity = (home / FILE).exists()
     text = secret.take(token, token_file, ask=not has_identity)
     old = identities.load(home / FILE)
-    options = Options(name, slots or cores(), host or None, ssh_port, port, advertise, not no_dask)
+    options = Options(
+        name, slots or cores(), host or None, ssh_port, port, advertise, not no_dask, metrics, node_exporter
+    )
     return run_worker(home, text, old, options)
 
 

@@ -104,6 +104,23 @@ def revoke(ident: Annotated[str, typer.Argument(help="The token's public id, fro
     print(f"Token {ident} lets nobody in any more.")
 
 
+@token_app.command("metrics")
+def metrics(
+    file: Annotated[Path, typer.Option(help="Write the token here; a file that is there keeps its owner.")],
+    ca_file: Annotated[Path | None, typer.Option(help="Write the certificates of the authority here.")] = None,
+    new: Annotated[bool, typer.Option("--new", help="Make another token; the old one is good for nothing.")] = False,
+) -> None:
+    """Write the token with which Prometheus reads metrics, and can do nothing else."""
+    from octapi.trust.files import replace_as_owner
+
+    found = ask_desk("metrics-token", renew=new)
+    replace_as_owner(file, found["token"] + "\n", 0o600)
+    print(f"Wrote the token of metrics to {file}. Prometheus must be able to read it, and nobody else.")
+    if ca_file is not None:
+        replace_as_owner(ca_file, "".join(found["authorities"]), 0o644)
+        print(f"Wrote the authority's certificates to {ca_file}.")
+
+
 # ---- the cluster's identity
 
 

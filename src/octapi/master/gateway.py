@@ -198,6 +198,7 @@ class Gateway(Sessions, SchedulerPlugin):  # type: ignore[misc]
     def _tell_client(self, agent: Agent, held: Held, kind: str, rest: list[Any]) -> None:
         client = held.client
         held.heard += kind in wire.LASTING
+        self.meter.news(held.facts, kind, rest)
         number = client.deliver(agent.name, (kind, held.ident, *rest))
         if kind != "end":
             return
@@ -218,6 +219,7 @@ class Gateway(Sessions, SchedulerPlugin):  # type: ignore[misc]
         bearer = None if self.guard is None else self.guard.bearers.by_address[address]
         why = why_not(facts, None if bearer is None else bearer.name)
         if why:
+            self.meter.refused += 1
             say(f"octapi master: refused worker {facts.get('name')}: {why}")
             self.scheduler.worker_send(address, {"op": STREAM_OP, "body": wire.pack(("refuse", why))})
             return
@@ -286,6 +288,7 @@ class Gateway(Sessions, SchedulerPlugin):  # type: ignore[misc]
         for agent in found:
             why = "it gave no sign of life" if agent.is_silent else "its connection ended"
             say(f"octapi master: {agent.name} left: {why}.")
+            self.meter.lost += len(agent.held)
             self.book.nodes.went(agent.name, nodes.LOST, why, self.now())
             for held in list(agent.held.values()):
                 held.client.held.pop(held.ident, None)

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 from octapi import discovery, lines, pulse
 from octapi.account import SCHEDULER_ACCOUNT, unprivileged
 from octapi.errors import ClusterError, StateError, TrustError
+from octapi.master.metering import Metrics
 from octapi.settings import Settings, state_dir
 from octapi.signals import until_signalled
 from octapi.store import place
@@ -66,6 +67,7 @@ class Keeper:
         ports: tuple[int, int, int],
         advertise: str,
         ssh_port: int = 0,
+        metrics: Metrics | None = None,
     ) -> None:
         self.home = home
         self.authority = authority
@@ -75,12 +77,15 @@ class Keeper:
         self.door = Door(authority, say, self.changed, self.standing)
         self.desk = Desk(authority, self.addresses, self.standing_here, self.renewing, say)
         self.sshd = ssh.Sshd(home, ssh_port)
+        self.metrics = metrics or Metrics(home)
+        self.desk.metrics_token = self.metrics_token
         self.scheduler: asyncio.subprocess.Process | None = None
         self.identity: Identity | None = None
         self.workers: list[dict[str, Any]] = []
         self.announcement: discovery.Announcement | None = None
         self._announced: list[str] = []
         self._heard = 0.0
+        self._told_refused = 0
 
     # ---- what others are told
 
@@ -119,11 +124,14 @@ class Keeper:
             "removed": self.authority.removed(),
             "authorities": self.authority.authorities(),
             "roster": self.roster(),
+            "metrics": self.metrics.key(),
+            "refused": self.door.refused,
         }
 
     def tell(self, **more: Any) -> None:
         """Tell the scheduler, which tells the workers."""
         if self.scheduler is not None and self.scheduler.stdin is not None:
+            self._told_refused = self.door.refused
             self.scheduler.stdin.write(lines.to_line(self.news() | more).encode())
 
     def changed(self) -> None:
@@ -133,12 +141,23 @@ class Keeper:
 
     def renewing(self, is_new_authority: bool) -> None:
         """Members or authorities changed; after a new authority everybody gets new certificates."""
+        self._share_metrics()
         if not is_new_authority:
             return self.changed()
         self.tell(renew=True)
         self._write_ssh()
         asyncio.get_running_loop().call_later(SPREAD_S, self._renew_own)
         return None
+
+    def metrics_token(self, renew: bool) -> str:
+        """Return the token of metrics, another one if that is wanted; workers hear of it at once."""
+        found = self.metrics.token(renew=renew)
+        self._share_metrics()
+        self.tell()
+        return found
+
+    def _share_metrics(self) -> None:
+        self.metrics.share(self.authority.authorities(), len(self.authority.removed()))
 
     def _renew_own(self) -> None:
         self.identity = self.authority.identity(MASTER, "master")
@@ -170,6 +189,8 @@ class Keeper:
         try:
             self.join_port = await self.door.listen(self.listen, self.join_port)
             await self.desk.listen(socket_path(self.home))
+            self.metrics.open()
+            self._share_metrics()
             await self._start_scheduler()
             self._write_ssh()
             self._start_ssh()
@@ -192,6 +213,7 @@ class Keeper:
             "account": account,
             "state": self._prepare_state(account),
             "settings": asdict(Settings.load()),
+            "metrics_fd": self.metrics.fd(),
         }
         self.scheduler = await asyncio.create_subprocess_exec(
             sys.executable,
@@ -201,6 +223,7 @@ class Keeper:
             stdout=asyncio.subprocess.PIPE,
             limit=lines.LIMIT,
             start_new_session=True,
+            pass_fds=[fd for fd in [self.metrics.fd()] if fd is not None],
         )
         assert self.scheduler.stdin is not None
         assert self.scheduler.stdout is not None
@@ -275,6 +298,8 @@ class Keeper:
             assert self.identity is not None
             await asyncio.sleep(min(LOOK_S, max(0.1, self.identity.renew_at() - self.authority.now())))
             await self._announce()
+            if self.door.refused != self._told_refused:
+                self.tell()
             if self.authority.now() >= self.identity.renew_at():
                 self._renew_own()
                 self._write_ssh()
@@ -285,6 +310,7 @@ class Keeper:
         await self.door.close()
         await self.desk.close()
         self.sshd.stop()
+        self.metrics.close()
         if self.announcement is not None:
             with contextlib.suppress(OSError, TimeoutError):
                 await asyncio.wait_for(self.announcement.close(), 2)

@@ -25,11 +25,14 @@ class News:
         trust = self.guard.trust
         trust.clock.set(news["time"])
         self.gateway.roster = news["roster"]
+        self.gateway.meter.key = news.get("metrics", "")
+        self.gateway.meter.refused_joins = news.get("refused", 0)
         if "identity" in news:
             trust.renew(Identity.from_json(news["identity"]))
         trust.accept(news["authorities"])
         self._drop(set(news["removed"]) - trust.removed)
         lasting = {key: news[key] for key in ("time", "removed", "authorities")}
+        lasting["metrics"] = self.gateway.meter.key
         self.gateway.tell_agents(("trust", lasting | {"renew": bool(news.get("renew"))}))
         self.gateway.latest = lasting
 

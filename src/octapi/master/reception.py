@@ -61,6 +61,7 @@ class Reception:
             if client is None:
                 say(f"octapi master: hung up on a client: {type(error).__name__}: {error}")
         except PeerRefused as error:
+            self.gateway.meter.refused += 1
             say(f"octapi master: refused {writer.get_extra_info('peername')[0]}: {error}")
         except (
             ClusterError,

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import socket
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,6 +19,7 @@ import dask
 from octapi import lines, pulse
 from octapi.account import become
 from octapi.dasknode import QuietScheduler, answer_refusals, guarded, quiet_logs
+from octapi.master import meter
 from octapi.master.book import Book
 from octapi.master.gateway import Gateway, say
 from octapi.master.news import News
@@ -91,6 +93,21 @@ async def tell_alive() -> None:
         await asyncio.sleep(pulse.PERIOD_S)
 
 
+def say_of_master(text: str) -> None:
+    """Write one line of the master's log."""
+    say(f"octapi master: {text}")
+
+
+def refusing(gateway: Gateway) -> Callable[[str], None]:
+    """Return what counts and logs those who are sent away."""
+
+    def refused(text: str) -> None:
+        gateway.meter.refused += 1
+        say_of_master(f"refused {text}")
+
+    return refused
+
+
 def main() -> None:
     """Be the scheduler of a secured master, as the process on the other end of stdin says."""
     start = lines.read_first()
@@ -102,7 +119,7 @@ def main() -> None:
         Identity.from_json(start["identity"]),
         clock,
         start["removed"],
-        lambda text: say(f"octapi master: refused {text}"),
+        lambda text: say_of_master(f"refused {text}"),
     )
     guard = Guard(trust, policy.SCHEDULER_SIDE)
     become(start.get("account"))
@@ -113,11 +130,17 @@ def main() -> None:
         gateway.on_workers = lambda rows: lines.tell({"kind": "workers", "rows": rows})
         news = News(gateway, guard)
         news.take(start)
+        trust.on_refused = refusing(gateway)
         alive = asyncio.create_task(tell_alive())
+        door = None
+        if start.get("metrics_fd") is not None:
+            door = await meter.serve(gateway, trust, socket.socket(fileno=start["metrics_fd"]), say_of_master)
         try:
             await lines.follow(await lines.stdin(), news.take)
         finally:
             alive.cancel()
+            if door is not None:
+                door.close()
 
     def ready(port: int, dask_port: int) -> None:
         lines.tell({"kind": "ready", "port": port, "dask_port": dask_port})

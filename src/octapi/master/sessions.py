@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from octapi import _version
 from octapi.dispatch import wire
 from octapi.master.client import LONGEST_ABSENCE_S, Client, Held
+from octapi.master.meter import Meter
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -48,6 +49,7 @@ class Sessions:
         self.book = book
         self.clients: dict[int, Client] = {}
         self.sessions: dict[str, Client] = {}
+        self.meter = Meter()
 
     # ---- what the other half does
 
@@ -264,6 +266,7 @@ class Sessions:
         """Take a batch."""
         if not isinstance(facts.get("jobs"), int) or digest not in client.computations:
             raise ValueError(f"a batch without its computation or its number of jobs: {digest!r}")
+        self.meter.batch(facts)
         self.hold(Held(client, ident, digest, facts))
         self.place()
 

@@ -17,7 +17,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, ed25519
 from cryptography.x509.oid import AttributeOID, ExtendedKeyUsageOID, NameOID
 
 from octapi.errors import TrustError
-from octapi.trust.names import CLIENT, Peer
+from octapi.trust.names import CLIENT, Peer, host_name
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -139,8 +139,10 @@ def issue(
     """Sign a certificate for ``peer``, as PEM; a client's cannot be used to listen."""
     issuer = x509.load_pem_x509_certificate(authority.encode())
     purposes = [ExtendedKeyUsageOID.CLIENT_AUTH]
+    alternatives: list[x509.GeneralName] = [x509.UniformResourceIdentifier(peer.uri())]
     if peer.role != CLIENT:
         purposes.append(ExtendedKeyUsageOID.SERVER_AUTH)
+        alternatives.append(x509.DNSName(host_name(peer.role)))
     subject = x509.Name(
         [
             x509.NameAttribute(NameOID.ORGANIZATIONAL_UNIT_NAME, peer.role),
@@ -158,7 +160,7 @@ def issue(
         .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
         .add_extension(usage(signs_certificates=False), critical=True)
         .add_extension(x509.ExtendedKeyUsage(purposes), critical=False)
-        .add_extension(x509.SubjectAlternativeName([x509.UniformResourceIdentifier(peer.uri())]), critical=False)
+        .add_extension(x509.SubjectAlternativeName(alternatives), critical=False)
         .add_extension(
             x509.AuthorityKeyIdentifier.from_issuer_subject_key_identifier(
                 issuer.extensions.get_extension_for_class(x509.SubjectKeyIdentifier).value

@@ -61,14 +61,23 @@ class Trust:
         self.server = server_context()
         self.client = client_context()
         self._issuers: set[str] = set()
+        self._shown: list[ssl.SSLContext] = []
         self.renew(identity)
 
     def renew(self, identity: Identity) -> None:
         """Show a new certificate from now on; connections that are open live on."""
-        load(self.server, identity)
-        load(self.client, identity)
+        for context in (self.server, self.client, *self._shown):
+            load(context, identity)
         self.identity = identity
         self.accept(identity.authorities)
+
+    def showing(self) -> ssl.SSLContext:
+        """Return a context that listens, shows who this is, and asks nobody for a certificate."""
+        context = server_context()
+        context.verify_mode = ssl.CERT_NONE
+        load(context, self.identity)
+        self._shown.append(context)
+        return context
 
     def accept(self, authorities: Iterable[str]) -> None:
         """Accept certificates of these authorities (PEM), and no others."""

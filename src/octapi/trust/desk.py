@@ -48,6 +48,8 @@ class Desk:
         self.standing = standing
         self.on_change = on_change
         self.log = log
+        #: returns the token of metrics, another one if its argument is true
+        self.metrics_token: Callable[[bool], str] = lambda _: ""
         self.server: asyncio.Server | None = None
         self.place: Path | None = None
 
@@ -129,6 +131,11 @@ class Desk:
         self.authority.save()
         self.log(f"token {request.get('ident')} was revoked.")
         return {}
+
+    def do_metrics_token(self, request: dict[str, Any]) -> dict[str, Any]:
+        """Return the token of metrics, another one if ``renew``, and the authorities that its bearer has to trust."""
+        token = self.metrics_token(bool(request.get("renew")))
+        return {"token": token, "authorities": self.authority.authorities()}
 
     def do_remove(self, request: dict[str, Any]) -> dict[str, Any]:
         """Remove a member, at once and for good."""

@@ -88,6 +88,8 @@ class Door:
         #: what members are told besides: addresses and ports of the master
         self.standing = standing
         self.attempts = Attempts()
+        #: requests that were refused since the start
+        self.refused = 0
         self.server: asyncio.Server | None = None
         self._contexts: dict[str, ssl.SSLContext] = {}
         self._here: dict[str, int] = {}
@@ -184,6 +186,7 @@ class Door:
         try:
             answer: dict[str, Any] = {"ok": self._answer(request, self._proven(writer), nonce, address)}
         except TrustError as error:
+            self.refused += 1
             answer = {"error": type(error).__name__, "text": str(error)}
         writer.write(wire.pack(answer))
         await writer.drain()

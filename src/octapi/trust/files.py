@@ -41,6 +41,26 @@ def write(path: Path, data: str | bytes) -> None:
         raise
 
 
+def replace_as_owner(path: Path, data: str, mode: int) -> None:
+    """Replace a file whole for another program, in a directory that may be open; its owner and group stay.
+
+    Raises OSError.
+    """
+    old = path.stat() if path.exists() else None
+    handle, part = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+    try:
+        with os.fdopen(handle, "w", encoding="utf-8") as file:
+            if old is not None and (old.st_uid, old.st_gid) != (os.geteuid(), os.getegid()):
+                os.fchown(handle, old.st_uid, old.st_gid)
+            os.fchmod(handle, mode if old is None else stat.S_IMODE(old.st_mode))
+            file.write(data)
+        Path(part).replace(path)
+    except BaseException:
+        with contextlib.suppress(FileNotFoundError):
+            Path(part).unlink()
+        raise
+
+
 def read(path: Path) -> str:
     """Read a secret file.  Raises OSError, and :exc:`IdentityProblem` when others could read or replace it."""
     check(path.parent, 0o700)

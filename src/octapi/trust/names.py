@@ -57,6 +57,11 @@ def check_name(name: str) -> str:
     return name
 
 
+def host_name(role: str) -> str:
+    """Return the host name in the certificates of a role, for programs that know no roles, such as Prometheus."""
+    return f"{role}.octapi"
+
+
 def label(text: str) -> str:
     """Return a name that a device may bear and that is as near to ``text`` as can be."""
     return re.sub(r"[^A-Za-z0-9._-]|\.(?=\.)", "-", text)[:63].lstrip("._-") or "client"

@@ -26,6 +26,7 @@ import msgpack
 
 from octapi import limits
 from octapi.account import files_of
+from octapi.tally import Tally
 from octapi.worker import slot
 from octapi.worker.batch import Batch
 from octapi.worker.computations import Computations
@@ -71,7 +72,8 @@ class Agent:
         self.closed = False
         self.loop = asyncio.get_running_loop()
         self.watch = Watch(self)
-        self.memory_kills = limits.memory_kills()
+        self.memory_kills = limits.MemoryKills()
+        self.tally = Tally()
 
     def start(self) -> None:
         """Start the zygote and one slot; further slots are forked when there is work for them."""
@@ -294,6 +296,7 @@ class Agent:
 
     def _release(self, child: Child, batch: Batch) -> None:
         child.batch = None
+        batch.failed += child.new_failures()
         left = self.busy.get(batch.run, 1) - 1
         if left:
             self.busy[batch.run] = left
@@ -312,6 +315,8 @@ class Agent:
             del self.queues[batch.run]
         if batch.cut is not None and reason == "done":
             reason = "returned"
+        info = info | {"failed": batch.failed}
+        self.tally.end(batch.first, reason, stop, info)
         self.post(("end", batch.ident, reason, stop, info))
 
     # ---- ends of slots
@@ -351,27 +356,24 @@ class Agent:
         index = current(child)
         assert child.exit is not None
         status, memory = child.exit
+        number = os.WTERMSIG(status) if os.WIFSIGNALED(status) else None
         info = {
-            "signal": os.WTERMSIG(status) if os.WIFSIGNALED(status) else None,
+            "signal": number,
             "exit_code": os.WEXITSTATUS(status) if os.WIFEXITED(status) else None,
             "memory": memory,
             "stderr": words,
             "why": child.killed_for,
-            "out_of_memory": self._is_out_of_memory(status),
+            "out_of_memory": self.memory_kills.have_grown() and number == signal.SIGKILL,
             "ran_s": ran_s(child) if index is not None else 0.0,
         }
         self._release(child, batch)
         if child.killed_for == "dropped":
+            self.tally.killed["dropped"] += 1
             self.batches.pop(batch.ident, None)
         elif index is None:
             self._finish(batch, "returned", batch.skip, info)
         else:
             self._finish(batch, "died", index, info)
-
-    def _is_out_of_memory(self, status: int) -> bool:
-        """Say whether the kernel has killed for want of memory since this was asked last."""
-        kills, self.memory_kills = self.memory_kills, limits.memory_kills()
-        return os.WIFSIGNALED(status) and os.WTERMSIG(status) == signal.SIGKILL and self.memory_kills > kills
 
     def _dismiss(self, child: Child) -> None:
         if child.writer is not None:
@@ -393,6 +395,5 @@ class Agent:
             self.zygote.close()
         with files_of(self.account):
             shutil.rmtree(self.home, ignore_errors=True)
-        shutil.rmtree(
-            self.home, ignore_errors=True
-        )  # the directory's own entry is in a place that the account cannot write
+        # the directory's own entry is in a place that the account cannot write
+        shutil.rmtree(self.home, ignore_errors=True)

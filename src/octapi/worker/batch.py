@@ -13,7 +13,7 @@ class Batch:
 
     __slots__ = (
         "arrived", "child", "computation", "cut", "data", "extra", "form", "grouped", "ident", "jobs", "run",
-        "seen", "skip", "started", "stopping", "timeout_s", "budget_s",
+        "seen", "skip", "started", "stopping", "timeout_s", "budget_s", "first", "failed",
     )  # fmt: skip
 
     def __init__(self, ident: Any, run: Any, computation: str, facts: dict[str, Any], now: float) -> None:
@@ -23,6 +23,8 @@ class Batch:
         self.form: str = facts["form"]
         self.data: bytes = facts["data"]
         self.skip: int = facts.get("skip", 0)
+        #: where it began here, and how many of its jobs have ended in an error, for :mod:`octapi.tally`
+        self.first, self.failed = self.skip, 0
         self.jobs: int = facts["jobs"]
         self.budget_s: float = facts.get("budget_s", 0.1)
         self.timeout_s: float | None = facts.get("timeout_s")

@@ -24,6 +24,7 @@ CURRENT: Final = 2  # slot: the job it runs, or IDLE
 STARTED: Final = 3  # slot: when that job started, in nanoseconds of the epoch
 LIMIT: Final = 4  # agent: jobs from here on are not to be started
 INTERRUPT: Final = 5  # agent: the job that SIGINT is meant for
+FAILED: Final = 6  # slot: number of its jobs that ended in an error so far
 
 HEADER: Final = 64
 SIZE: Final = 1 << 20
@@ -58,6 +59,7 @@ class Page:
         self.cells[STARTED] = 0
         self.cells[LIMIT] = IDLE
         self.cells[INTERRUPT] = IDLE
+        self.cells[FAILED] = 0
 
     def committed(self) -> bytes:
         """Copy the records that are complete."""

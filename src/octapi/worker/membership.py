@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from octapi.trust.identity import Identity
+    from octapi.worker.meter import Meter
 
 #: how often the clock is looked at while a renewal is not due, in seconds; timers do not run while a board sleeps
 LOOK_S = 30.0
@@ -41,6 +42,8 @@ class Member:
         self.on_renewed: Callable[[Identity], None] = lambda _: None
         #: port and user under which the master may log in; empty when it cannot
         self.ssh: dict[str, Any] = {}
+        #: counts for monitoring systems, and their key
+        self.meter: Meter | None = None
         #: the address under which the master's door saw this device
         self.seen = ""
         self._due = asyncio.Event()
@@ -67,6 +70,8 @@ class Member:
         self.guard.drop(fresh)
         if tuple(news["authorities"]) != self.identity.authorities:
             self.take(self.identity.with_answer({"authorities": news["authorities"]}))
+        if self.meter is not None:
+            self.meter.key = news.get("metrics", "")
         if news.get("renew"):
             self._due.set()
 

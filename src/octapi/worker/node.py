@@ -152,6 +152,7 @@ class Node:
             "health": health.measure(),
             "ssh": self.ssh,
             **self.station.standing(),
+            "metrics": {} if self.member is None or self.member.meter is None else self.member.meter.facts,
         }
 
 

@@ -41,6 +41,7 @@ class Child:
         self.exit: tuple[int, int] | None = None
         self.sequence = 0
         self.consumed = 0
+        self.failures = 0
         self.killed_for = ""
         self.one_shot = False
         self.closed = False
@@ -57,6 +58,11 @@ class Child:
         self.writer: asyncio.StreamWriter | None = None
         self.connecting = False
         self._outbox: list[bytes] = []
+
+    def new_failures(self) -> int:
+        """Return how many of its jobs have ended in an error since this was asked last."""
+        before, self.failures = self.failures, self.page.cells[journal.FAILED]
+        return self.failures - before
 
     def fds(self) -> list[int]:
         """Return the descriptors that the process gets."""

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from octapi.account import Account
+    from octapi.scrapes import Door
     from octapi.trust.identity import Identity
     from octapi.trust.token import Token
     from octapi.worker.membership import Member
@@ -45,6 +46,9 @@ class Options(NamedTuple):
     port: int = 0
     advertise: str = ""
     takes_tasks: bool = True
+    #: HOST:PORT of the door for monitoring systems, and of the node_exporter behind it; empty for none
+    metrics: str = ""
+    node_exporter: str = ""
 
 
 def join(home: Path, text: str, name: str) -> None:
@@ -137,6 +141,7 @@ class Service:
     async def run(self) -> None:
         """Work until a signal comes.  Raises :exc:`NotAMember` once this worker was removed."""
         from octapi.worker.membership import Member
+        from octapi.worker.station import Station
 
         member = Member(self.identity, self.home / FILE, takes_tasks=self.options.takes_tasks)
         member.on_renewed = lambda identity: self.sshd.renew(identity.ssh)
@@ -145,10 +150,9 @@ class Service:
             say(why)
         if self.account is not None:
             os.setgroups([])
-        self._start_ssh(member)
-        from octapi.worker.station import Station
-
         self.station = Station(self.options.slots, self.identity.name, self.account)
+        door = await self._open_metrics(member)
+        self._start_ssh(member)
         beating = asyncio.create_task(pulse.beat("worker", lambda: self.state))
         try:
             while not await self._once(member):
@@ -156,6 +160,8 @@ class Service:
         finally:
             beating.cancel()
             self.station.close()
+            if door is not None:
+                door.close()
             self.sshd.stop()
             os.close(self.lock)
 
@@ -167,6 +173,15 @@ class Service:
         except (TrustError, OSError) as error:
             say(f"SSH is off: {error}")
         member.ssh = self.sshd.facts()
+
+    async def _open_metrics(self, member: Member) -> Door | None:
+        """Open the door for monitoring systems, if there is to be one.  Raises :exc:`SettingsError`."""
+        if not self.options.metrics:
+            return None
+        from octapi.worker import meter
+
+        member.meter = meter.Meter(self.station)
+        return await meter.serve(member.meter, member, self.options.metrics, self.options.node_exporter, say)
 
     async def _once(self, member: Member) -> bool:
         """Find the master and work for it; say whether a signal came."""

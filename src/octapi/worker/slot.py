@@ -310,6 +310,8 @@ class Slot:
 
     def finished(self, index: int, kind: int, data: bytes, started: int, ended: int) -> None:
         """Record an outcome with what else is known of its job."""
+        if kind & ~wire.WITH_EXTRA in (ticket.ERROR, ticket.FAULT):
+            self.page.cells[journal.FAILED] += 1
         if self.stdout.used or self.stderr.used:
             kind, data = kind | wire.WITH_EXTRA, self.with_output(data)
         elif ended - started > NOTEWORTHY_NS and not kind & wire.WITH_EXTRA:

@@ -56,6 +56,11 @@ class Station:
         """Let what the agent says go this way from now on; None while there is no master."""
         self._send = send
 
+    @property
+    def is_connected(self) -> bool:
+        """Say whether there is a master to talk to."""
+        return self._send is not None
+
     def post(self, message: Message) -> None:
         """Take one message of the agent."""
         if message[0] in LASTING:
