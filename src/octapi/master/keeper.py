@@ -187,9 +187,9 @@ class Keeper:
     async def run(self, on_ready: Callable[[Keeper], None]) -> None:
         """Run until a signal comes.  Raises OSError when a port is taken, and :exc:`ClusterError`."""
         try:
+            self.metrics.open()
             self.join_port = await self.door.listen(self.listen, self.join_port)
             await self.desk.listen(socket_path(self.home))
-            self.metrics.open()
             self._share_metrics()
             await self._start_scheduler()
             self._write_ssh()
