@@ -7,6 +7,16 @@ import pytest
 
 from tests.yard import Yard
 
+#: files whose tests need the usual ports of this computer
+USUAL_PORTS = ("test_docs.py", "test_apart.py", "test_balena.py")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Run the tests of one file in one process, for they share clusters; and those that need the usual ports too."""
+    for item in items:
+        group = "usual ports" if item.path.name in USUAL_PORTS else str(item.path)
+        item.add_marker(pytest.mark.xdist_group(group))
+
 
 @pytest.fixture(autouse=True, scope="session")
 def own_home(tmp_path_factory: pytest.TempPathFactory) -> Path:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import socket
 import subprocess
 import sys
@@ -26,6 +27,7 @@ BROWSE_S: Final = 2.0
 INNER: Final = tuple("lo docker br- veth balena supervisor resin cni flannel virbr lxc podman tun tap".split())
 
 NET: Final = Path("/sys/class/net")
+BRIDGED: Final = "OCTAPI_BRIDGED"
 
 
 class Announced(NamedTuple):
@@ -73,8 +75,12 @@ def is_bridged(name: str, place: Path = NET) -> bool:
 
 
 def is_container() -> bool:
-    """Say whether this process runs in a container of Docker, balena or Podman."""
-    return any(Path(place).exists() for place in ("/.dockerenv", "/run/.containerenv"))
+    """Say whether this process runs in a container of Docker, balena or Podman, whose addresses mean nothing outside.
+
+    The variable OCTAPI_BRIDGED says it better where others can reach those addresses, as those of a Kubernetes pod.
+    """
+    told = os.environ.get(BRIDGED, "")
+    return told != "0" if told else any(Path(place).exists() for place in ("/.dockerenv", "/run/.containerenv"))
 
 
 def is_own(address: str) -> bool:
