@@ -14,6 +14,8 @@ OctapiError
 │       ├── NotAMember
 │       ├── PeerRefused
 │       └── RoleRefused     (also PermissionError)
+├── WheelProblem            wheels for devices that cannot be made or fetched
+├── ServiceProblem          systemd cannot run OctaPi here
 ├── SettingsError           a setting that cannot be used (also ValueError)
 ├── StateError              what the master keeps on disk cannot be read or written
 ├── DispyError              an argument that the dispy layer cannot use
@@ -93,6 +95,14 @@ class PeerRefused(TrustError):
 
 class RoleRefused(TrustError, PermissionError):
     """The role of a certificate does not allow the operation."""
+
+
+class WheelProblem(OctapiError):
+    """The wheels for devices could not be made, fetched or named."""
+
+
+class ServiceProblem(OctapiError):
+    """systemd cannot run OctaPi on this device, or this user may not tell it to."""
 
 
 class SettingsError(OctapiError, ValueError):

@@ -7,7 +7,7 @@ import sys
 import typer
 
 from octapi._version import __version__
-from octapi.cli import container, devices, doctor, fleet, jobs, scripts, trust
+from octapi.cli import container, devices, doctor, fleet, jobs, scripts, trust, wheels
 from octapi.errors import OctapiError
 
 EXIT_ERROR = 1
@@ -35,6 +35,7 @@ app.command("health")(container.health)
 app.command("login")(trust.login)
 app.add_typer(trust.token_app, name="token")
 app.add_typer(trust.identity_app, name="identity")
+app.add_typer(wheels.app, name="wheels")
 app.command("ssh", context_settings={"allow_interspersed_args": False})(trust.ssh)
 app.command("doctor")(doctor.doctor)
 app.command("jobs")(jobs.jobs)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from octapi.cli import secret
+from octapi.cli import secret, service
 from octapi.errors import IdentityProblem, InsecureRefused, NotAMember, OctapiError
 
 if TYPE_CHECKING:
@@ -71,10 +71,17 @@ def master(
         Path | None, typer.Option(help="Directory that holds the token and certificate for a Prometheus.")
     ] = None,
     insecure: Insecure = False,
+    install_service: service.Install = False,
+    remove_service: service.Remove = False,
 ) -> None:
     """Run the master of a cluster."""
+    given = locals()
     import asyncio
 
+    if remove_service:
+        return service.remove("master")
+    if install_service:
+        service.check("master", insecure=insecure)
     if insecure:
         refuse_metrics(metrics)
         warn_insecure("authority/authority.json")
@@ -88,6 +95,9 @@ def master(
     home = default_home()
     life_s = secret.duration(certificate_life) if certificate_life else None
     authority, is_new = open_authority(home, name, life_s)
+    if install_service:
+        ssh.include(home)
+        return service.install("master", service.options(master, given), home, ssh_port)
     watched = Metrics(home, metrics, metrics_share)
     keeper = Keeper(home, authority, listen or "0.0.0.0", (join_port, port, dask_port), advertise, ssh_port, watched)
 
@@ -197,10 +207,17 @@ def worker(
         typer.Option(envvar="OCTAPI_NODE_EXPORTER", help="HOST:PORT of a node_exporter, served through --metrics."),
     ] = "",
     insecure: Insecure = False,
+    install_service: service.Install = False,
+    remove_service: service.Remove = False,
 ) -> None:
     """Run a worker: this device's cores join the cluster. A device that has joined needs no token again."""
+    given = locals()
     from octapi.limits import cores
 
+    if remove_service:
+        return service.remove("worker")
+    if install_service:
+        service.check("worker", insecure=insecure)
     if insecure:
         refuse_metrics(metrics)
         warn_insecure("worker.json")
@@ -216,18 +233,22 @@ def worker(
     options = Options(
         name, slots or cores(), host or None, ssh_port, port, advertise, not no_dask, metrics, node_exporter
     )
-    return run_worker(home, text, old, options)
+    if not install_service:
+        return run_worker(home, text, old, options)
+    become_member(home, text, old, options)
+    return service.install("worker", service.options(worker, given), home, ssh_port)
 
 
-def run_worker(home: Path, text: str, old: Any, options: Options) -> None:
-    """Join if that is needed, and work; a device that was removed joins anew if it has a token."""
-    import asyncio
+def become_member(home: Path, text: str, old: Any, options: Options) -> str:
+    """Join if that is needed, and return this device's name.  Raises :exc:`TrustError` and :exc:`MasterNotFound`."""
     import socket
 
     from octapi.trust.token import parse
     from octapi.worker.sayings import say
-    from octapi.worker.service import Service, join, must_join
+    from octapi.worker.service import JOIN_FIRST, join, must_join
 
+    if old is None and not text:
+        raise NotAMember(JOIN_FIRST)
     name = options.name or (old.name if old is not None else socket.gethostname().partition(".")[0])
     if text and must_join(old, parse(text), options.name):
         try:
@@ -236,6 +257,16 @@ def run_worker(home: Path, text: str, old: Any, options: Options) -> None:
             if old is None:
                 raise
             say(f"could not join with the token, and goes on as {old.name} of {old.cluster!r}: {error}")
+    return name
+
+
+def run_worker(home: Path, text: str, old: Any, options: Options) -> None:
+    """Join if that is needed, and work; a device that was removed joins anew if it has a token."""
+    import asyncio
+
+    from octapi.worker.service import Service, join
+
+    name = become_member(home, text, old, options)
     try:
         asyncio.run(Service(home, options).run())
     except NotAMember:

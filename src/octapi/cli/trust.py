@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import sys
 import time
 from pathlib import Path
 from typing import Annotated, Any
@@ -58,6 +59,12 @@ def create(
     pattern: Annotated[str, typer.Option("--name", help="Names it is good for, such as 'pi-*'.")] = "*",
     show: Annotated[bool, typer.Option("--show", help="Print it although stdout is no terminal.")] = False,
     file: Annotated[Path | None, typer.Option(help="Write it to a new file, readable by its owner only.")] = None,
+    install: Annotated[
+        bool, typer.Option("--install", help="Print the line for a device that has only Python: it installs and joins.")
+    ] = False,
+    address: Annotated[
+        str, typer.Option(help="host:port at which the device reaches this master; found if not given.")
+    ] = "",
     as_json: AsJson = False,
 ) -> None:
     """Make a token, and print the one line for the device."""
@@ -71,16 +78,49 @@ def create(
         )
     if file is not None and file.exists():
         raise TrustError(f"{file} exists already. Give the name of a new file.")
-    found = ask_desk("token-create", role=role, life_s=life_s, uses=1 if once else uses or None, pattern=pattern)
+    if address:
+        from octapi.setup import line as lines
+
+        lines.check(address)
+    if install:
+        from octapi.cli import wheels
+        from octapi.setup import stock
+
+        stock.pack(wheels.place())
+    found = ask_desk(
+        "token-create",
+        role=role,
+        life_s=life_s,
+        uses=1 if once else uses or None,
+        pattern=pattern,
+        addresses=[address] if address else [],
+    )
+    line = f"octapi {'login' if role == 'client' else 'worker'} {found['token']}"
+    if install:
+        line = found["line"] = line_for(found["token"], role)
     if file is not None:
         from octapi.trust.store import write_beside
 
-        write_beside(file, found["token"] + "\n")
+        write_beside(file, (line if install else found["token"]) + "\n")
         print(f"Wrote token {found['ident']} to {file}.")
     elif as_json:
         print(json.dumps(found))
     else:
-        print(f"octapi {'login' if role == 'client' else 'worker'} {found['token']}")
+        print(line)
+
+
+def line_for(text: str, role: str) -> str:
+    """Return the line for a bare device, which asks at the token's first address."""
+    from octapi.setup import line
+    from octapi.trust.token import parse
+
+    addresses = parse(text).addresses
+    if not addresses:
+        raise TrustError("This master does not know under which address a device reaches it. Give --address HOST:PORT.")
+    if len(addresses) > 1 and sys.stderr.isatty():
+        others = ", ".join(addresses[1:])
+        print(f"The device will ask at {addresses[0]}; with --address at another, such as {others}.", file=sys.stderr)
+    return line.make(text, role, addresses[0])
 
 
 @token_app.command("list")

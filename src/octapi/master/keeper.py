@@ -21,6 +21,8 @@ from octapi.account import SCHEDULER_ACCOUNT, unprivileged
 from octapi.errors import ClusterError, StateError, TrustError
 from octapi.master.metering import Metrics
 from octapi.settings import Settings, state_dir
+from octapi.setup import shelf
+from octapi.setup.counter import Counter
 from octapi.signals import until_signalled
 from octapi.store import place
 from octapi.trust import ssh
@@ -74,7 +76,7 @@ class Keeper:
         self.listen = listen
         self.join_port, self.port, self.dask_port = ports
         self.advertise = [part.strip() for part in advertise.split(",") if part.strip()]
-        self.door = Door(authority, say, self.changed, self.standing)
+        self.door = Door(authority, say, self.changed, self.standing, Counter(home / shelf.DIRECTORY, say))
         self.desk = Desk(authority, self.addresses, self.standing_here, self.renewing, say)
         self.sshd = ssh.Sshd(home, ssh_port)
         self.metrics = metrics or Metrics(home)

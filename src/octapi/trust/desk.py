@@ -110,9 +110,10 @@ class Desk:
 
     def do_token_create(self, request: dict[str, Any]) -> dict[str, Any]:
         """Make a token."""
+        asked = [str(address) for address in request.get("addresses") or ()]
         found = self.authority.new_token(
             str(request.get("role") or WORKER),
-            self.addresses(),
+            list(dict.fromkeys([*asked, *self.addresses()])),
             float(request.get("life_s") or TOKEN_LIFE_S),
             request.get("uses"),
             str(request.get("pattern") or "*"),

@@ -5,6 +5,8 @@
     device ── one request ──>       join (with a token), renew or call (with its certificate)
     device <── ok or error ──
 
+A device that offers HTTP in its handshake (ALPN) is led to the counter instead, where it may fetch wheels.
+
 Frames are msgpack of at most 64 KiB.  A stranger has ten seconds, and few attempts.
 """
 
@@ -39,6 +41,8 @@ MOST_OF_ONE: Final = 8
 WRONG_OF_ONE: Final = 5
 WRONG_OF_ALL: Final = 100
 WINDOW_S: Final = 60.0
+#: what a device says in its handshake that comes for wheels
+HTTP: Final = "http/1.1"
 
 
 class Attempts:
@@ -81,12 +85,15 @@ class Door:
         log: Callable[[str], None],
         on_change: Callable[[], None] = lambda: None,
         standing: Callable[[], dict[str, Any]] = dict,
+        counter: Any = None,
     ) -> None:
         self.authority = authority
         self.log = log
         self.on_change = on_change
         #: what members are told besides: addresses and ports of the master
         self.standing = standing
+        #: serves HTTP with ``serve(reader, writer, address, authority)``; see :class:`octapi.setup.counter.Counter`
+        self.counter = counter
         self.attempts = Attempts()
         #: requests that were refused since the start
         self.refused = 0
@@ -128,6 +135,8 @@ class Door:
         if root.ident not in self._contexts:
             context = server_context()
             context.verify_mode = ssl.CERT_OPTIONAL
+            if self.counter is not None:
+                context.set_alpn_protocols([HTTP])
             key, certificate = self.authority.server(root)
             with files.passing(certificate + key) as path:
                 context.load_cert_chain(path)
@@ -142,7 +151,10 @@ class Door:
         address = str(writer.get_extra_info("peername")[0])
         here = self._here.get(address, 0)
         try:
-            if sum(self._here.values()) < MOST and here < MOST_OF_ONE:
+            if writer.get_extra_info("ssl_object").selected_alpn_protocol() == HTTP:
+                root = self._root(self._asked(writer))
+                await self.counter.serve(reader, writer, address, root.certificate)
+            elif sum(self._here.values()) < MOST and here < MOST_OF_ONE:
                 self._here[address] = here + 1
                 try:
                     await asyncio.wait_for(self._converse(reader, writer, address), HANDSHAKE_S)

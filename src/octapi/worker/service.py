@@ -30,6 +30,9 @@ if TYPE_CHECKING:
 
 FILE = "worker.json"
 LOCK = "worker.lock"
+JOIN_FIRST = (
+    "This device is in no cluster yet. On the master run 'octapi token create', here run 'octapi worker TOKEN'."
+)
 #: how long to wait before the master is looked for again, in seconds
 AGAIN_S = 3.0
 #: how often a worker that finds no master says so, in seconds
@@ -113,10 +116,7 @@ class Service:
         self.options = options
         found = identities.load(home / FILE)
         if found is None:
-            raise NotAMember(
-                "This device is in no cluster yet. On the master run 'octapi token create', here run "
-                "'octapi worker TOKEN'."
-            )
+            raise NotAMember(JOIN_FIRST)
         self.identity = found
         self.lock = self._lock()
         self.sshd = ssh.Sshd(home, options.ssh_port)

@@ -1,0 +1,60 @@
+"""``--install-service`` and ``--remove-service`` of ``octapi master`` and ``octapi worker``."""
+
+from __future__ import annotations
+
+import inspect
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Final
+
+import typer
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+Install = Annotated[bool, typer.Option("--install-service", help="Let systemd run it, now and at every start.")]
+Remove = Annotated[bool, typer.Option("--remove-service", help="Stop the service and remove it.")]
+
+#: what is not for the service: the token, and what makes the service
+ONCE: Final = ("token", "token_file", "insecure", "install_service", "remove_service")
+
+
+def check(role: str, *, insecure: bool) -> None:
+    """Raise :exc:`ServiceProblem` unless a service can be installed, before anything is changed."""
+    from octapi.errors import ServiceProblem
+    from octapi.setup import service
+
+    if insecure:
+        raise ServiceProblem("--insecure is for experiments; it is no service that starts with the device.")
+    service.check(role)
+
+
+def options(command: Callable[..., object], given: Mapping[str, object]) -> list[tuple[str, object, object]]:
+    """Return ``(option, value, default)`` of what a service starts with, by a command's own parameters.
+
+    The token is not among them: the device has joined when the service is made.
+    """
+    rows = inspect.signature(command).parameters.values()
+    return [(f"--{row.name.replace('_', '-')}", given[row.name], row.default) for row in rows if row.name not in ONCE]
+
+
+def install(role: str, given: Sequence[tuple[str, object, object]], home: Path, ssh_port: int = 0) -> None:
+    """Install a service with these options, and say how to look at it; it may write where they name a path."""
+    from octapi.setup import service, unit
+
+    given = [
+        (option, value.absolute() if isinstance(value, Path) else value, default) for option, value, default in given
+    ]
+    paths = [value for _, value, _ in given if isinstance(value, Path)]
+    places = [path if path.is_dir() else path.parent for path in paths]
+    names = service.install(role, unit.arguments(given), (home.absolute(), *places), ssh_port)
+    print(f"octapi {role}: {' and '.join(names)} started, and at every start of this device.")
+    print(f"octapi {role}: 'journalctl -u octapi-{role} -f' shows what it says; --remove-service removes it.")
+
+
+def remove(role: str) -> None:
+    """Remove a service, and say what stays."""
+    from octapi.settings import default_home
+    from octapi.setup import service
+
+    names = service.remove(role)
+    print(f"octapi {role}: {' and '.join(names)} removed. The identity in {default_home()} stays.")

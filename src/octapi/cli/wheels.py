@@ -1,0 +1,70 @@
+"""``octapi wheels``: what the master gives to devices that have no internet."""
+
+from __future__ import annotations
+
+import json
+import platform
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+app = typer.Typer(help="Make, fetch and list the wheels that devices get from this master.", no_args_is_help=True)
+
+
+def place() -> Path:
+    """Return the shelf of this user's master."""
+    from octapi.settings import default_home
+    from octapi.setup import shelf
+
+    return default_home() / shelf.DIRECTORY
+
+
+@app.command("pack")
+def pack() -> None:
+    """Make the wheels of what is installed here: for devices with this machine and this Python. Needs no internet."""
+    from octapi.setup import stock
+
+    gone = stock.pack(place())
+    report()
+    if gone:
+        print(f"Removed {len(gone)} of other versions; for devices of other kinds run 'octapi wheels fetch' again.")
+
+
+@app.command("fetch")
+def fetch(
+    machine: Annotated[list[str] | None, typer.Option(help="As 'uname -m' says it; may be repeated.")] = None,
+    python: Annotated[list[str] | None, typer.Option(help="Such as 3.13; may be repeated.")] = None,
+) -> None:
+    """Fetch what devices of other kinds need, by pip; Debian 12 and 13 on aarch64 and x86_64 if nothing is said."""
+    from octapi.setup import fetching, stock
+
+    wanted = fetching.targets(machine or fetching.MACHINES, python or fetching.PYTHONS)
+    stock.fetch(place(), wanted, lambda text: print(f"octapi wheels: {text}", file=sys.stderr, flush=True))
+    report()
+
+
+@app.command("list")
+def show(as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False) -> None:
+    """List the wheels that devices get."""
+    from octapi.setup import shelf
+
+    rows = sorted(shelf.read(place()))
+    if as_json:
+        print(json.dumps([row._asdict() for row in rows]))
+        return
+    for row in rows:
+        print(f"{row.size:>10}  {row.name}")
+    if not rows:
+        print("There are none yet: 'octapi wheels pack' makes those of this computer, 'octapi wheels fetch' gets more.")
+
+
+def report() -> None:
+    """Say what is there."""
+    from octapi.setup import shelf
+
+    rows = shelf.read(place())
+    size = sum(row.size for row in rows) / 1e6
+    kind = f"{platform.machine()} with Python {platform.python_version()}"
+    print(f"{len(rows)} wheels, {size:.0f} MB, in {place()}; this computer is {kind}.")
