@@ -97,9 +97,9 @@ def test_a_book_finds_runs_again_after_its_master_was_killed(tmp_path: Path) -> 
     assert first is not None
     assert (first.done, first.waiting, first.slots, first.functions) == (5, 0, 8, ("f",))
     assert again.begin(ids[0], {}, "owner", 4).state == runs.RUNNING
-    assert again.new_id(ids[0], "owner") == ids[0]
-    assert again.new_id(ids[0], "another") != ids[0]
-    assert again.new_id("../../etc/passwd", "owner") != "../../etc/passwd"
+    assert again.new_id(ids[0], lambda run: run.owner == "owner") == ids[0]
+    assert again.new_id(ids[0], lambda run: run.owner == "another") != ids[0]
+    assert again.new_id("../../etc/passwd") != "../../etc/passwd"
     again.close()
 
 
@@ -107,7 +107,7 @@ def test_outcomes_and_runs_have_an_age_limit(tmp_path: Path) -> None:
     """Outcomes expire after days, runs and their story after a year."""
     now = [time.time()]
     book = Book(tmp_path, lambda: now[0])
-    ident = book.new_id(None, "owner")
+    ident = book.new_id()
     book.begin(ident, {}, "owner", 1)
     book.outcomes.keep(ident, 1, b"x", now[0])
     book.story.tell(ident, "rate", 0, {})
@@ -136,7 +136,7 @@ def test_outcomes_and_runs_have_an_age_limit(tmp_path: Path) -> None:
 def test_a_book_without_a_place_forgets_and_goes_on() -> None:
     """Everything works, in memory."""
     book = Book(None)
-    ident = book.new_id(None, "")
+    ident = book.new_id()
     book.begin(ident, {"script": "a.py"}, "", 1)
     assert [run.script for run in book.recent()] == ["a.py"]
     book.move(ident, "bye")

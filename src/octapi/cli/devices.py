@@ -169,21 +169,12 @@ def run_insecure_master(listen: str, port: int, dask_port: int) -> None:
     """Run a master without encryption."""
     import asyncio
 
-    from octapi.errors import StateError
-    from octapi.master import server
-    from octapi.settings import Settings, state_dir
-    from octapi.store import place
+    from octapi.master import alone
 
     def ready(found: int, dask_found: int) -> None:
         print(f"octapi master: clients at {listen}:{found}, workers at {listen}:{dask_found}", flush=True)
 
-    state: Path | None = state_dir()
-    try:
-        place.prepare(state_dir(), None)
-    except StateError as error:
-        state = None
-        print(f"octapi master: no history, and no outcomes for clients that go away: {error}.", file=sys.stderr)
-    asyncio.run(server.serve(listen, port, dask_port, ready, state=state, settings=Settings.load()))
+    asyncio.run(alone.serve(listen, port, dask_port, ready))
 
 
 # ---- worker

@@ -55,6 +55,7 @@ class Dispatcher(Core):
             speaking = self._loop.create_task(speak(self))
             await self._stop.wait()
             speaking.cancel()
+            self.link.report(self.summary())
         finally:
             await self.link.close()
 

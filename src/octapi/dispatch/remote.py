@@ -329,6 +329,8 @@ def hello() -> dict[str, Any]:
         "release": _version.__version__,
         "python": platform.python_version(),
         "script": Path(sys.argv[0]).name,
+        "arguments": [part[:200] for part in sys.argv[1:51]],
+        "run": os.environ.get("OCTAPI_RUN", ""),
         "host": socket.gethostname(),
         "user": user(),
         "pid": os.getpid(),

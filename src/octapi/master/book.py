@@ -23,7 +23,7 @@ from octapi.store.story import Story
 from octapi.store.writer import Writer
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Hashable, Mapping
     from pathlib import Path
 
 #: how often the counts of a run are written while nothing else of it changes, in seconds
@@ -73,6 +73,7 @@ class Book:
         self.settings = settings or Settings()
         self.open_runs: dict[str, Run] = {}
         self._over: dict[str, Run] = {}
+        self._parts: dict[str, dict[Hashable, Mapping[str, Any]]] = {}
         self._written: dict[str, float] = {}
         self.reader: Reader | None = None
         self.writer: Writer = Forgetful()
@@ -136,11 +137,11 @@ class Book:
 
     # ---- runs
 
-    def new_id(self, wanted: Any, owner: str) -> str:
-        """Return the id for a run of ``owner``: the one its client asks for if it may have it, else a new one."""
+    def new_id(self, wanted: Any = None, may: Callable[[Run], bool] = lambda _: False) -> str:
+        """Return the id for a run: the one its client asks for if it is free or ``may(run)``, else a new one."""
         if isinstance(wanted, str) and runs.IDENT.fullmatch(wanted):
             known = self.find(wanted)
-            if known is None or known.owner == owner:
+            if known is None or may(known):
                 return wanted
         found = runs.new_id(self.now())
         while self.find(found) is not None:
@@ -157,6 +158,14 @@ class Book:
         except StateError:
             return None
 
+    def alike(self, wanted: str) -> list[str]:
+        """Return the ids of the runs that a person may mean."""
+        found = runs.found(wanted, list(self._over | self.open_runs))
+        if self.reader is not None:
+            with contextlib.suppress(StateError):
+                found += self.reader.alike(wanted)
+        return [wanted] if wanted in found else sorted(set(found))
+
     def begin(self, ident: str, facts: Mapping[str, Any], owner: str, slots: int) -> Run:
         """Write down that a client with this run has begun to work, or works again."""
         known = self.find(ident)
@@ -164,13 +173,21 @@ class Book:
             return self.save(new_run(ident, facts, owner, self.now(), slots))
         return self.move(ident, "back") or known
 
-    def count(self, ident: str, summary: Mapping[str, Any], slots: int) -> None:
-        """Take what a client says of its jobs."""
+    def count(self, ident: str, summary: Mapping[str, Any], slots: int, client: Hashable = 0) -> None:
+        """Take what one client of a run says of its jobs."""
         run = self.open_runs.get(ident)
         if run is None:
             return
+        parts = self._parts.setdefault(ident, {})
+        parts[client] = summary
         due = self.now() - self._written.get(ident, 0.0) >= COUNTS_S
-        self.save(runs.counted(run, dict(summary), slots), lazily=not due)
+        self.save(runs.counted(run, runs.together(parts.values()), slots), lazily=not due)
+
+    def client_event(self, ident: str, event: str) -> None:
+        """A client of a run came, went or said goodbye; a submitted run is as its script is, whatever clients do."""
+        run = self.find(ident)
+        if run is not None and run.kind == runs.ATTACHED:
+            self.move(ident, event)
 
     def move(self, ident: str, event: str, **facts: Any) -> Run | None:
         """Let something happen to a run, as :data:`octapi.store.runs.MOVES` allows; None if there is no such run."""
@@ -184,6 +201,7 @@ class Book:
         if run.is_over:
             self.open_runs.pop(run.id, None)
             self._written.pop(run.id, None)
+            self._parts.pop(run.id, None)
             self._over.pop(run.id, None)
             self._over[run.id] = run
             while len(self._over) > REMEMBERED:

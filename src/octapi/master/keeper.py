@@ -17,23 +17,26 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from octapi import discovery, lines, pulse
-from octapi.account import SCHEDULER_ACCOUNT, unprivileged
+from octapi.account import SCHEDULER_ACCOUNT, files_of, unprivileged
 from octapi.errors import ClusterError, StateError, TrustError
 from octapi.master.metering import Metrics
+from octapi.master.runner import Runner
 from octapi.settings import Settings, state_dir
 from octapi.setup import shelf
 from octapi.setup.counter import Counter
 from octapi.signals import until_signalled
 from octapi.store import place
-from octapi.trust import ssh
+from octapi.trust import names, ssh
 from octapi.trust.desk import Desk
 from octapi.trust.door import Door
-from octapi.trust.names import MASTER
+from octapi.trust.names import CLIENT, MASTER
+from octapi.trust.store import write_beside
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from octapi.account import Account
+    from octapi.master.submitted import Submitted
     from octapi.trust.authority import Authority
     from octapi.trust.identity import Identity
 
@@ -45,6 +48,10 @@ SPREAD_S = 5.0
 SILENT_S = 4 * pulse.PERIOD_S
 #: how long the scheduler may take to end, in seconds
 STOP_S = 10.0
+#: the life of a submitted script's certificate, in seconds, and how often a running one gets a new one
+RUN_LIFE_S = 86400.0
+RUN_RENEW_S = RUN_LIFE_S / 4
+NO_RUNNER = "This master keeps nothing on disk, so it takes no scripts; its first lines say why."
 
 
 def say(text: str) -> None:
@@ -83,6 +90,8 @@ class Keeper:
         self.desk.metrics_token = self.metrics_token
         self.scheduler: asyncio.subprocess.Process | None = None
         self.identity: Identity | None = None
+        self.runner: Runner | None = None
+        self._answering: set[asyncio.Task[None]] = set()
         self.workers: list[dict[str, Any]] = []
         self.announcement: discovery.Announcement | None = None
         self._announced: list[str] = []
@@ -128,17 +137,24 @@ class Keeper:
             "roster": self.roster(),
             "metrics": self.metrics.key(),
             "refused": self.door.refused,
+            "owners": [self.authority.owner_ident(uid) for uid in sorted({0, os.geteuid()})],
         }
 
     def tell(self, **more: Any) -> None:
         """Tell the scheduler, which tells the workers."""
+        self._told_refused = self.door.refused
+        self.send(self.news() | more)
+
+    def send(self, message: dict[str, Any]) -> None:
+        """Send the scheduler one message."""
         if self.scheduler is not None and self.scheduler.stdin is not None:
-            self._told_refused = self.door.refused
-            self.scheduler.stdin.write(lines.to_line(self.news() | more).encode())
+            self.scheduler.stdin.write(lines.to_line(message).encode())
 
     def changed(self) -> None:
         """Somebody came or was renewed."""
         self.tell()
+        if self.runner is not None:
+            self.runner.owners_removed(set(self.authority.removed()))
         self._write_ssh()
 
     def renewing(self, is_new_authority: bool) -> None:
@@ -197,6 +213,8 @@ class Keeper:
             self._write_ssh()
             self._start_ssh()
             await self._announce()
+            if self.runner is not None:
+                await self.runner.open()
             on_ready(self)
             await self._watch()
         finally:
@@ -244,13 +262,36 @@ class Keeper:
         except StateError as error:
             say(f"no history, and no outcomes for clients that go away: {error}.")
             return ""
+        self.runner = Runner(state, Settings.load(), self._introduce, self.send, say)
         return str(state)
+
+    def _introduce(self, run: Submitted, home: Path) -> dict[str, str]:
+        """Give a submitted script an identity of its own for a day, and say where it lies."""
+        ident = names.ident_of_run(self.authority.state.cluster_id, run.id)
+        found = self.authority.identity(CLIENT, f"run-{run.id}", RUN_LIFE_S, ident)
+        path = home / ".octapi" / "client.json"
+        part = path.with_suffix(".part")
+        with files_of(run.account):
+            path.parent.mkdir(mode=0o700, exist_ok=True)
+            part.unlink(missing_ok=True)
+            write_beside(part, found.with_answer(self.standing_here()).to_json())
+            part.replace(path)
+        return {"OCTAPI_HOME": str(path.parent), "OCTAPI_ADDRESS": str(path)}
 
     def _hear(self, message: dict[str, Any]) -> None:
         self._heard = asyncio.get_running_loop().time()
         if message["kind"] == "workers":
             self.workers = message["rows"]
             ssh.write_config(self.home, self.workers)
+        elif message["kind"] == "ask":
+            answering = asyncio.create_task(self._answer(message))
+            self._answering.add(answering)
+            answering.add_done_callback(self._answering.discard)
+
+    async def _answer(self, message: dict[str, Any]) -> None:
+        """Answer what the scheduler's process asks of submitted scripts."""
+        found = {"error": NO_RUNNER} if self.runner is None else await self.runner.answer(message["request"])
+        self.send({"kind": "answer", "number": message["number"], "answer": found})
 
     async def _announce(self) -> None:
         """Announce this master, anew when its addresses have changed."""
@@ -306,6 +347,8 @@ class Keeper:
                 self._renew_own()
                 self._write_ssh()
                 self.authority.save()
+            if self.runner is not None:
+                self.runner.introduce_again(RUN_RENEW_S)
 
     async def close(self) -> None:
         """End everything."""
@@ -313,6 +356,8 @@ class Keeper:
         await self.desk.close()
         self.sshd.stop()
         self.metrics.close()
+        if self.runner is not None:
+            await self.runner.close()
         if self.announcement is not None:
             with contextlib.suppress(OSError, TimeoutError):
                 await asyncio.wait_for(self.announcement.close(), 2)

@@ -27,6 +27,7 @@ class News:
         self.gateway.roster = news["roster"]
         self.gateway.meter.key = news.get("metrics", "")
         self.gateway.meter.refused_joins = news.get("refused", 0)
+        self.gateway.submissions.owners = set(news.get("owners", ()))
         if "identity" in news:
             trust.renew(Identity.from_json(news["identity"]))
         trust.accept(news["authorities"])

@@ -24,6 +24,7 @@ from octapi.master.book import Book
 from octapi.master.gateway import Gateway, say
 from octapi.master.news import News
 from octapi.master.reception import Reception
+from octapi.master.submissions import Pipe
 from octapi.settings import Settings
 from octapi.signals import until_signalled
 from octapi.trust import policy
@@ -128,15 +129,22 @@ def main() -> None:
 
     async def follow(gateway: Gateway) -> None:
         gateway.on_workers = lambda rows: lines.tell({"kind": "workers", "rows": rows})
-        news = News(gateway, guard)
+        news, pipe = News(gateway, guard), Pipe(lines.tell)
         news.take(start)
         trust.on_refused = refusing(gateway)
+        if state is not None:
+            gateway.submissions.ask = pipe.ask
+
+        def hear(message: dict[str, Any]) -> None:
+            kinds = {"answer": pipe.hear, "run": gateway.submissions.hear}
+            kinds.get(message.get("kind", ""), news.take)(message)
+
         alive = asyncio.create_task(tell_alive())
         door = None
         if start.get("metrics_fd") is not None:
             door = await meter.serve(gateway, trust, socket.socket(fileno=start["metrics_fd"]), say_of_master)
         try:
-            await lines.follow(await lines.stdin(), news.take)
+            await lines.follow(await lines.stdin(), hear)
         finally:
             alive.cancel()
             if door is not None:

@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import asyncio
 import hmac
-import time
 from typing import TYPE_CHECKING, Any
 
 from octapi import _version
 from octapi.dispatch import wire
 from octapi.master.client import LONGEST_ABSENCE_S, Client, Held
 from octapi.master.meter import Meter
+from octapi.master.questions import Questions
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -23,7 +23,6 @@ if TYPE_CHECKING:
 
     from octapi.master.book import Book
     from octapi.master.placing import Agent
-    from octapi.trust.daskcomm import Guard
     from octapi.trust.names import Peer
 
 NO_SUCH_CLIENT = "The master knows no crashed client with this recovery file."
@@ -37,25 +36,18 @@ PULSE_S = 5.0
 SILENT_S = 20.0
 
 
-class Sessions:
+class Sessions(Questions):
     """Clients and their sessions; the other half is :class:`octapi.master.gateway.Gateway`."""
 
     scheduler: Scheduler
-    guard: Guard | None
-    roster: list[dict[str, Any]]
     agents: dict[str, Agent]
 
     def __init__(self, book: Book) -> None:
-        self.book = book
-        self.clients: dict[int, Client] = {}
+        super().__init__(book)
         self.sessions: dict[str, Client] = {}
         self.meter = Meter()
 
     # ---- what the other half does
-
-    def rows(self) -> list[dict[str, Any]]:
-        """Return the workers as clients read them."""
-        raise NotImplementedError
 
     def place(self) -> None:
         """Give waiting batches to workers."""
@@ -83,7 +75,7 @@ class Sessions:
         is_known = client is not None
         if client is None:
             client = Client(writer, facts, peer)
-            client.run = self.book.new_id(facts.get("run"), owner_of(peer))
+            client.run = self.book.new_id(facts.get("run"), lambda run: self.submissions.may(run, peer))
             self.clients[client.number] = self.sessions[client.session] = client
         elif not hmac.compare_digest(client.token, str(facts.get("token"))) or client.is_orphan:
             writer.write(wire.pack(("refused", {"error": "ClusterError", "text": TAKEN})))
@@ -91,7 +83,7 @@ class Sessions:
         else:
             client.attach(writer)
             if client.is_run:
-                self.book.move(client.run, "back")
+                self.book.client_event(client.run, "back")
         self._welcome(client, is_known, int(facts.get("seen") or 0))
         return client
 
@@ -102,10 +94,6 @@ class Sessions:
         if is_known:
             self.client_seen(client, seen)
             client.catch_up(seen)
-
-    def now(self) -> float:
-        """Return the cluster's time in epoch seconds."""
-        return time.time() if self.guard is None else self.guard.trust.clock.now()
 
     def _recover(self, writer: asyncio.StreamWriter, token: str) -> Client | None:
         """Let somebody with a client's token have what was kept of it."""
@@ -143,7 +131,7 @@ class Sessions:
             return None  # it is back over another one
         client.writer = None
         if client.is_run:
-            self.book.move(client.run, "left")
+            self.book.client_event(client.run, "left")
         if not client.keeps or client.said_bye:
             return self.end(client)
         patience_s = LONGEST_ABSENCE_S if client.is_orphan else client.absence_s
@@ -202,7 +190,7 @@ class Sessions:
         """The client ends as it should."""
         client.said_bye = True
         if client.is_run:
-            self.book.move(client.run, "bye")
+            self.book.client_event(client.run, "bye")
 
     def client_seen(self, client: Client, number: int) -> None:
         """The client has all frames up to ``number``: workers need not keep them."""
@@ -217,35 +205,7 @@ class Sessions:
         """The client tells how far its jobs are."""
         client.summary = {key: summary.get(key) for key in ("waiting", "running", "done", "failed", "functions")}
         if client.is_run:
-            self.book.count(client.run, client.summary, self.slots())
-
-    def client_jobs(self, client: Client) -> None:
-        """Somebody asks which scripts run."""
-        client.send("jobs", [other.row() for other in self.clients.values() if other.summary or other.is_orphan])
-
-    def client_nodes(self, client: Client) -> None:
-        """Somebody asks who is in, and how their certificates stand."""
-        client.send("nodes", {"workers": self.rows(), "members": self.roster} | self.standing())
-
-    def standing(self) -> dict[str, Any]:
-        """Return the cluster's time, and what is wrong with the master in words."""
-        return {"time": self.now(), "trouble": [self.book.trouble] if self.book.trouble else []}
-
-    def client_runs(self, client: Client, limit: int = 100) -> None:
-        """Somebody asks for the latest runs."""
-        rows = [run.public() for run in self.book.recent(min(int(limit), 10_000))]
-        client.send("runs", {"runs": rows} | self.standing())
-
-    def client_stop(self, client: Client, number: int) -> None:
-        """Somebody asks to stop the jobs of a script."""
-        found = self.clients.get(number)
-        if found is not None:
-            found.send("stop")
-            if found.is_run:
-                self.book.move(found.run, "stop")
-            if found.writer is None:
-                self.end(found)
-        client.send("stop", found is not None)
+            self.book.count(client.run, client.summary, self.slots(), client.number)
 
     def client_settled(self, client: Client) -> None:
         """Everything that was kept of a client has been fetched."""

@@ -6,6 +6,7 @@ import os
 import stat
 from typing import TYPE_CHECKING
 
+from octapi.account import is_root
 from octapi.errors import StateError
 from octapi.settings import state_dir
 
@@ -39,12 +40,12 @@ def prepare(state: Path, account: Account | None) -> Path:
     """Make the state directory and the database's own below it, and return the latter.
 
     The state directory belongs to whoever calls; others may only pass through it when ``account``, the scheduler's, is
-    another one.  The database's directory has mode 0700 and belongs to ``account``.
+    another one, and submitted scripts have theirs.  The database's directory has mode 0700 and belongs to ``account``.
     Raises :exc:`StateError` when that cannot be.
     """
     try:
         state.mkdir(mode=0o700, parents=True, exist_ok=True)
-        state.chmod(0o711 if account is not None else 0o700)
+        state.chmod(0o711 if is_root() else 0o700)
         place = state / DIRECTORY
         place.mkdir(mode=0o700, exist_ok=True)
         place.chmod(0o700)

@@ -18,7 +18,10 @@ import re
 import secrets
 import time
 from dataclasses import dataclass, field, fields, replace
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
 
 RUNNING: Final = "running"
 GONE: Final = "gone"
@@ -144,6 +147,18 @@ def moved(run: Run, event: str, now: float, **facts: Any) -> Run:
     nothing_runs = {} if state == GONE else {"waiting": 0, "running": 0}
     ended = run.ended if run.ended is not None else now
     return replace(run, state=state, ended=ended, **nothing_runs | facts)
+
+
+def together(summaries: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
+    """Add up what several clients of one run say of their jobs; what is no number counts nothing."""
+    found: dict[str, Any] = {"functions": []}
+    for summary in summaries:
+        for key in ("waiting", "running", "done", "failed"):
+            value = summary.get(key)
+            found[key] = found.get(key, 0) + (value if isinstance(value, int) and value > 0 else 0)
+        names = summary.get("functions")
+        found["functions"] += list(names) if isinstance(names, (list, tuple)) else []
+    return found
 
 
 def counted(run: Run, summary: dict[str, Any], slots: int) -> Run:

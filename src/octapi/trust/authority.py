@@ -145,10 +145,10 @@ class Authority:
             "ends": ends,
         }
 
-    def identity(self, role: str, name: str, life_s: float | None = None) -> Identity:
-        """Make a whole identity here, for processes of this device: the master's own, and those of a local cluster."""
+    def identity(self, role: str, name: str, life_s: float | None = None, ident: str = "") -> Identity:
+        """Make a whole identity here: for the master's own processes, submitted scripts, or a local cluster's."""
         key = certificates.new_key()
-        peer = Peer(self.state.cluster_id, role, check_name(name), secrets.token_hex(8))
+        peer = Peer(self.state.cluster_id, role, check_name(name), ident or secrets.token_hex(8))
         public = certificates.load_key(key).public_key()
         return Identity(key=key, **self.sign(peer, public, life_s))
 
@@ -210,6 +210,10 @@ class Authority:
         answer = self._enter(Peer(self.state.cluster_id, CLIENT, name, ident), public, {}, life_s)
         self.save()
         return answer
+
+    def owner_ident(self, uid: int) -> str:
+        """Return the ident under which a user of the master's computer is a client, whether it ever was or not."""
+        return self.ledger.ident_of_user(self.state.cluster_id, uid)
 
     def renew(self, proven: Peer, csr: str, nonce: bytes, **facts: str) -> dict[str, Any]:
         """Sign a member's new key; that it is the member was proven by its old one, expired or not.

@@ -157,12 +157,17 @@ class Ledger:
             )
         return own.ident if own is not None else secrets.token_hex(8)
 
+    @staticmethod
+    def ident_of_user(cluster_id: str, uid: int) -> str:
+        """Return the ident that a user of the master's computer has unless it was removed."""
+        return hashlib.sha256(f"{cluster_id} {uid}".encode()).hexdigest()[:16]
+
     def local_ident(self, cluster_id: str, uid: int, *, is_owner: bool) -> str:
         """Return the ident of a user of the master's computer, always the same.
 
         Raises :exc:`NotAMember` for a user that was removed; the owner gets a new one.
         """
-        ident = hashlib.sha256(f"{cluster_id} {uid}".encode()).hexdigest()[:16]
+        ident = self.ident_of_user(cluster_id, uid)
         member = self.members.get(ident)
         if member is None or member.removed is None:
             return ident

@@ -8,6 +8,7 @@ good, through all its renewals; a name can pass to another device after its owne
 
 from __future__ import annotations
 
+import hashlib
 import re
 import ssl
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
@@ -65,6 +66,11 @@ def host_name(role: str) -> str:
 def label(text: str) -> str:
     """Return a name that a device may bear and that is as near to ``text`` as can be."""
     return re.sub(r"[^A-Za-z0-9._-]|\.(?=\.)", "-", text)[:63].lstrip("._-") or "client"
+
+
+def ident_of_run(cluster: str, run: str) -> str:
+    """Return the ident of a submitted script's certificate; idents of devices are random, so nobody else has it."""
+    return hashlib.sha256(f"{cluster} run {run}".encode()).hexdigest()[:16]
 
 
 def parse(uri: str) -> Peer:

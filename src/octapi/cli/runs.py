@@ -1,0 +1,280 @@
+"""``octapi submit``, ``runs``, ``logs`` and ``stop``: scripts that live on the master."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from octapi.errors import RunError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Coroutine, Iterator
+
+    from octapi.dispatch.conversation import Conversation
+
+Address = Annotated[str, typer.Option(help="host:port of the master.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+RunName = Annotated[str, typer.Argument(metavar="RUN", help="Id of a run, or its last letters.")]
+#: how much of a file travels at once, in bytes
+PIECE = 256 << 10
+#: how often 'logs -f' looks for more, in seconds
+LOOK_S = 0.5
+#: how long a command waits for an answer, in seconds
+PATIENCE_S = 10.0
+#: the most letters of a failed run's last line in the table
+REASON = 60
+
+
+def converse(address: str, work: Callable[[Conversation], Coroutine[Any, Any, Any]]) -> Any:
+    """Open a conversation with the master, and return what ``work`` returns."""
+    from octapi.connect import any_way
+    from octapi.dispatch.conversation import Conversation
+    from octapi.dispatch.remote import hello
+    from octapi.settings import Settings
+
+    settings = Settings.load()
+    way = any_way(address, settings)
+
+    async def run() -> Any:
+        async with Conversation(way, max(settings.patience_s, PATIENCE_S), hello()) as conversation:
+            return await work(conversation)
+
+    return asyncio.run(run())
+
+
+# ---- submit
+
+
+def submit(
+    context: typer.Context,
+    script: Annotated[Path, typer.Argument(help="The script; what follows it are its arguments.")],
+    file: Annotated[list[Path] | None, typer.Option(help="A file or directory that it needs; may be repeated.")] = None,
+    restartable: Annotated[
+        bool, typer.Option("--restartable", help="Start it again if the master is restarted meanwhile.")
+    ] = False,
+    address: Address = "",
+    as_json: AsJson = False,
+) -> None:
+    """Leave a script to the master and return at once: it runs there, also when this computer is off."""
+    files = dict(parcel(script, file or []))
+    question = {"script": script.name, "arguments": context.args, "restartable": restartable}
+    found = converse(address, lambda master: send(master, question, files))
+    if as_json:
+        print(json.dumps({"run": found}))
+        return
+    letters = found.rpartition("-")[2]
+    print(found)
+    print(f"octapi: 'octapi logs -f {letters}' shows what it says, 'octapi runs' how it is.", file=sys.stderr)
+
+
+def parcel(script: Path, files: list[Path]) -> Iterator[tuple[str, Path]]:
+    """Return what is to be sent: names on the master, with the files here.
+
+    The script comes with the modules that it imports from its own directory.  Raises :exc:`RunError` for a file that is
+    not there, and for two of one name.
+    """
+    if not script.is_file():
+        raise RunError(f"There is no script {script}.")
+    seen = {script.name: script}
+    for name, path in (*modules(script), *(row for file in files for row in contents(file))):
+        if seen.setdefault(name, path).resolve() != path.resolve():
+            raise RunError(f"{path} and {seen[name]} would both be {name} on the master.")
+    yield from seen.items()
+
+
+def modules(script: Path) -> Iterator[tuple[str, Path]]:
+    """Return the modules beside a script that it imports, and those that they import."""
+    from octapi.dispatch.modules import collect, imported
+
+    root = script.resolve().parent
+    for file in collect(set(imported(str(script.resolve()))), (root,)):
+        yield file.path, root / file.path
+
+
+def contents(path: Path) -> Iterator[tuple[str, Path]]:
+    """Return a file under its name, or the files of a directory under the directory's.  Raises :exc:`RunError`."""
+    if path.is_file():
+        yield path.name, path
+    elif path.is_dir():
+        name = path.resolve().name
+        for entry in sorted(path.rglob("*")):
+            if entry.is_file() and "__pycache__" not in entry.parts:
+                yield f"{name}/{entry.relative_to(path).as_posix()}", entry
+    else:
+        raise RunError(f"There is no file {path}.")
+
+
+async def send(master: Conversation, question: dict[str, Any], files: dict[str, Path]) -> str:
+    """Send a script with its files and start it; return the run's id."""
+    run: str = (await master.manage("submit", **question))["run"]
+    total = sum(path.stat().st_size for path in files.values())
+    sent = 0
+    for name, path in files.items():
+        mode = path.stat().st_mode & 0o777
+        with path.open("rb") as source:
+            is_first = True
+            while (data := source.read(PIECE)) or is_first:
+                await master.manage("upload", run=run, name=name, data=data, mode=mode, first=is_first)
+                is_first, sent = False, sent + len(data)
+                show_sent(sent, total)
+    await master.manage("launch", run=run)
+    return run
+
+
+def show_sent(sent: int, total: int) -> None:
+    """Show on a terminal how much of something long was sent."""
+    if total > 16 * PIECE and sys.stderr.isatty():
+        end = "\n" if sent == total else ""
+        print(f"\r\x1b[Koctapi: sent {sent >> 20} of {total >> 20} MB", end=end, file=sys.stderr, flush=True)
+
+
+# ---- runs
+
+
+def runs(
+    address: Address = "",
+    limit: Annotated[int, typer.Option("--limit", "-n", help="How many of the latest.")] = 20,
+    as_json: AsJson = False,
+) -> None:
+    """List the latest runs: what ran, who started it, and what became of it."""
+    from octapi.cli.jobs import ask_master
+
+    found, way = ask_master(address, "runs", limit)
+    if as_json:
+        print(json.dumps(found["runs"]))
+        return
+    if not found["runs"]:
+        print(f"No script has used the cluster at {way.place} yet. Run one: octapi run SCRIPT, or octapi submit SCRIPT")
+    else:
+        print_table([line(run, found["time"]) for run in found["runs"]])
+    for text in found.get("trouble", ()):
+        print(f"octapi: the master says: {text}", file=sys.stderr)
+
+
+HEAD = ("Run", "Script", "User", "State", "Done", "Failed", "Open", "Began", "Took")
+
+
+def line(run: dict[str, Any], now: float) -> tuple[str, ...]:
+    """Return the cells of one run for people, in the order of :data:`HEAD`; ``now`` is the cluster's time."""
+    began = run["started"] or run["submitted"]
+    took = (now if run["ended"] is None else run["ended"]) - began
+    script = " ".join([run["script"], *run["arguments"]])
+    counts = (run["done"], run["failed"], run["waiting"] + run["running"])
+    since = time.strftime("%Y-%m-%d %H:%M", time.localtime(began))
+    return (run["id"], script[:40], run["user"], state_of(run), *(f"{n:,}" for n in counts), since, length(took))
+
+
+def state_of(run: dict[str, Any]) -> str:
+    """Say how a run stands, with the reason if it went wrong."""
+    text: str = run["state"]
+    if text == "gone":
+        text = f"gone, {run['kept']:,} kept" if run["kept"] else "gone"
+    if run["exit_code"]:
+        text += f", exit code {run['exit_code']}" if run["exit_code"] > 0 else f", signal {-run['exit_code']}"
+    last = run["error"].strip().splitlines()[-1:]
+    if last:
+        text += f": {last[0][:REASON]}"
+    if run["restarts"]:
+        text += f" (restarted {run['restarts']} times)" if run["restarts"] > 1 else " (restarted once)"
+    return text
+
+
+def length(seconds: float) -> str:
+    """Say how long something took."""
+    total = max(0, round(seconds))
+    if total < 60:
+        return f"{total} s"
+    if total < 3600:
+        return f"{total // 60}:{total % 60:02} min"
+    return f"{total // 3600}:{total % 3600 // 60:02} h"
+
+
+def print_table(rows: list[tuple[str, ...]]) -> None:
+    """Print rows below :data:`HEAD`; on a pipe, with tabs between cells."""
+    if not sys.stdout.isatty():
+        for row in (HEAD, *rows):
+            print("\t".join(row))
+        return
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(*HEAD)
+    for row in rows:
+        table.add_row(*(Text(cell) for cell in row))
+    Console().print(table)
+
+
+# ---- logs and stop
+
+
+def logs(
+    run: RunName,
+    follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on until the run ends.")] = False,
+    address: Address = "",
+) -> None:
+    """Print what a submitted script has said; with -f its exit code is this command's."""
+    code = converse(address, lambda master: print_log(master, run, follow))
+    raise typer.Exit(code if 0 <= code < 256 else 128 - code)
+
+
+async def print_log(master: Conversation, run: str, follow: bool) -> int:
+    """Print a log, and return the run's exit code if its end was waited for, else 0."""
+    offset = 0
+    while True:
+        found = await master.manage("log", run=run, offset=offset)
+        if found["offset"] > offset:
+            print(f"octapi: {found['offset'] - offset:,} bytes are not kept any more.", file=sys.stderr, flush=True)
+        data = from_base64(found["data"])
+        write(data)
+        offset = found["offset"] + len(data)
+        if found["over"]:
+            if follow:
+                tell_end(found)
+            return (found["exit_code"] or 0) if follow else 0
+        if not data and not follow:
+            return 0
+        if not data:
+            await asyncio.sleep(LOOK_S)
+
+
+def from_base64(text: str) -> bytes:
+    """Read bytes."""
+    import base64
+
+    return base64.b64decode(text)
+
+
+def write(data: bytes) -> None:
+    """Write bytes to stdout as they are.  A reader that went away ends the command."""
+    try:
+        sys.stdout.buffer.write(data)
+        sys.stdout.buffer.flush()
+    except BrokenPipeError:
+        os._exit(0)  # nobody reads, so there is nobody to tell
+
+
+def tell_end(found: dict[str, Any]) -> None:
+    """Say how a run ended, unless it ended well."""
+    code = found["exit_code"]
+    if code is None:
+        print("octapi: the run was interrupted: its master ended meanwhile.", file=sys.stderr, flush=True)
+    elif code:
+        what = f"exit code {code}" if code > 0 else f"signal {-code}"
+        print(f"octapi: the run ended with {what}.", file=sys.stderr, flush=True)
+
+
+def stop(run: RunName, address: Address = "") -> None:
+    """End a run: a submitted script is ended, of any other the jobs are stopped."""
+    found = converse(address, lambda master: master.manage("stop", run=run))
+    if found["stopped"]:
+        print(f"Run {found['run']} is stopped.")
+    else:
+        print(f"Run {found['run']} did not run any more.")

@@ -1,0 +1,98 @@
+"""What people ask the gateway: who is in, what runs, what ran, and that something be stopped."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from typing import TYPE_CHECKING, Any
+
+from octapi.master.submissions import Submissions
+
+if TYPE_CHECKING:
+    from octapi.master.book import Book
+    from octapi.master.client import Client
+    from octapi.trust.daskcomm import Guard
+
+
+class Questions:
+    """Answers questions; who asks is a :class:`~octapi.master.client.Client` like any other."""
+
+    guard: Guard | None
+    roster: list[dict[str, Any]]
+
+    def __init__(self, book: Book) -> None:
+        self.book = book
+        self.clients: dict[int, Client] = {}
+        self.submissions = Submissions(book, self._end_run, self._stop_run)
+        self._asked: set[asyncio.Task[None]] = set()
+
+    # ---- what the rest of the gateway does
+
+    def rows(self) -> list[dict[str, Any]]:
+        """Return the workers as clients read them."""
+        raise NotImplementedError
+
+    def end(self, client: Client) -> None:
+        """Forget a client and stop its jobs."""
+        raise NotImplementedError
+
+    # ---- answers
+
+    def now(self) -> float:
+        """Return the cluster's time in epoch seconds."""
+        return time.time() if self.guard is None else self.guard.trust.clock.now()
+
+    def standing(self) -> dict[str, Any]:
+        """Return the cluster's time, and what is wrong with the master in words."""
+        return {"time": self.now(), "trouble": [self.book.trouble] if self.book.trouble else []}
+
+    def client_jobs(self, client: Client) -> None:
+        """Somebody asks which scripts run."""
+        client.send("jobs", [other.row() for other in self.clients.values() if other.summary or other.is_orphan])
+
+    def client_nodes(self, client: Client) -> None:
+        """Somebody asks who is in, and how their certificates stand."""
+        client.send("nodes", {"workers": self.rows(), "members": self.roster} | self.standing())
+
+    def client_runs(self, client: Client, limit: int = 100) -> None:
+        """Somebody asks for the latest runs."""
+        rows = [run.public() for run in self.book.recent(min(int(limit), 10_000))]
+        client.send("runs", {"runs": rows} | self.standing())
+
+    def client_manage(self, client: Client, question: dict[str, Any]) -> None:
+        """Somebody submits a script, or asks for a run's output or its end."""
+
+        async def answer() -> None:
+            client.send("manage", await self.submissions.answer(client.peer, client.facts, question))
+
+        task = asyncio.ensure_future(answer())
+        self._asked.add(task)
+        task.add_done_callback(self._asked.discard)
+
+    def client_stop(self, client: Client, number: int) -> None:
+        """Somebody asks to stop the jobs of a script."""
+        found = self.clients.get(number)
+        if found is not None:
+            self._stop(found)
+        client.send("stop", found is not None)
+
+    def _stop(self, client: Client) -> None:
+        client.send("stop")
+        if client.is_run:
+            self.book.client_event(client.run, "stop")
+        if client.writer is None:
+            self.end(client)
+
+    def _stop_run(self, run: str) -> bool:
+        """Stop the jobs of a script that runs elsewhere; say whether there were any."""
+        found = [client for client in self.clients.values() if client.run == run and client.is_run]
+        for client in found:
+            self._stop(client)
+        return bool(found)
+
+    def _end_run(self, run: str) -> None:
+        """Stop what a submitted script left behind."""
+        for client in [client for client in self.clients.values() if client.run == run]:
+            client.said_bye = True
+            if client.writer is None:
+                self.end(client)
