@@ -8,6 +8,9 @@ from typing import Any
 #: why a job's process ended before the job did, as it is counted
 CAUSES = ("timeout", "cancelled", "dropped", "memory", "signal", "exit")
 
+#: the most jobs that a batch can have
+MOST = 1 << 32
+
 
 class Tally:
     """How many jobs ended well, ended in an error, or were killed, and by what."""
@@ -17,18 +20,22 @@ class Tally:
         self.failed = 0
         self.killed: Counter[str] = Counter(dict.fromkeys(CAUSES, 0))
 
-    def end(self, first: int, reason: str, stop: int, info: dict[str, Any]) -> None:
-        """Count a batch that ran from job ``first`` until before ``stop``, of which ``info["failed"]`` failed.
+    def end(self, reason: str, stop: Any, info: dict[str, Any]) -> None:
+        """Count a batch that ran from job ``info["first"]`` until before ``stop``, of which ``info["failed"]`` failed.
 
         What a worker tells need not make sense: numbers that do not count as none.
         """
-        ended = max(0, stop - first) if isinstance(stop, int) else 0
-        failed = info.get("failed", 0)
-        failed = min(max(0, failed), ended) if isinstance(failed, int) else 0
+        ended = max(0, whole(stop) - whole(info.get("first")))
+        failed = min(whole(info.get("failed")), ended)
         self.done += ended - failed
         self.failed += failed
-        if reason == "died":
+        if reason == "died" or (reason == "dropped" and info.get("ran_s")):
             self.killed[cause(info)] += 1
+
+
+def whole(value: Any) -> int:
+    """Return a number of jobs; 0 for what is none."""
+    return min(max(0, value), MOST) if isinstance(value, int) else 0
 
 
 def cause(info: dict[str, Any]) -> str:

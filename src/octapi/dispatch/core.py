@@ -164,6 +164,9 @@ class Core:
                 flight.heard += 1
         getattr(self, f"on_{message[0]}")(worker, *message[1:])
 
+    def on_dropped(self, worker: str, ident: int, stop: int, info: dict[str, Any]) -> None:
+        """An agent has stopped a batch that nobody waits for."""
+
     def on_begun(self, worker: str, ident: int, index: int) -> None:
         """A slot runs job ``index`` of a batch."""
         flight = self.flights.get(ident)

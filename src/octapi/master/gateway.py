@@ -188,7 +188,9 @@ class Gateway(Sessions, SchedulerPlugin):  # type: ignore[misc]
 
     def _batch_news(self, agent: Agent, kind: str, key: list[Any], rest: list[Any]) -> None:
         held = agent.held.get((key[0], key[1]))
-        if held is None:
+        if held is None or not held.is_muted:
+            self.meter.news(kind, rest)
+        if held is None or kind == "dropped":
             return
         if kind == "replaying":
             held.is_muted = False
@@ -198,7 +200,6 @@ class Gateway(Sessions, SchedulerPlugin):  # type: ignore[misc]
     def _tell_client(self, agent: Agent, held: Held, kind: str, rest: list[Any]) -> None:
         client = held.client
         held.heard += kind in wire.LASTING
-        self.meter.news(held.facts, kind, rest)
         number = client.deliver(agent.name, (kind, held.ident, *rest))
         if kind != "end":
             return

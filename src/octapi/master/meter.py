@@ -40,13 +40,12 @@ class Meter:
         self.batches += 1
         self.bytes_in += len(data) if isinstance(data, bytes) else 0
 
-    def news(self, facts: dict[str, Any], kind: str, rest: list[Any]) -> None:
-        """Count what a worker tells of the batch with these facts."""
+    def news(self, kind: str, rest: list[Any]) -> None:
+        """Count what a worker tells of a batch, whose client may be gone by now."""
         if kind == "results" and rest and isinstance(rest[0], bytes):
             self.bytes_out += len(rest[0])
-        elif kind == "end" and len(rest) == 3 and isinstance(rest[2], dict):
-            reason, stop, info = rest
-            self.tally.end(facts.get("skip", 0), reason, min(stop, facts["jobs"]), info)
+        elif kind in ("end", "dropped") and len(rest) == 3 and isinstance(rest[2], dict):
+            self.tally.end(*rest)
 
 
 def text(gateway: Gateway) -> str:

@@ -31,7 +31,7 @@ from octapi.worker import slot
 from octapi.worker.batch import Batch
 from octapi.worker.computations import Computations
 from octapi.worker.nursery import Child, Zygote, frames, sequence_of
-from octapi.worker.watch import Watch, current, ran_s
+from octapi.worker.watch import Watch, current, ran_s, reached
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -315,9 +315,9 @@ class Agent:
             del self.queues[batch.run]
         if batch.cut is not None and reason == "done":
             reason = "returned"
-        info = info | {"failed": batch.failed}
-        self.tally.end(batch.first, reason, stop, info)
-        self.post(("end", batch.ident, reason, stop, info))
+        info = info | {"first": batch.first, "failed": batch.failed}
+        self.tally.end(reason, stop, info)
+        self.post(("dropped" if reason == "dropped" else "end", batch.ident, reason, stop, info))
 
     # ---- ends of slots
 
@@ -368,8 +368,7 @@ class Agent:
         }
         self._release(child, batch)
         if child.killed_for == "dropped":
-            self.tally.killed["dropped"] += 1
-            self.batches.pop(batch.ident, None)
+            self._finish(batch, "dropped", reached(child, batch), info)
         elif index is None:
             self._finish(batch, "returned", batch.skip, info)
         else:

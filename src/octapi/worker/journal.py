@@ -25,6 +25,7 @@ STARTED: Final = 3  # slot: when that job started, in nanoseconds of the epoch
 LIMIT: Final = 4  # agent: jobs from here on are not to be started
 INTERRUPT: Final = 5  # agent: the job that SIGINT is meant for
 FAILED: Final = 6  # slot: number of its jobs that ended in an error so far
+ENDED: Final = 7  # slot: the first job that it did not start of a batch that it has ended
 
 HEADER: Final = 64
 SIZE: Final = 1 << 20
@@ -60,6 +61,7 @@ class Page:
         self.cells[LIMIT] = IDLE
         self.cells[INTERRUPT] = IDLE
         self.cells[FAILED] = 0
+        self.cells[ENDED] = IDLE
 
     def committed(self) -> bytes:
         """Copy the records that are complete."""

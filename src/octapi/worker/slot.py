@@ -251,6 +251,7 @@ class Slot:
         sys.stdout, sys.stderr = self.stdout, self.stderr
         stop = self.loop(functools.partial(found.fresh, more), form == wire.ITEMS, payloads, skip, int(budget_s * 1e9))
         sys.stdout, sys.stderr = sys.__stdout__, sys.__stderr__
+        cells[journal.ENDED] = journal.place(serial, stop)
         cells[journal.CURRENT] = journal.IDLE
         directory.remove_job_files(extra)
         self.flush()

@@ -31,6 +31,14 @@ def current(child: Child) -> int | None:
     return None if child.closed else journal.index_of(child.page.cells[journal.CURRENT], child.serial)
 
 
+def reached(child: Child, batch: Batch) -> int:
+    """Return the first job of a batch that a slot has not finished, as far as its page tells."""
+    index = current(child)
+    if index is None and not child.closed:
+        index = journal.index_of(child.page.cells[journal.ENDED], child.serial)
+    return batch.skip if index is None else index
+
+
 def ran_s(child: Child) -> float:
     """Return how long the current job of a slot has run, in seconds."""
     return time.time() - child.page.cells[journal.STARTED] / 1e9
