@@ -124,7 +124,8 @@ class Yard:
         self, *arguments: str, home: str = "master", ports: tuple[str, str, str] = ("0", "0", "0"), **options: Any
     ) -> Running:
         """Start a master on loopback, and wait until it is ready."""
-        where = () if "--listen" in arguments else ("--listen", "127.0.0.1")
+        where = () if {"--page", "--insecure"} & set(arguments) else ("--no-page",)
+        where += () if "--listen" in arguments else ("--listen", "127.0.0.1")
         flags = ("--join-port", ports[0], "--port", ports[1], "--dask-port", ports[2])
         found = self.start(home, "master", *where, *flags, *arguments, **options)
         found.until_says("joins at")

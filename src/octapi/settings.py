@@ -63,6 +63,17 @@ class Settings:
     upload_mb: int = 64
     #: on a master: the most megabytes that are kept of a submitted run's output
     log_mb: int = 8
+    #: on a master: show the page, if ``octapi[page]`` is installed
+    page: bool = True
+    #: on a master: the page's port, and the address that it listens on; by default the master's
+    page_port: int = 8787
+    page_listen: str = ""
+    #: on a master: the page stands behind a reverse proxy that speaks HTTPS with browsers
+    page_proxy: bool = False
+    #: on a master: further host names, with commas and ``*``, under which browsers may ask for the page
+    page_names: str = ""
+    #: on a master: start Dask's own dashboard too, behind the page's login
+    dask_dashboard: bool = False
 
     @classmethod
     def load(cls, **passed: Any) -> Settings:

@@ -7,7 +7,7 @@ import sys
 import typer
 
 from octapi._version import __version__
-from octapi.cli import container, devices, doctor, fleet, jobs, runs, scripts, trust, wheels
+from octapi.cli import container, devices, doctor, fleet, jobs, page, runs, scripts, trust, wheels
 from octapi.errors import OctapiError
 
 EXIT_ERROR = 1
@@ -39,6 +39,7 @@ app.add_typer(wheels.app, name="wheels")
 app.command("ssh", context_settings={"allow_interspersed_args": False})(trust.ssh)
 app.command("doctor")(doctor.doctor)
 app.command("jobs")(jobs.jobs)
+app.command("page")(page.page)
 app.command("submit", context_settings={"allow_extra_args": True, "allow_interspersed_args": False})(runs.submit)
 app.command("runs")(runs.runs)
 app.command("logs")(runs.logs)

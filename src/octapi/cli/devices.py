@@ -70,6 +70,13 @@ def master(
     metrics_share: Annotated[
         Path | None, typer.Option(help="Directory that holds the token and certificate for a Prometheus.")
     ] = None,
+    page: Annotated[bool | None, typer.Option("--page/--no-page", help="Show the page; it is an extra.")] = None,
+    page_port: Annotated[int | None, typer.Option(help="Port of the page; 0 takes a free one.")] = None,
+    page_listen: Annotated[str | None, typer.Option(help="Address of the page; the master's by default.")] = None,
+    page_proxy: Annotated[
+        bool | None, typer.Option("--page-proxy", help="A reverse proxy in front of the page speaks HTTPS.")
+    ] = None,
+    page_names: Annotated[str | None, typer.Option(help="Further host names of the page, with commas.")] = None,
     insecure: Insecure = False,
     install_service: service.Install = False,
     remove_service: service.Remove = False,
@@ -88,6 +95,7 @@ def master(
         return run_insecure_master(listen or "127.0.0.1", port, dask_port)
     from octapi.master.keeper import Keeper
     from octapi.master.metering import Metrics
+    from octapi.master.paging import wish_of
     from octapi.settings import default_home
     from octapi.trust import ssh
     from octapi.trust.store import open_authority
@@ -99,7 +107,9 @@ def master(
         ssh.include(home)
         return service.install("master", service.options(master, given), home, ssh_port)
     watched = Metrics(home, metrics, metrics_share)
-    keeper = Keeper(home, authority, listen or "0.0.0.0", (join_port, port, dask_port), advertise, ssh_port, watched)
+    wish = wish_of(page=page, port=page_port, listen=page_listen, proxy=page_proxy, names=page_names)
+    ports = (join_port, port, dask_port)
+    keeper = Keeper(home, authority, listen or "0.0.0.0", ports, advertise, ssh_port, watched, wish)
 
     def ready(found: Keeper) -> None:
         print_ready(found, is_new)
@@ -138,6 +148,8 @@ def print_ready(keeper: Keeper, is_new: bool) -> None:
         print(NO_ADDRESS, flush=True)
     if keeper.metrics.port() is not None:
         print(f"octapi master: metrics at port {keeper.metrics.port()}, for 'octapi token metrics'", flush=True)
+    if keeper.paging.port:
+        print_page(keeper)
     if is_new and secret.shows():
         token = keeper.authority.new_token("worker", keeper.addresses(), 86400.0)
         print("\nOn each device that is to be a worker, within 24 hours:\n")
@@ -147,6 +159,17 @@ def print_ready(keeper: Keeper, is_new: bool) -> None:
         print(
             "octapi master: 'octapi token create' on this device prints the line with which devices join.", flush=True
         )
+
+
+def print_page(keeper: Keeper) -> None:
+    """Print the page's link on a terminal, and otherwise where to get it: it holds a secret."""
+    if secret.shows():
+        found = keeper.paging.new_link()
+        print(f"\nThe page, for 24 hours (again with 'octapi page'):\n\n  {found['link']}\n", flush=True)
+        if found["fingerprint"]:
+            print(f"  Its certificate's SHA-256: {found['fingerprint']}\n", flush=True)
+    else:
+        print(f"octapi master: page at port {keeper.paging.port}; 'octapi page' prints the link.", flush=True)
 
 
 def share(keeper: Keeper, path: Path) -> None:

@@ -22,7 +22,10 @@ from octapi.dispatch import ticket as outcome
 from octapi.dispatch.computation import File
 from octapi.dispatch.faults import autopsy_error, lost_error, refused_error
 from octapi.dispatch.flight import Flight
+from octapi.dispatch.lane import entry_size
 from octapi.dispatch.span import Span
+from octapi.dispatch.story import PACE_S
+from octapi.dispatch.teller import Teller
 from octapi.dispatch.ticket import Ticket, WorkerInfo
 from octapi.dispatch.wire import LASTING
 from octapi.errors import JobError
@@ -50,7 +53,9 @@ class Core:
         self.watchers: list[Watcher] = []
         self.is_closed = False
         self.is_broken: Exception | None = None
-        self.finished = 0
+        self.teller = Teller()
+        #: how often the master wants to hear of this client, in seconds
+        self.pace_s = PACE_S
         self._idents = itertools.count(1)
 
     def call(self, function: Callable[..., None], *args: Any) -> None:
@@ -112,6 +117,7 @@ class Core:
                 with contextlib.suppress(ValueError):
                     queue.remove(ticket)
             ticket.conclude(outcome.CANCELLED)
+            self.teller.story.count("cancelled")
             return
         ticket.retries = -1
         self.tell(flight.worker, ("cancel", flight.ident, ticket.index, grace_s))
@@ -121,8 +127,20 @@ class Core:
         lanes = list(self.lanes.values())
         waiting = sum(queue_size(queue) for lane in lanes for queue in (lane.queue, lane.pinned))
         flying = sum(flight.count() for flight in list(self.flights.values()))
-        names = sorted({lane.computation.name for lane in lanes if not lane.is_closed})
-        return {"waiting": waiting, "running": flying, "done": self.finished, "functions": names}
+        names = sorted(
+            {lane.computation.name for lane in lanes if not lane.is_closed} | set(self.teller.story.functions)
+        )
+        slots, story = sum(worker.slots for worker in self.infos.values()), self.teller.story
+        counts = {"waiting": waiting, "running": flying, "done": story.done + story.failed, "failed": story.failed}
+        return counts | {"functions": names, "slots": slots}
+
+    def retell(self) -> None:
+        """Tell the whole story with the next report: the master may have missed some of it."""
+        self.teller.story.retell()
+
+    def set_pace(self, seconds: float) -> None:
+        """Tell the master as often as it wants to hear; ``seconds`` between two reports."""
+        self.pace_s = min(max(float(seconds), 0.2), 5.0)
 
     def stop_jobs(self) -> None:
         """Cancel all jobs: somebody asked the master for it."""
@@ -134,6 +152,16 @@ class Core:
             for flight in list(lane.flights.values()):
                 flight.forbid()
                 self.tell(flight.worker, ("stop", flight.ident, 1.0))
+
+    def stop_job(self, ident: int) -> None:
+        """Cancel the job of a batch that runs now: somebody asked the master for it."""
+        flight = self.flights.get(ident)
+        if isinstance(flight, Flight):
+            entry = next((ticket for ticket in flight.ours() if ticket.index >= flight.current), None)
+            if entry is not None:
+                self.cancel(flight.lane, entry, 1.0)
+        elif flight is not None:
+            self.tell(flight.worker, ("cancel", ident, flight.current, 1.0))
 
     # ---- what the link reports
 
@@ -182,7 +210,6 @@ class Core:
         if flight is not None:
             count, busy = flight.take(records, self.infos.get(worker))
             flight.lane.batcher.measured(count, busy)
-            self.finished += count
 
     def on_provisional(self, worker: str, ident: int, index: int, data: bytes) -> None:
         """A job handed in a provisional result."""
@@ -238,7 +265,9 @@ class Core:
         if info.get("why") != "cancelled":
             error = autopsy_error(flight.lane.computation, payload, flight.worker or "", info)
             kind, data = outcome.FAULT, pickle.dumps(error)
-        flight.settle(index, kind, data, now - info.get("ran_s", 0.0), now, worker)
+        ran_s = info.get("ran_s", 0.0)
+        self.teller.unrun((worker, flight.lane.computation.name), (kind, data), ran_s, payload)
+        flight.settle(index, kind, data, now - ran_s, now, worker)
 
     def on_lost(self, worker: str, ident: int, jobs: int = 0) -> None:
         """The worker of a batch is gone: its jobs run again if their retries allow it."""
@@ -249,8 +278,12 @@ class Core:
         again, failed = flight.lost()
         for index in failed:
             payload = flight.payload(index) or b""
-            error = lost_error(flight.lane.computation, payload, worker, *flight.attempts(index))
-            flight.settle(index, outcome.FAULT, pickle.dumps(error), 0.0, time.time(), self.infos.get(worker))
+            data = pickle.dumps(lost_error(flight.lane.computation, payload, worker, *flight.attempts(index)))
+            self.teller.unrun(
+                (self.infos.get(worker), flight.lane.computation.name), (outcome.FAULT, data), 0.0, payload
+            )
+            flight.settle(index, outcome.FAULT, data, 0.0, time.time(), self.infos.get(worker))
+        self.teller.story.count("retried", sum(entry_size(entry) for entry in again))
         flight.lane.back(again)
         flight.lane.pump()
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from octapi.dispatch.core import Core, Watcher
 from octapi.dispatch.lane import Lane, Listener
-from octapi.dispatch.waiting import speak
+from octapi.dispatch.waiting import Reporter, speak
 from octapi.errors import ClusterClosed, MasterLost
 
 if TYPE_CHECKING:
@@ -55,7 +55,7 @@ class Dispatcher(Core):
             speaking = self._loop.create_task(speak(self))
             await self._stop.wait()
             speaking.cancel()
-            self.link.report(self.summary())
+            Reporter(self).report()
         finally:
             await self.link.close()
 

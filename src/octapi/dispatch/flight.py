@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import msgpack
@@ -11,6 +12,7 @@ from octapi.dispatch import ticket as outcome
 from octapi.dispatch import wire
 from octapi.dispatch.payload import call_bytes
 from octapi.dispatch.span import MISSING, Failed, Span
+from octapi.dispatch.story import CANCELLED, FAILED
 from octapi.dispatch.ticket import Extra, Ticket, WorkerInfo
 
 if TYPE_CHECKING:
@@ -20,18 +22,22 @@ if TYPE_CHECKING:
 
 #: what waits in a lane's queue
 Entry = Ticket | Span
+#: outcomes that are values and nothing else
+PLAIN = (outcome.VALUE, outcome.GROUP)
 
 
 class Flight:
     """A batch of single jobs."""
 
-    __slots__ = ("heard", "ident", "lane", "tickets", "worker")
+    __slots__ = ("current", "heard", "ident", "lane", "tickets", "worker")
 
     def __init__(self, ident: int, lane: Lane, tickets: list[Ticket]) -> None:
         self.ident = ident
         self.lane = lane
         self.tickets = tickets
         self.worker: str | None = None
+        #: the job that its slot was seen to run last
+        self.current = 0
         #: how many of its worker's lasting messages came
         self.heard = 0
         for index, ticket in enumerate(tickets):
@@ -62,14 +68,16 @@ class Flight:
 
     def begun(self, index: int, worker: WorkerInfo, now: float) -> None:
         """Tell a job that a slot has it."""
+        self.current = index
         ticket = self.tickets[index]
         if not ticket.done and ticket.batch is self:
             ticket.begun(worker, now)
 
     def take(self, records: bytes, worker: WorkerInfo | None) -> tuple[int, float]:
         """Hand out the outcomes in ``records``; return how many jobs they are, and their seconds."""
-        tickets = self.tickets
-        count, busy = 0, 0.0
+        tickets, teller = self.tickets, self.lane.dispatcher.teller
+        place = (worker, self.lane.computation.name)
+        count, busy, fresh, failed, first, last = 0, 0.0, 0, 0, 0.0, 0.0
         for index, kind, data, started, ran, extra in outcomes(records):
             count += 1
             busy += ran
@@ -77,7 +85,16 @@ class Flight:
             if not ticket.done and ticket.batch is self:
                 ticket.done = True
                 ticket.batch = None
-                ticket.resolve(kind, data, started, started + ran, worker, extra)
+                last = started + ran
+                first = first or started
+                fresh += 1
+                if kind or extra is not None or teller.story.is_few:
+                    get = partial(getattr, ticket, "payload")
+                    word = teller.job(place, (kind, data), (started, ran), extra, get)
+                    failed += word == FAILED
+                    fresh -= word == CANCELLED
+                ticket.resolve(kind, data, started, last, worker, extra)
+        teller.batch(place, (first, last), fresh, failed, busy)
         return count, busy
 
     def payload(self, index: int) -> bytes | None:
@@ -103,6 +120,7 @@ class Flight:
             ticket.batch = None
             if ticket.retries < 0:  # it was cancelled
                 ticket.conclude(outcome.CANCELLED)
+                self.lane.dispatcher.teller.story.count("cancelled")
             else:
                 again.append(ticket)
         return again
@@ -139,7 +157,7 @@ class Flight:
 class SpanFlight:
     """A batch of items of one ``map``."""
 
-    __slots__ = ("data", "heard", "ident", "jobs", "lane", "simple", "span", "worker")
+    __slots__ = ("current", "data", "heard", "ident", "jobs", "lane", "simple", "span", "worker")
 
     def __init__(self, ident: int, lane: Lane, span: Span, packed: tuple[bool, Any]) -> None:
         self.ident = ident
@@ -147,6 +165,8 @@ class SpanFlight:
         self.span = span
         self.simple, self.data = packed
         self.worker: str | None = None
+        #: the job that its slot was seen to run last
+        self.current = 0
         self.heard = 0
         self.jobs = len(span)
 
@@ -171,22 +191,36 @@ class SpanFlight:
         return None if self.span.retries < 0 else []
 
     def begun(self, index: int, worker: WorkerInfo, now: float) -> None:
-        """Items are not told."""
+        """Take note which item a slot has; items are not told."""
+        self.current = index
 
     def take(self, records: bytes, worker: WorkerInfo | None) -> tuple[int, float]:
         """Put the outcomes in ``records`` into the page; return how many items they are, and their seconds."""
-        page, first = self.span.page, self.span.start
-        count, busy = 0, 0.0
-        for index, kind, data, _, ran, _ in outcomes(records):
+        page, offset, teller = self.span.page, self.span.start, self.lane.dispatcher.teller
+        place = (worker, self.lane.computation.name)
+        count, busy, failed, cancelled, first, last = 0, 0.0, 0, 0, 0.0, 0.0
+        left = page.left
+        for index, kind, data, started, ran, extra in outcomes(records):
             busy += ran
-            if kind == outcome.GROUP:
-                values = pickle.loads(data)
-                page.put_all(first + index, values)
-                count += len(values)
+            first, last = first or started, started + ran
+            values = pickle.loads(data) if kind == outcome.GROUP else None
+            jobs = 1 if values is None else len(values)
+            count += jobs
+            if (kind not in PLAIN or extra is not None or teller.story.is_few) and self.is_open(index + jobs - 1):
+                get = partial(self.payload, index)
+                word = teller.job(place, (kind, data), (started, ran), extra, get, jobs)
+                failed += word == FAILED
+                cancelled += word == CANCELLED
+            if values is not None:
+                page.put_all(offset + index, values)
             else:
-                count += 1
-                page.put(first + index, None if kind == outcome.VALUE and not data else Failed(kind, data))
+                page.put(offset + index, None if kind == outcome.VALUE and not data else Failed(kind, data))
+        teller.batch(place, (first, last), left - page.left - cancelled, failed, busy)
         return count, busy
+
+    def is_open(self, index: int) -> bool:
+        """Say whether an item has no outcome yet."""
+        return self.span.page.values[self.span.start + index] is MISSING
 
     def payload(self, index: int) -> bytes | None:
         """Return the arguments of an item that has no outcome; None if it has one."""
@@ -213,6 +247,7 @@ class SpanFlight:
         if self.span.retries >= 0:
             return list(left)
         for piece in left:
+            self.lane.dispatcher.teller.story.count("cancelled", len(piece))
             for place in range(piece.start, piece.stop):
                 piece.page.put(place, Failed(outcome.CANCELLED, b""))
         return []

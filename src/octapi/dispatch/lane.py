@@ -238,6 +238,7 @@ class Lane:
         for queue in (self.queue, self.pinned):
             for entry in [e for e in queue if isinstance(e, Span) and e.page.reader is reader]:
                 queue.remove(entry)
+                self.dispatcher.teller.story.count("cancelled", entry_size(entry))
         for flight in list(self.flights.values()):
             if isinstance(flight, SpanFlight) and flight.span.page.reader is reader:
                 flight.span.retries = -1
@@ -262,6 +263,7 @@ class Lane:
         """Give jobs that will not run their outcome."""
         data = pickle.dumps(error)
         for entry in entries:
+            self.dispatcher.teller.refused(self.computation.name, data, entry_size(entry))
             if isinstance(entry, Span):
                 fill(entry, Failed(outcome.FAULT, data))
             else:
@@ -270,6 +272,7 @@ class Lane:
     def cancel_entries(self, entries: Iterable[Entry]) -> None:
         """End jobs as cancelled."""
         for entry in entries:
+            self.dispatcher.teller.story.count("cancelled", entry_size(entry))
             if isinstance(entry, Span):
                 fill(entry, Failed(outcome.CANCELLED, b""))
             else:
@@ -278,6 +281,11 @@ class Lane:
     def unfinished(self) -> list[Entry]:
         """Return everything that has no outcome."""
         return [*self.pinned, *self.queue, *(entry for flight in self.flights.values() for entry in flight.ours())]
+
+
+def entry_size(entry: Entry) -> int:
+    """Return how many jobs without an outcome an entry is."""
+    return len(entry) if isinstance(entry, Span) else int(not entry.done)
 
 
 def minor(version: str) -> list[str]:

@@ -31,6 +31,15 @@ class Receiver(Protocol):
     def stop_jobs(self) -> None:
         """Somebody asked the master to stop this client's jobs."""
 
+    def stop_job(self, ident: int) -> None:
+        """Somebody asked the master to stop the job that runs of a batch."""
+
+    def set_pace(self, seconds: float) -> None:
+        """The master wants to hear of this client so often."""
+
+    def retell(self) -> None:
+        """The master may have missed news: it gets the whole story with the next report."""
+
     def master_renewed(self) -> None:
         """Another process of the master answers, which knows nothing of this client."""
 

@@ -159,6 +159,10 @@ class RemoteLink:
             self._take_workers(message[1])
         elif kind == "stop":
             self.receiver.stop_jobs()
+        elif kind == "stop_job":
+            self.receiver.stop_job(message[1])
+        elif kind == "pace":
+            self.receiver.set_pace(message[1])
         elif kind == "refused":
             raise refused(message[1], self.way.label)
 
@@ -181,6 +185,8 @@ class RemoteLink:
         else:
             self._start_anew(facts)
         self.report(self.summary)
+        assert self.receiver is not None
+        self.receiver.retell()
         return reader
 
     def _start_anew(self, facts: dict[str, Any]) -> None:
@@ -256,7 +262,7 @@ class RemoteLink:
 
     def report(self, summary: dict[str, Any]) -> None:
         """Tell the master how far this client is."""
-        self.summary = summary
+        self.summary = dict(summary, story=None)
         self._send("summary", summary)
 
     async def close(self) -> None:

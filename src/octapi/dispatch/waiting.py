@@ -74,16 +74,30 @@ class Speaker:
 
 async def speak(dispatcher: Core) -> None:
     """Say what is waited for, and tell the master how far the jobs are, for as long as the dispatcher lives."""
-    speaker = Speaker()
-    told: dict[str, Any] = {}
+    speaker, reporter = Speaker(), Reporter(dispatcher)
     while True:
-        await asyncio.sleep(FIRST_S / 2)
+        await asyncio.sleep(dispatcher.pace_s)
         if dispatcher.link is None or dispatcher.is_broken or not dispatcher.link.is_connected:
             continue
-        summary = dispatcher.summary()
-        if summary != told:
-            told = summary
-            dispatcher.link.report(summary)
+        reporter.report()
         lanes = list(dispatcher.lanes.values())
         reasons = (reason(lane, dispatcher.capacity(lane), len(dispatcher.infos)) for lane in lanes)
         speaker.hear(next((text for text in reasons if text), None))
+
+
+class Reporter:
+    """Tells the master how far the jobs are, when that has changed."""
+
+    def __init__(self, dispatcher: Core) -> None:
+        self._dispatcher = dispatcher
+        self._told: dict[str, Any] = {}
+
+    def report(self) -> None:
+        """Tell what is new."""
+        link = self._dispatcher.link
+        if link is None or not link.is_connected:
+            return
+        summary, news = self._dispatcher.summary(), self._dispatcher.teller.story.changes()
+        if news is not None or summary != self._told:
+            self._told = summary
+            link.report(dict(summary, story=news))

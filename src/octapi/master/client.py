@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from octapi.dispatch import wire
 from octapi.dispatch.outbox import Counter, Outbox
+from octapi.dispatch.story import Story
 
 if TYPE_CHECKING:
     from octapi.trust.names import Peer
@@ -86,6 +87,7 @@ class Client:
         #: the id of its run, and whether that was written down: only clients that bring work are runs
         self.run = ""
         self.is_run = False
+        self.story: Story | None = None
         self.since = time.time()
         self.expiry: asyncio.TimerHandle | None = None
         self.heard_at = self.pulsed_at = asyncio.get_running_loop().time()
@@ -152,6 +154,12 @@ class Client:
         facts = {key: self.facts.get(key) for key in ("script", "user", "host", "pid")}
         batches = {"batches": len(self.held), "is_detached": self.is_away}
         return {"number": self.number, "run": self.run, **facts, "since": self.since, **batches, **self.summary}
+
+    def take_story(self, news: dict[str, Any]) -> None:
+        """Take what is new in its story.  Raises TypeError, ValueError or LookupError for anything that is none."""
+        if self.story is None:
+            self.story = Story()
+        self.story.merge(news)
 
 
 def remainder(held: Held, reason: str, stop: int) -> Held | None:

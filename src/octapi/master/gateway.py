@@ -19,7 +19,7 @@ from distributed.diagnostics.plugin import SchedulerPlugin
 from octapi.dispatch import wire
 from octapi.master.book import Book
 from octapi.master.client import Client, Held, remainder
-from octapi.master.hello import FACTS, why_not
+from octapi.master.hello import FACTS, in_health, why_not
 from octapi.master.placing import Agent, least_loaded
 from octapi.master.sessions import Sessions
 from octapi.store import nodes
@@ -71,6 +71,8 @@ class Gateway(Sessions, SchedulerPlugin):  # type: ignore[misc]
     async def stop(self) -> None:
         """Hang up on all clients."""
         self._looking.cancel()
+        self.watching.close()
+        self.chronicle.close_all()
         for client in list(self.clients.values()):
             if client.expiry is not None:
                 client.expiry.cancel()
@@ -172,8 +174,8 @@ class Gateway(Sessions, SchedulerPlugin):  # type: ignore[misc]
             return None
         self._heard(agent)
         if kind == "health":
-            agent.info["health"] = subject
-            self.book.nodes.health(agent.name, subject, self.now())
+            agent.info["health"] = in_health(subject, self.now())
+            self.book.nodes.health(agent.name, agent.info["health"], self.now())
             return self._tell_later()
         if kind in ("ready", "refused", "closed"):
             return self._computation_news(agent, kind, subject, rest)
@@ -203,6 +205,7 @@ class Gateway(Sessions, SchedulerPlugin):  # type: ignore[misc]
         number = client.deliver(agent.name, (kind, held.ident, *rest))
         if kind != "end":
             return
+        agent.beats += 1
         del agent.held[held.key]
         client.held.pop(held.ident, None)
         client.ends.append((number, agent.name, held.key))
@@ -225,7 +228,9 @@ class Gateway(Sessions, SchedulerPlugin):  # type: ignore[misc]
             self.scheduler.worker_send(address, {"op": STREAM_OP, "body": wire.pack(("refuse", why))})
             return
         self.scheduler.stream_comms[address].interval = HOLD_S
+        facts["health"] = in_health(facts["health"], self.now())
         agent = Agent(address, facts, self.loop.time())
+        self.watching.event("joined", agent.name, f"{agent.slots} slots")
         self.agents[agent.name] = agent
         if self.latest is not None:
             self.to_agent(agent, ("trust", self.latest))
@@ -289,6 +294,7 @@ class Gateway(Sessions, SchedulerPlugin):  # type: ignore[misc]
         for agent in found:
             why = "it gave no sign of life" if agent.is_silent else "its connection ended"
             say(f"octapi master: {agent.name} left: {why}.")
+            self.watching.event("left", agent.name, why)
             self.meter.lost += len(agent.held)
             self.book.nodes.went(agent.name, nodes.LOST, why, self.now())
             for held in list(agent.held.values()):

@@ -22,6 +22,13 @@ FACTS: dict[str, Any] = {
 }
 
 
+def in_health(health: dict[str, Any], now: float) -> dict[str, Any]:
+    """Return a worker's report on itself with its clock's error in seconds instead of its time."""
+    clock = health.get("clock")
+    known = {key: value for key, value in health.items() if key != "clock" and isinstance(value, int | float)}
+    return known if clock is None else known | {"clock_ahead_s": round(float(clock) - now, 1)}
+
+
 def compatible(facts: dict[str, Any]) -> bool:
     """Say whether both sides share a version of the wire protocol."""
     theirs, oldest = int(facts.get("protocol", 0)), int(facts.get("oldest", 0))

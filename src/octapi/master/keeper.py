@@ -11,7 +11,9 @@ import contextlib
 import json
 import os
 import signal
+import socket
 import sys
+from collections import deque
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,6 +22,7 @@ from octapi import discovery, lines, pulse
 from octapi.account import SCHEDULER_ACCOUNT, files_of, unprivileged
 from octapi.errors import ClusterError, StateError, TrustError
 from octapi.master.metering import Metrics
+from octapi.master.paging import Paging, Wish
 from octapi.master.runner import Runner
 from octapi.settings import Settings, state_dir
 from octapi.setup import shelf
@@ -46,6 +49,8 @@ LOOK_S = 5.0
 SPREAD_S = 5.0
 #: how long the scheduler's process may say nothing before it counts as stuck, in seconds
 SILENT_S = 4 * pulse.PERIOD_S
+#: refusals at the door that people can read
+REFUSALS = 50
 #: how long the scheduler may take to end, in seconds
 STOP_S = 10.0
 #: the life of a submitted script's certificate, in seconds, and how often a running one gets a new one
@@ -77,14 +82,19 @@ class Keeper:
         advertise: str,
         ssh_port: int = 0,
         metrics: Metrics | None = None,
+        page: Wish | None = None,
     ) -> None:
         self.home = home
         self.authority = authority
         self.listen = listen
         self.join_port, self.port, self.dask_port = ports
         self.advertise = [part.strip() for part in advertise.split(",") if part.strip()]
-        self.door = Door(authority, say, self.changed, self.standing, Counter(home / shelf.DIRECTORY, say))
-        self.desk = Desk(authority, self.addresses, self.standing_here, self.renewing, say)
+        self.refusals: deque[dict[str, Any]] = deque(maxlen=REFUSALS)
+        self.paging = Paging(page or Wish(is_wanted=False), home, authority, self.page_facts, self._do_for_page, say)
+        counter = Counter(home / shelf.DIRECTORY, say)
+        self.door = Door(authority, self._log_joining, self.changed, self.standing, counter)
+        self.desk = Desk(authority, self.addresses, self.standing_here, self.renewing, say, self.paging)
+        self._state_place = ""
         self.sshd = ssh.Sshd(home, ssh_port)
         self.metrics = metrics or Metrics(home)
         self.desk.metrics_token = self.metrics_token
@@ -95,6 +105,8 @@ class Keeper:
         self.workers: list[dict[str, Any]] = []
         self.announcement: discovery.Announcement | None = None
         self._announced: list[str] = []
+        self._account: Account | None = None
+        self._dask_dashboard = ""
         self._heard = 0.0
         self._told_refused = 0
 
@@ -140,8 +152,39 @@ class Keeper:
             "owners": [self.authority.owner_ident(uid) for uid in sorted({0, os.geteuid()})],
         }
 
+    def page_facts(self) -> dict[str, Any]:
+        """Return what the page must know."""
+        here = "127.0.0.1" if self.listen in ("0.0.0.0", "::", "") else self.listen
+        host = socket.gethostname()
+        names = [host, host.partition(".")[0], f"{host.partition('.')[0]}.local"]
+        names += [name.strip() for name in self.paging.wish.names.split(",") if name.strip()]
+        news = {key: value for key, value in self.news().items() if key in ("time", "removed", "authorities", "roster")}
+        return {
+            "news": news,
+            "listen": self.listen,
+            "places": [[here, self.port]],
+            "hosts": self.hosts(),
+            "names": sorted(set(names)),
+            "state": Path(self._state_place) if self._state_place else None,
+            "refusals": list(self.refusals),
+            "dask": self._dask_dashboard,
+        }
+
+    def _do_for_page(self, operation: str, facts: dict[str, Any]) -> dict[str, Any]:
+        """Do what somebody asked for on the page."""
+        answer: dict[str, Any] = getattr(self.desk, f"do_{operation}")(facts)
+        return answer
+
+    def _log_joining(self, text: str) -> None:
+        """Log what the door says, and keep whom it refused."""
+        say(text)
+        if "refused" in text:
+            self.refusals.append({"at": self.authority.now(), "text": text.removeprefix("joining: ")})
+            self.paging.tell(refusals=list(self.refusals))
+
     def tell(self, **more: Any) -> None:
-        """Tell the scheduler, which tells the workers."""
+        """Tell the scheduler, which tells the workers, and the page."""
+        self.paging.tell(**self.page_facts()["news"])
         self._told_refused = self.door.refused
         self.send(self.news() | more)
 
@@ -180,6 +223,7 @@ class Keeper:
     def _renew_own(self) -> None:
         self.identity = self.authority.identity(MASTER, "master")
         self.tell(identity=self.identity.to_json())
+        self.paging.renew()
         if self.sshd.process is not None:
             self.sshd.renew(self.authority.ssh_host(ssh.host_key(self.home)))
 
@@ -210,6 +254,7 @@ class Keeper:
             await self.desk.listen(socket_path(self.home))
             self._share_metrics()
             await self._start_scheduler()
+            self.paging.start(self._account)
             self._write_ssh()
             self._start_ssh()
             await self._announce()
@@ -224,6 +269,7 @@ class Keeper:
         account, why = unprivileged(SCHEDULER_ACCOUNT)
         if why:
             say(why)
+        self._account, self._state_place = account, self._prepare_state(account)
         self.identity = self.authority.identity(MASTER, "master")
         start = self.news() | {
             "host": self.listen,
@@ -231,7 +277,7 @@ class Keeper:
             "dask_port": self.dask_port,
             "identity": self.identity.to_json(),
             "account": account,
-            "state": self._prepare_state(account),
+            "state": self._state_place,
             "settings": asdict(Settings.load()),
             "metrics_fd": self.metrics.fd(),
         }
@@ -356,6 +402,7 @@ class Keeper:
         await self.desk.close()
         self.sshd.stop()
         self.metrics.close()
+        await self.paging.close()
         if self.runner is not None:
             await self.runner.close()
         if self.announcement is not None:

@@ -29,6 +29,8 @@ class Agent:
         #: batches that it had when it came, until their clients are known
         self.strays: set[tuple[str, int]] = {(session, ident) for session, ident in facts.get("batches") or ()}
         self.joined_at = self.heard_at = now
+        #: how many of its batches have ended
+        self.beats = 0
         self.is_silent = False
         self.is_draining = False
 

@@ -6,11 +6,14 @@ import asyncio
 import time
 from typing import TYPE_CHECKING, Any
 
+from octapi.master.chronicle import Chronicle
 from octapi.master.submissions import Submissions
+from octapi.master.watching import Watching
 
 if TYPE_CHECKING:
     from octapi.master.book import Book
     from octapi.master.client import Client
+    from octapi.master.placing import Agent
     from octapi.trust.daskcomm import Guard
 
 
@@ -19,11 +22,14 @@ class Questions:
 
     guard: Guard | None
     roster: list[dict[str, Any]]
+    agents: dict[str, Agent]
 
     def __init__(self, book: Book) -> None:
         self.book = book
         self.clients: dict[int, Client] = {}
         self.submissions = Submissions(book, self._end_run, self._stop_run)
+        self.chronicle = Chronicle(book)
+        self.watching = Watching(lambda: list(self.agents.values()), lambda: list(self.clients.values()), self.now)
         self._asked: set[asyncio.Task[None]] = set()
 
     # ---- what the rest of the gateway does
@@ -68,6 +74,28 @@ class Questions:
         task = asyncio.ensure_future(answer())
         self._asked.add(task)
         task.add_done_callback(self._asked.discard)
+
+    def client_watch(self, client: Client, wanted: bool) -> None:
+        """Somebody wants to see what happens, or does not any more."""
+        if wanted:
+            self.watching.add(client)
+        else:
+            self.watching.remove(client)
+
+    def take_story(self, client: Client, news: Any) -> None:
+        """Take what is new in a client's story."""
+        if news is not None:
+            client.take_story(news)
+            self.watching.story(client, news)
+            self.chronicle.take(client.run, client.story)
+
+    def client_stop_job(self, client: Client, number: int, ident: int) -> None:
+        """Somebody asks to stop the job of a batch that runs now."""
+        found = self.clients.get(number)
+        is_here = found is not None and ident in found.held and not found.is_away
+        if found is not None and is_here:
+            found.send("stop_job", ident)
+        client.send("stop_job", is_here)
 
     def client_stop(self, client: Client, number: int) -> None:
         """Somebody asks to stop the jobs of a script."""

@@ -71,6 +71,7 @@ async def serve(
             now = time.time if guard is None else guard.trust.clock.now
             book = Book(state, now, lambda text: say(f"octapi master: {text}"), settings)
             gateway = Gateway(scheduler, guard, book)
+            gateway.watching.start()
             reception = Reception(gateway, None if guard is None else guard.trust)
             found = await reception.listen(host, port)
             on_ready(found, scheduler.port)

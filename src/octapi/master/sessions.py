@@ -29,6 +29,8 @@ NO_SUCH_CLIENT = "The master knows no crashed client with this recovery file."
 TAKEN = "This session is another client's, or somebody else has fetched its jobs."
 #: messages of clients that must arrive once; they are counted and acknowledged
 COUNTED = frozenset({"define", "run", "tell", "claim"})
+#: what a client's summary says of its jobs
+COUNTS = ("waiting", "running", "done", "failed", "functions", "slots")
 #: how long a claimed batch may wait for the worker that has it, in seconds
 CLAIM_S = 30.0
 #: how often clients get a sign of life, and how long one may give none, in seconds
@@ -91,6 +93,7 @@ class Sessions(Questions):
         welcome = {"dask_port": self.scheduler.port, "workers": self.rows(), "release": _version.__version__}
         welcome |= {"time": self.now(), "run": client.run, "session": is_known, "seen": client.counter.tell()}
         client.send("welcome", welcome)
+        client.send("pace", self.watching.pace_s)
         if is_known:
             self.client_seen(client, seen)
             client.catch_up(seen)
@@ -130,6 +133,7 @@ class Sessions(Questions):
         if client.writer is not writer:
             return None  # it is back over another one
         client.writer = None
+        self.watching.remove(client)
         if client.is_run:
             self.book.client_event(client.run, "left")
         if not client.keeps or client.said_bye:
@@ -151,7 +155,9 @@ class Sessions(Questions):
         """Forget a client and stop its jobs."""
         if client.expiry is not None:
             client.expiry.cancel()
-        self.clients.pop(client.number, None)
+        if self.clients.pop(client.number, None) is not None:
+            self.watching.ended(client)
+            self.chronicle.close(client.run)
         self.sessions.pop(client.session, None)
         client.waiting.clear()
         for agent in list(self.agents.values()):
@@ -203,7 +209,10 @@ class Sessions(Questions):
 
     def client_summary(self, client: Client, summary: dict[str, Any]) -> None:
         """The client tells how far its jobs are."""
-        client.summary = {key: summary.get(key) for key in ("waiting", "running", "done", "failed", "functions")}
+        if not client.summary.get("functions") and summary.get("functions"):
+            self.watching.event("began", client.run, str(client.facts.get("script") or ""))
+        client.summary = {key: summary.get(key) for key in COUNTS}
+        self.take_story(client, summary.get("story"))
         if client.is_run:
             self.book.count(client.run, client.summary, self.slots(), client.number)
 

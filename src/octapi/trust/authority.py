@@ -165,6 +165,12 @@ class Authority:
             self.save()
         return root.server["key"], root.server["certificate"]
 
+    def for_browsers(self, names: list[str], ends: float) -> str:
+        """Return a certificate with its key for a web server under these names and addresses."""
+        root = self.state.roots[0]
+        begins = self.now() - certificates.BACKDATE_S
+        return certificates.for_browsers(root.key, root.certificate, names, begins, ends)
+
     # ---- letting in
 
     def new_token(

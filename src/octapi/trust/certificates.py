@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import datetime
 import hashlib
+import ipaddress
 import secrets
 from typing import TYPE_CHECKING, Final
 
@@ -65,6 +66,44 @@ def request(key: str, nonce: bytes) -> str:
     builder = x509.CertificateSigningRequestBuilder().subject_name(x509.Name([]))
     builder = builder.add_attribute(AttributeOID.CHALLENGE_PASSWORD, nonce.hex().encode())
     return builder.sign(load_key(key), hashes.SHA256()).public_bytes(serialization.Encoding.PEM).decode()
+
+
+def for_browsers(authority_key: str, authority: str, names: Sequence[str], begins: float, ends: float) -> str:
+    """Make a key and a certificate for a web server under these names and addresses, as PEM.
+
+    It names no member of the cluster, so nothing but a browser accepts it.
+    """
+    key = ec.generate_private_key(ec.SECP256R1())
+    issuer = x509.load_pem_x509_certificate(authority.encode())
+    certificate = (
+        x509.CertificateBuilder()
+        .subject_name(x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "OctaPi page")]))
+        .issuer_name(issuer.subject)
+        .public_key(key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(moment(begins))
+        .not_valid_after(moment(ends))
+        .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
+        .add_extension(usage(signs_certificates=False), critical=True)
+        .add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH]), critical=False)
+        .add_extension(x509.SubjectAlternativeName([general_name(name) for name in names]), critical=False)
+        .sign(load_key(authority_key), hashes.SHA256())
+    )
+    return certificate.public_bytes(serialization.Encoding.PEM).decode() + key_pem(key)
+
+
+def general_name(name: str) -> x509.GeneralName:
+    """Return a host's name or address as a certificate holds it."""
+    try:
+        return x509.IPAddress(ipaddress.ip_address(name))
+    except ValueError:
+        return x509.DNSName(name)
+
+
+def fingerprint(pem: str) -> str:
+    """Return a certificate's SHA-256 as browsers show it."""
+    digest = x509.load_pem_x509_certificate(pem.encode()).fingerprint(hashes.SHA256())
+    return ":".join(f"{byte:02X}" for byte in digest)
 
 
 def proven_key(pem: str, nonce: bytes) -> ec.EllipticCurvePublicKey:

@@ -12,7 +12,7 @@ import os
 import secrets
 import socket
 import struct
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from octapi.dispatch import wire
 from octapi.errors import RoleRefused, TrustError
@@ -32,6 +32,27 @@ ANSWER_S: Final = 10.0
 TOKEN_LIFE_S: Final = 86400.0
 
 
+class Links(Protocol):
+    """The page's links, as the owner may read them."""
+
+    def public(self) -> list[dict[str, Any]]:
+        """Return them without secrets."""
+
+
+class Page(Protocol):
+    """What the owner may ask of the page's keeper."""
+
+    @property
+    def links(self) -> Links:
+        """Return the links."""
+
+    def new_link(self, kind: str, life_s: float) -> dict[str, Any]:
+        """Make a link."""
+
+    def revoke(self, ident: str) -> dict[str, Any]:
+        """End one, or ``all``."""
+
+
 class Desk:
     """Serves the owner and the group.  ``on_change(renew)`` is called after members or authorities changed."""
 
@@ -42,8 +63,10 @@ class Desk:
         standing: Callable[[], dict[str, Any]],
         on_change: Callable[[bool], None],
         log: Callable[[str], None],
+        page: Page | None = None,
     ) -> None:
         self.authority = authority
+        self.page = page
         self.addresses = addresses
         self.standing = standing
         self.on_change = on_change
@@ -146,6 +169,27 @@ class Desk:
         now = self.authority.now()
         valid = [row.ident for row in self.authority.ledger.tokens.values() if row.state(now) == "valid"]
         return {"removed": [member.role for member in found], "valid_tokens": valid}
+
+    def do_page_link(self, request: dict[str, Any]) -> dict[str, Any]:
+        """Make a link to the page."""
+        found = self._page().new_link(str(request.get("kind")), float(request.get("life_s") or TOKEN_LIFE_S))
+        self.log(f"a link to the page was made, to {found['kind']}.")
+        return found
+
+    def do_page_links(self, _: dict[str, Any]) -> dict[str, Any]:
+        """Return the links to the page, without their secrets."""
+        return {"links": self._page().links.public()}
+
+    def do_page_revoke(self, request: dict[str, Any]) -> dict[str, Any]:
+        """End links to the page."""
+        found = self._page().revoke(str(request.get("ident")))
+        self.log(f"links to the page were revoked: {', '.join(found['revoked']) or 'there were none'}.")
+        return found
+
+    def _page(self) -> Page:
+        if self.page is None:
+            raise TrustError("This master has no page.")
+        return self.page
 
     def do_rotate(self, request: dict[str, Any]) -> dict[str, Any]:
         """Sign with a new key from now on."""

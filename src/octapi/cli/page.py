@@ -1,0 +1,55 @@
+"""``octapi page``: the link that lets people see the cluster."""
+
+from __future__ import annotations
+
+import json
+import time
+from typing import Annotated
+
+import typer
+
+from octapi.cli import secret
+from octapi.cli.trust import ask_desk
+from octapi.errors import TrustError
+
+
+def page(
+    view: Annotated[bool, typer.Option("--view", help="A link to look only: it stops and removes nothing.")] = False,
+    life: Annotated[str, typer.Option(help="How long it lets people in, such as 90m, 24h, 365d.")] = "24h",
+    revoke: Annotated[str, typer.Option(help="End a link and all logins by it: its ID, or 'all'.")] = "",
+    show_list: Annotated[bool, typer.Option("--list", help="List the links there are.")] = False,
+    show: Annotated[bool, typer.Option("--show", help="Print it although stdout is no terminal.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Print a link to this master's page. Whoever has it is in, so it is a secret; it is also a token for /api/v1."""
+    if revoke:
+        gone = ask_desk("page-revoke", ident=revoke)["revoked"]
+        print(json.dumps(gone) if as_json else f"Revoked {', '.join(gone) or 'nothing: there were no links'}.")
+        return
+    if show_list:
+        print_list(as_json)
+        return
+    try:
+        life_s = secret.duration(life)
+    except ValueError as error:
+        raise TrustError(f"{life!r} is no time. Write a number with s, m, h or d, such as 24h.") from error
+    if not (secret.shows(show) or as_json):
+        raise TrustError("The link is a secret, and stdout is no terminal. Use --show if its reader may know it.")
+    found = ask_desk("page-link", kind="look" if view else "act", life_s=life_s)
+    if as_json:
+        print(json.dumps(found | {"token": found["link"].partition("token=")[2]}))
+        return
+    print(found["link"])
+    if found["fingerprint"]:
+        print(f"The certificate's SHA-256, for the browser's warning: {found['fingerprint']}")
+
+
+def print_list(as_json: bool) -> None:
+    """List the links."""
+    rows = ask_desk("page-links")["links"]
+    if as_json:
+        print(json.dumps(rows))
+        return
+    for row in rows:
+        ends = time.strftime("%Y-%m-%d %H:%M", time.localtime(row["ends"]))
+        print(f"{row['ident']:<8} {'may act' if row['kind'] == 'act' else 'may look':<9} until {ends}")

@@ -1,0 +1,284 @@
+"""The page's process, as the keeper starts and answers it.  Without the extra there is none, and one line says so."""
+
+from __future__ import annotations
+
+import asyncio
+import importlib.util
+import json
+import socket
+import sys
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+from octapi import lines
+from octapi.errors import OctapiError, TrustError
+from octapi.page.links import ACT, LIFE_S, Links
+from octapi.settings import Settings
+from octapi.store import place
+from octapi.trust import certificates, files
+from octapi.trust.names import CLIENT, WORKER
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from octapi.account import Account
+    from octapi.trust.authority import Authority
+
+DEFAULT_PORT: Final = 8787
+MISSING: Final = "no page: its parts are not installed. pip install 'octapi[page]' brings them."
+PARTS: Final = ("starlette", "uvicorn", "segno")
+STOP_S: Final = 5.0
+#: between the end of the page's process and its next start, in seconds
+AGAIN_S: Final = 3.0
+LONGEST_PAUSE_S: Final = 300.0
+#: a page that ran so long is well, in seconds
+STEADY_S: Final = 60.0
+#: the life of the certificate that browsers see, in seconds: they accept none that is longer than 398 days
+TLS_LIFE_S: Final = 397 * 86400.0
+#: the longest life of a token that the page may make, in seconds
+TOKEN_LIFE_S: Final = 7 * 86400.0
+
+
+@dataclass(frozen=True)
+class Wish:
+    """How the page is wanted.
+
+    ``listen`` is the address, by default the master's; behind a ``proxy`` it speaks HTTP and believes X-Forwarded-For;
+    ``names`` are further names of hosts by which browsers may ask for it, separated by commas.
+    """
+
+    is_wanted: bool = True
+    listen: str = ""
+    port: int = DEFAULT_PORT
+    proxy: bool = False
+    names: str = ""
+
+
+def wish_of(**passed: Any) -> Wish:
+    """Return the wish of the settings, with what was passed for ``page``, ``port``, ``listen``, ``proxy``, ``names``.
+
+    Raises :exc:`octapi.errors.SettingsError`.
+    """
+    named = {"page" if key == "page" else f"page_{key}": value for key, value in passed.items()}
+    found = Settings.load(**named)
+    return Wish(found.page, found.page_listen, found.page_port, found.page_proxy, found.page_names)
+
+
+def is_installed() -> bool:
+    """Say whether the page's extra is here."""
+    return all(importlib.util.find_spec(name) is not None for name in PARTS)
+
+
+def is_loopback(host: str) -> bool:
+    """Say whether only this computer reaches an address."""
+    return host.startswith("127.") or host in ("localhost", "::1")
+
+
+def bind(host: str, port: int) -> socket.socket:
+    """Listen, while this process still may.  Raises OSError when the port is taken."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    found = socket.socket(family)
+    try:
+        found.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        found.bind((host, port))
+        found.listen(128)
+    except OSError:
+        found.close()
+        raise
+    return found
+
+
+class Paging:
+    """Keeps the page's process running.
+
+    ``facts()`` say what it must know: the ``news`` of members and authorities, the ``places`` where the gateway is
+    reached, the ``hosts`` and ``names`` under which others reach this device, and so on; ``do(operation, facts)``
+    carries out what it asks for.
+    """
+
+    def __init__(
+        self,
+        wish: Wish,
+        home: Path,
+        authority: Authority,
+        facts: Callable[[], dict[str, Any]],
+        do: Callable[[str, dict[str, Any]], dict[str, Any]],
+        say: Callable[[str], None],
+    ) -> None:
+        self.wish = wish
+        self.authority = authority
+        self._facts = facts
+        self._do = do
+        self._say = say
+        self.links = Links(home / "page" / "links.json", authority.now)
+        self.port = 0
+        self.fingerprint = ""
+        self._sock: socket.socket | None = None
+        self._process: asyncio.subprocess.Process | None = None
+        self._running: asyncio.Task[None] | None = None
+        self._tls_path = home / "page" / "https.json"
+
+    # ---- where it is
+
+    @property
+    def is_secure(self) -> bool:
+        """Say whether it speaks HTTPS itself."""
+        return not (self.wish.proxy or is_loopback(self.host))
+
+    @property
+    def host(self) -> str:
+        """Return the address to listen on."""
+        return self.wish.listen or self._facts()["listen"] or "0.0.0.0"
+
+    def link(self, token: str) -> str:
+        """Return the address that lets somebody in."""
+        hosts = self._facts()["hosts"]
+        host = self.host if self.host not in ("0.0.0.0", "::") else (hosts[0] if hosts else "127.0.0.1")
+        if ":" in host:
+            host = f"[{host}]"
+        return f"{'https' if self.is_secure else 'http'}://{host}:{self.port}/login?token={token}"
+
+    # ---- running
+
+    def start(self, account: Account | None) -> None:
+        """Start it, if it is wanted and can be; the master goes on without it."""
+        if not self.wish.is_wanted:
+            return
+        if not is_installed():
+            self._say(MISSING)
+            return
+        try:
+            self._sock = bind(self.host, self.wish.port)
+        except OSError as error:
+            self._say(f"no page: port {self.wish.port} cannot be used ({error.strerror}). --page-port takes another.")
+            return
+        self.port = self._sock.getsockname()[1]
+        self._read_tls()
+        self._running = asyncio.create_task(self._run(account))
+
+    async def _run(self, account: Account | None) -> None:
+        pause_s = AGAIN_S
+        while True:
+            began = time.monotonic()
+            await self._once(account)
+            pause_s = AGAIN_S if time.monotonic() - began > STEADY_S else min(2 * pause_s, LONGEST_PAUSE_S)
+            self._say(f"the page ended; it starts again in {pause_s:.0f} s.")
+            await asyncio.sleep(pause_s)
+
+    async def _once(self, account: Account | None) -> None:
+        assert self._sock is not None
+        handle = self._sock.fileno()
+        self._process = await asyncio.create_subprocess_exec(
+            sys.executable,
+            "-m",
+            "octapi.page.process",
+            stdin=asyncio.subprocess.PIPE,
+            stdout=asyncio.subprocess.PIPE,
+            limit=lines.LIMIT,
+            start_new_session=True,
+            pass_fds=(handle,),
+        )
+        assert self._process.stdout is not None
+        self._write(self._start(handle, account))
+
+        def hear(message: dict[str, Any]) -> None:
+            if message["kind"] == "ask":
+                self._write({"kind": "answer", "number": message["number"], **self._answer(message)})
+
+        await lines.follow(self._process.stdout, hear)
+        await self._process.wait()
+
+    def _start(self, handle: int, account: Account | None) -> dict[str, Any]:
+        facts = self._facts()
+        ports = {"clients": facts["places"][0][1]}
+        identity = self.authority.identity(CLIENT, "page").with_answer({"master": ports})
+        start: dict[str, Any] = facts["news"] | {
+            "fd": handle,
+            "account": account,
+            "places": facts["places"],
+            "has_keeper": True,
+        }
+        start |= {"identity": identity.to_json(), "key": self.links.key, "links": self.links.plain()}
+        start |= {"cluster": self.authority.state.cluster, "names": facts["names"], "proxy": self.wish.proxy}
+        start |= {"refusals": facts["refusals"], "dask": facts["dask"]}
+        if facts["state"]:
+            start["history"] = str(place.database(facts["state"]))
+        if self.is_secure:
+            start["tls"] = self._read_tls()
+        return start
+
+    def _read_tls(self) -> str:
+        """Return the certificate for browsers with its key: the one kept, while it is good and its names are ours."""
+        if not self.is_secure:
+            return ""
+        facts, now = self._facts(), self.authority.now()
+        names, root = sorted({*facts["names"], *facts["hosts"], "localhost"}), self.authority.state.roots[0].ident
+        kept = json.loads(files.read(self._tls_path)) if self._tls_path.exists() else {}
+        if kept.get("names") != names or kept.get("root") != root or kept["ends"] - now < TLS_LIFE_S / 3:
+            ends = now + TLS_LIFE_S
+            kept = {"names": names, "root": root, "ends": ends, "pem": self.authority.for_browsers(names, ends)}
+            files.write(self._tls_path, json.dumps(kept))
+        self.fingerprint = certificates.fingerprint(kept["pem"])
+        return str(kept["pem"])
+
+    def _write(self, message: dict[str, Any]) -> None:
+        if self._process is not None and self._process.stdin is not None and not self._process.stdin.is_closing():
+            self._process.stdin.write(lines.to_line(message).encode())
+
+    def tell(self, **news: Any) -> None:
+        """Tell the page."""
+        self._write({"kind": "news", **news})
+
+    def renew(self) -> None:
+        """Give it a new certificate of its own, and new ones for browsers."""
+        if not self.port:
+            return
+        news = {"page_identity": self.authority.identity(CLIENT, "page").to_json()}
+        if self.is_secure:
+            news["tls"] = self._read_tls()
+        self.tell(**news)
+
+    # ---- what it asks, and what the owner asks of it
+
+    def _answer(self, request: dict[str, Any]) -> dict[str, Any]:
+        try:
+            if request["op"] == "remove":
+                return {"ok": self._do("remove", {"name": str(request.get("name"))})}
+            if request["op"] == "token-create":
+                life_s = min(float(request.get("life_s") or 3600.0), TOKEN_LIFE_S)
+                return {"ok": self._do("token_create", {"role": WORKER, "life_s": life_s, "uses": request.get("uses")})}
+        except (OctapiError, ValueError, TypeError) as error:
+            return {"error": type(error).__name__, "text": str(error)}
+        return {"error": "TrustError", "text": "The page may not ask for that."}
+
+    def new_link(self, kind: str = ACT, life_s: float = LIFE_S) -> dict[str, Any]:
+        """Make a link.  Raises :exc:`TrustError` when there is no page."""
+        if not self.port:
+            raise TrustError("This master has no page. Start it with --page, with octapi[page] installed.")
+        link = self.link(self.links.new(kind, life_s))
+        self.tell(links=self.links.plain())
+        return {"link": link, "fingerprint": self.fingerprint, "kind": kind}
+
+    def revoke(self, ident: str) -> dict[str, Any]:
+        """End links.  Raises :exc:`TrustError` for one that is not there."""
+        found = self.links.revoke(ident)
+        self.tell(links=self.links.plain())
+        return {"revoked": found}
+
+    async def close(self) -> None:
+        """End it."""
+        if self._running is not None:
+            self._running.cancel()
+            await asyncio.gather(self._running, return_exceptions=True)
+        if self._process is not None and self._process.returncode is None:
+            assert self._process.stdin is not None
+            self._process.stdin.close()
+            try:
+                await asyncio.wait_for(self._process.wait(), STOP_S)
+            except TimeoutError:
+                self._process.kill()
+                await self._process.wait()
+        if self._sock is not None:
+            self._sock.close()

@@ -1,0 +1,194 @@
+"""What watchers are shown: workers, runs and their stories, a few times a second and only while somebody watches.
+
+A watcher is a client that sent ``watch``.  It gets everything once, then what has changed.  While nobody watches, the
+master keeps one sample of its use every few seconds and the latest comings and goings, nothing else.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from typing import TYPE_CHECKING, Any, Final
+
+from octapi.dispatch.story import PACE_S
+from octapi.master.hello import FACTS
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from octapi.master.client import Client
+    from octapi.master.placing import Agent
+
+#: how often watchers are told, in seconds
+TICK_S: Final = 0.4
+#: how often the use is sampled, in seconds, and how many samples are kept: ten minutes
+SAMPLE_S: Final = 5.0
+SAMPLES: Final = 120
+#: comings and goings that are kept, and runs that are over
+EVENTS: Final = 100
+OVER: Final = 40
+
+View = dict[str, dict[str, Any]]
+
+
+def light(agent: Agent) -> list[list[Any]]:
+    """Return what each busy slot of a worker runs: the run's name, the function's, the batch's number."""
+    found = []
+    for held in list(agent.held.values())[: agent.slots]:
+        _, facts = held.client.computations.get(held.digest, (b"", {}))
+        found.append([held.client.run, str(facts.get("name", ""))[:80], held.ident])
+    return found
+
+
+def worker_row(agent: Agent, epoch: float) -> dict[str, Any]:
+    """Describe a worker for watchers; ``epoch`` added to the loop's time makes epoch seconds."""
+    facts = {key: agent.info[key] for key in FACTS}
+    times = {"joined": round(epoch + agent.joined_at, 1), "heard": round(epoch + agent.heard_at, 1)}
+    return facts | times | {"lights": light(agent), "beats": agent.beats, "state": agent.state}
+
+
+def differences(old: View, new: View) -> tuple[View, list[str]]:
+    """Return what has changed of each row, and the names of rows that are gone."""
+    changed: View = {}
+    for name, row in new.items():
+        known = old.get(name)
+        fresh = row if known is None else {key: value for key, value in row.items() if known.get(key) != value}
+        if fresh:
+            changed[name] = fresh
+    return changed, [name for name in old if name not in new]
+
+
+class Seen:
+    """What one watcher has been told."""
+
+    def __init__(self, client: Client) -> None:
+        self.client = client
+        self.workers: View = {}
+        self.runs: View = {}
+        self.is_new = True
+        self.last_event = 0
+        self.stories: dict[str, list[dict[str, Any]]] = {}
+
+
+class Watching:
+    """Tells watchers.  ``agents``, ``clients`` and ``now`` return what there is now, ``now`` in epoch seconds."""
+
+    def __init__(
+        self,
+        agents: Callable[[], list[Agent]],
+        clients: Callable[[], list[Client]],
+        now: Callable[[], float],
+    ) -> None:
+        self._agents = agents
+        self._clients = clients
+        self._now = now
+        self._seen: dict[int, Seen] = {}
+        self._task: asyncio.Task[None] | None = None
+        self._sampling: asyncio.Task[None] | None = None
+        self.samples: deque[list[float]] = deque(maxlen=SAMPLES)
+        self.events: deque[dict[str, Any]] = deque(maxlen=EVENTS)
+        self.over: dict[str, tuple[dict[str, Any], Client]] = {}
+        self._number = 0
+
+    def start(self) -> None:
+        """Begin to sample."""
+        self._sampling = asyncio.get_running_loop().create_task(self._sample())
+
+    def close(self) -> None:
+        """Tell nobody any more."""
+        for task in (self._task, self._sampling):
+            if task is not None:
+                task.cancel()
+
+    # ---- who watches
+
+    @property
+    def pace_s(self) -> float:
+        """How often clients are to report, in seconds."""
+        return TICK_S if self._seen else PACE_S
+
+    def add(self, client: Client) -> None:
+        """Tell a client from now on; it gets everything first."""
+        self._seen[client.number] = Seen(client)
+        if self._task is None or self._task.done():
+            self._task = asyncio.get_running_loop().create_task(self._run())
+        self._set_pace()
+
+    def remove(self, client: Client) -> None:
+        """Tell a client no more."""
+        if self._seen.pop(client.number, None) is not None and not self._seen:
+            if self._task is not None:
+                self._task.cancel()
+            self._set_pace()
+
+    def _set_pace(self) -> None:
+        for client in self._clients():
+            client.send("pace", self.pace_s)
+
+    # ---- what happens
+
+    def event(self, kind: str, name: str, text: str = "") -> None:
+        """Keep what happened to a worker or a run: ``joined``, ``left``, ``began``, ``ended``."""
+        self._number += 1
+        self.events.append({"number": self._number, "at": self._now(), "kind": kind, "name": name, "text": text})
+
+    def story(self, client: Client, news: dict[str, Any]) -> None:
+        """Pass what is new in a run's story on."""
+        for seen in self._seen.values():
+            if not seen.is_new:
+                seen.stories.setdefault(client.run, []).append(news)
+
+    def ended(self, client: Client) -> None:
+        """Keep a run that is over."""
+        if client.story is None and not client.summary.get("functions"):
+            return
+        self.event("ended", client.run, str(client.facts.get("script") or ""))
+        self.over[client.run] = (client.row() | {"ended": self._now(), "running": 0, "waiting": 0}, client)
+        while len(self.over) > OVER:
+            del self.over[next(iter(self.over))]
+
+    # ---- telling
+
+    async def _sample(self) -> None:
+        while True:
+            self.samples.append(self.sample())
+            await asyncio.sleep(SAMPLE_S)
+
+    def sample(self) -> list[float]:
+        """Return the time, how many slots there are, how many work, and jobs that wait."""
+        agents = self._agents()
+        busy = sum(min(len(agent.held), agent.slots) for agent in agents)
+        waiting = sum(int(client.summary.get("waiting") or 0) for client in self._clients())
+        return [round(self._now(), 1), sum(agent.slots for agent in agents), busy, waiting]
+
+    async def _run(self) -> None:
+        while True:
+            view = self.view()
+            for seen in list(self._seen.values()):
+                self._tell(seen, *view)
+            await asyncio.sleep(TICK_S)
+
+    def view(self) -> tuple[View, View]:
+        """Return all workers and all runs."""
+        epoch = self._now() - asyncio.get_running_loop().time()
+        workers = {agent.name: worker_row(agent, epoch) for agent in self._agents()}
+        runs = {run: row for run, (row, _) in self.over.items()}
+        for client in self._clients():
+            if client.summary.get("functions") or client.story is not None or client.is_orphan:
+                runs[client.run] = client.row() | {"ended": None}
+        return workers, runs
+
+    def _tell(self, seen: Seen, workers: View, runs: View) -> None:
+        frame: dict[str, Any] = {"time": self._now(), "full": seen.is_new, "sample": self.sample()}
+        frame["workers"], frame["gone"] = differences(seen.workers, workers)
+        frame["runs"], frame["forgotten"] = differences(seen.runs, runs)
+        if seen.is_new:
+            clients = [*(client for _, client in self.over.values()), *self._clients()]
+            stories = {c.run: [c.story.plain()] for c in clients if c.story is not None}
+            frame |= {"stories": stories, "samples": list(self.samples), "events": list(self.events)}
+        else:
+            events = [event for event in self.events if event["number"] > seen.last_event]
+            frame |= {"stories": seen.stories, "events": events}
+        seen.last_event = self._number
+        seen.workers, seen.runs, seen.stories, seen.is_new = workers, runs, {}, False
+        seen.client.send("watch", frame)

@@ -1,0 +1,91 @@
+"""The stream of state: server-sent events, encoded once for all who look.
+
+event: state    everything first (``full``), then what has changed
+event: story    the story of the one run that was asked for: all of it first (``anew``), then what is new
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from typing import TYPE_CHECKING, Any, Final
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable
+
+    from octapi.page.model import Model
+
+#: news that may wait for one reader; a slower one gets everything anew
+BACKLOG: Final = 12
+#: readers at once
+MOST: Final = 300
+#: a line is sent at least so often, so that proxies keep the connection, in seconds
+BEAT_S: Final = 10.0
+
+
+def encode(event: str, data: Any) -> bytes:
+    """Write one event."""
+    return f"event: {event}\ndata: {json.dumps(data, separators=(',', ':'))}\n\n".encode()
+
+
+class Reader:
+    """One who reads the stream; ``run`` is the run whose story it wants too, or an empty text."""
+
+    def __init__(self, run: str) -> None:
+        self.run = run
+        self.queue: asyncio.Queue[bytes] = asyncio.Queue(BACKLOG)
+        self.is_behind = True
+
+    def put(self, data: bytes) -> None:
+        """Queue news; one who is too slow will get everything anew."""
+        try:
+            self.queue.put_nowait(data)
+        except asyncio.QueueFull:
+            self.is_behind = True
+
+
+class Hub:
+    """Hands news to everybody who reads."""
+
+    def __init__(self, model: Model) -> None:
+        self._model = model
+        self.readers: set[Reader] = set()
+        self._called: Callable[[], None] = lambda: None
+
+    def publish(self, news: dict[str, Any], stories: dict[str, list[dict[str, Any]]]) -> None:
+        """Tell all readers."""
+        if not self.readers:
+            return
+        state = encode("state", news)
+        told = {run: [encode("story", {"run": run} | part) for part in parts] for run, parts in stories.items()}
+        for reader in self.readers:
+            if not reader.is_behind:
+                reader.put(state)
+                for data in told.get(reader.run, ()):
+                    reader.put(data)
+            elif reader.queue.empty():
+                reader.put(self.everything(reader.run))
+                reader.is_behind = False
+
+    def everything(self, run: str) -> bytes:
+        """Return all there is, for one reader."""
+        found = encode("state", self._model.snapshot())
+        story = self._model.story(run)
+        return found + (encode("story", {"run": run} | story.plain()) if story is not None else b"")
+
+    async def read(self, run: str, may_go_on: Callable[[], bool]) -> AsyncIterator[bytes]:
+        """Yield events until ``may_go_on`` says no."""
+        reader = Reader(run)
+        self.readers.add(reader)
+        try:
+            yield b"retry: 1000\n\n"
+            if self._model.is_known or self._model.trouble["since"]:
+                reader.put(self.everything(run))
+                reader.is_behind = False
+            while may_go_on():
+                try:
+                    yield await asyncio.wait_for(reader.queue.get(), BEAT_S)
+                except TimeoutError:
+                    yield b": still here\n\n"
+        finally:
+            self.readers.discard(reader)

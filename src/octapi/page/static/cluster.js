@@ -1,0 +1,134 @@
+// The cluster: what there is, what it does, and how it is.
+import * as charts from "./charts.js";
+import { colour, onTheme } from "./colours.js";
+import { fill, h, keyed, say, text } from "./dom.js";
+import { bytes, clock, count, percent, plural, rate, span } from "./format.js";
+import { Ring } from "./ring.js";
+import { listen, now, state } from "./state.js";
+
+const TOTALS = [["workers", "workers", count], ["slots", "slots", count], ["rate", "jobs/s", rate], ["waiting", "waiting", count], ["done", "done", count], ["failed", "failed", count]];
+
+export function open(main, { projector }) {
+  const canvas = h("canvas", { class: "ring", role: "img", "aria-label": "Workers around the master" });
+  const numbers = h("dl", { class: "totals" });
+  const figures = TOTALS.map(([key, name]) => {
+    const value = h("dd");
+    numbers.append(h("div", { class: `total ${key}` }, h("dt", {}, name), value));
+    return value;
+  });
+  const now10 = h("div", { class: "card use-card" });
+  const cards = h("ul", { class: "cards", "aria-label": "Workers" });
+  const runs = h("ul", { class: "mini-runs", "aria-label": "Runs that go on" });
+  const events = h("ol", { class: "events", "aria-label": "What happened last" });
+  const empty = h("div", { class: "card empty" });
+  const hero = h("section", { class: "hero", "aria-label": "The cluster now" }, h("div", { class: "card ring-card" }, canvas), h("div", { class: "hero-side" }, numbers, runs, now10));
+  const heading = h("h1", { class: "visually-hidden" }, "The cluster");
+  if (projector) {
+    const leave = h("button", { type: "button", class: "quiet leave", onclick: () => { location.hash = "#/"; } }, "Leave projector (Esc)");
+    fill(main, heading, empty, hero, leave);
+  } else fill(main, heading, empty, hero, h("section", { "aria-labelledby": "workers-title" }, h("h2", { id: "workers-title" }, "Workers"), cards), h("section", { "aria-labelledby": "events-title" }, h("h2", { id: "events-title" }, "What happened"), events));
+  const ring = new Ring(canvas);
+  let drawnUse = 0;
+
+  const update = (news) => {
+    const rows = Object.values(state.workers).sort((a, b) => a.name.localeCompare(b.name, undefined, { numeric: true }));
+    const isEmpty = state.isKnown && rows.length === 0;
+    empty.hidden = !isEmpty && state.isKnown;
+    hero.hidden = isEmpty || !state.isKnown;
+    if (empty.hidden === false) teach(empty);
+    TOTALS.forEach(([key, , show], index) => text(figures[index], show(state.totals[key] ?? 0)));
+    numbers.querySelector(".failed").classList.toggle("bad", state.totals.failed > 0);
+    ring.update(rows, news.flashes ?? [], state.totals);
+    canvas.setAttribute("aria-label", `${plural(rows.length, "worker")} around the master; ${count(state.totals.busy ?? 0)} of ${count(state.totals.slots ?? 0)} slots work`);
+    keyed(runs, Object.values(state.runs).filter((row) => !row.ended).sort((a, b) => b.since - a.since).slice(0, projector ? 3 : 4), (row) => row.run, makeRun, updateRun);
+    if (!projector) keyed(cards, rows, (row) => row.name, makeCard, (node, row) => updateCard(node, row, (news.flashes ?? []).includes(row.name)));
+    if (performance.now() - drawnUse > 1900 || news.full) {
+      drawnUse = performance.now();
+      drawUse(now10);
+    }
+    if (!projector) showEvents(events);
+    for (const event of news.events ?? []) if (event.kind === "joined" || event.kind === "left") say(`${event.name} ${event.kind}`);
+  };
+  update({ full: true });
+  const stop = listen((news) => news.kind === "state" && update(news));
+  onTheme(() => update({ full: true }));
+  return () => { stop(); ring.close(); };
+}
+
+function drawUse(place) {
+  const svg = charts.use(state.samples, state.time);
+  const busy = state.totals.slots ? state.totals.busy / state.totals.slots : 0;
+  const plot = charts.framed("Use of the last 10 minutes: slots that work, of those there are", svg, "use");
+  plot.querySelector("figcaption span").textContent = `Last 10 minutes · ${percent(busy)} busy now`;
+  fill(place, plot);
+}
+
+function teach(place) {
+  if (!state.isKnown) return fill(place, h("p", { class: "muted" }, "Waiting for the master …"));
+  if (place.dataset.shown) return null;
+  place.dataset.shown = "1";
+  return fill(place, h("h2", {}, "No worker yet"), h("p", {}, "A worker is any device that offers its cores: a Raspberry Pi, a laptop, a server. Run this on one:"),
+    h("pre", { class: "command" }, "octapi worker TOKEN"), h("p", {}, h("a", { href: "#/join", class: "button" }, "Make the line with its token")),
+    h("p", { class: "muted" }, "The device appears here as soon as it has joined."));
+}
+
+function makeRun(row) {
+  const bar = h("div", { class: "bar" }, h("i"), h("b"));
+  const words = h("span", { class: "muted" });
+  return h("li", {}, h("a", { href: `#/runs/${encodeURIComponent(row.run)}`, class: "mini" }, h("span", { class: "name" }, row.script || "script"), words, bar));
+}
+
+function updateRun(node, row) {
+  const [done, failed] = node.querySelectorAll(".bar > *");
+  const total = Math.max(row.total, 1);
+  const running = row.functions?.[0] ?? "";
+  done.style.width = `${(100 * (row.finished - row.failed)) / total}%`;
+  done.style.background = colour(row.run, running);
+  failed.style.width = `${(100 * row.failed) / total}%`;
+  text(node.querySelector(".muted"), `${count(row.finished)} of ${count(row.total)}${row.failed ? ` · ${count(row.failed)} failed` : ""}${row.eta_s ? ` · ${span(row.eta_s)} left` : ""}`);
+}
+
+function makeCard() {
+  return h("li", { class: "card worker" }, h("div", { class: "worker-head" }, h("h3"), h("span", { class: "muted where" })), h("div", { class: "lights" }), h("dl", { class: "gauges" }), h("ul", { class: "badges" }));
+}
+
+function updateCard(node, row, flashes) {
+  text(node.querySelector("h3"), row.name);
+  text(node.querySelector(".where"), row.address ?? "");
+  const lights = node.querySelector(".lights");
+  const most = Math.min(row.slots, 64);
+  while (lights.childElementCount > most) lights.lastChild.remove();
+  while (lights.childElementCount < most) lights.append(h("i", { class: "light" }));
+  [...lights.children].forEach((light, index) => {
+    const found = row.lights[index];
+    light.classList.toggle("on", Boolean(found));
+    light.style.background = found ? colour(found[0], found[1]) : "";
+  });
+  const names = [...new Set(row.lights.map((light) => light[1]))];
+  lights.setAttribute("role", "img");
+  lights.setAttribute("aria-label", `${row.lights.length} of ${row.slots} slots work${names.length ? `: ${names.join(", ")}` : ""}`);
+  lights.title = names.join(", ");
+  if (flashes) { node.classList.remove("flash"); void node.offsetWidth; node.classList.add("flash"); }
+  const health = row.health ?? {};
+  const gauges = [["load", health.cpu === undefined ? null : 1 - health.cpu / 100, percent], ["memory", row.memory && health.memory !== undefined ? 1 - health.memory / row.memory : null, percent]];
+  if (health.temperature !== undefined) gauges.push(["heat", Math.max(0, Math.min(1, (health.temperature - 20) / 70)), () => `${Math.round(health.temperature)} °C`]);
+  keyed(node.querySelector(".gauges"), gauges, (gauge) => gauge[0], ([name]) => h("div", { class: `gauge ${name}` }, h("dt", {}, name), h("dd", {}, h("span", { class: "track" }, h("i")), h("b"))), (gauge, [, share, show]) => {
+    gauge.querySelector("i").style.width = `${Math.round(100 * Math.max(0, Math.min(1, share ?? 0)))}%`;
+    text(gauge.querySelector("b"), share === null ? "–" : show(share));
+  });
+  node.querySelector(".gauges").title = `${bytes(health.memory)} of memory and ${bytes(health.disk)} of disk free, Python ${row.python}, ${row.platform}`;
+  keyed(node.querySelector(".badges"), row.badges, (badge) => badge[1], () => h("li"), (item, badge) => { item.className = `badge ${badge[0]}`; text(item, badge[2]); });
+  node.classList.toggle("troubled", row.badges.some((badge) => badge[0] === "alarm"));
+}
+
+const WORDS = { joined: "joined", left: "left", began: "began", ended: "ended" };
+
+function showEvents(place) {
+  const rows = [...state.events].reverse().slice(0, 12);
+  keyed(place, rows, (row) => row.number, (row) => {
+    const isRun = row.kind === "began" || row.kind === "ended";
+    const name = isRun ? h("a", { href: `#/runs/${encodeURIComponent(row.name)}` }, row.text || row.name) : h("b", {}, row.name);
+    return h("li", { class: row.kind }, h("time", {}, clock(row.at)), " ", name, " ", WORDS[row.kind] ?? row.kind, row.kind === "joined" && row.text ? ` with ${row.text}` : "");
+  }, () => null);
+  if (!rows.length && !place.childElementCount) place.append(h("li", { class: "muted" }, `Nothing since ${clock(now())}.`));
+}

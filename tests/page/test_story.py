@@ -1,0 +1,153 @@
+"""A run's story: the same for whoever hears it, and bounded."""
+
+import json
+import pickle
+from typing import Any
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from octapi.dispatch import cause, story
+from octapi.dispatch import ticket as outcome
+from octapi.dispatch.story import Story
+from octapi.dispatch.teller import Teller
+from octapi.dispatch.ticket import Extra, WorkerInfo
+from octapi.errors import WorkerLost
+from octapi.master.chronicle import pieces, whole
+
+WORKER = WorkerInfo("pi-1", "10.0.0.1", "pi-1", 4, "Linux", "3.13.1")
+happening = st.tuples(
+    st.sampled_from(["batch", "failure", "print", "cancel", "report"]),
+    st.sampled_from(["pi-1", "pi-2"]),
+    st.floats(0.0, 5000.0),
+    st.floats(0.0, 300.0),
+    st.integers(1, 900),
+)
+
+
+def happen(told: Story, kind: str, worker: str, start: float, seconds: float, number: int) -> None:
+    """Let one thing happen to a run that began at 1000."""
+    if kind == "batch":
+        told.took(worker, "work", 1000.0 + start, 1000.0 + start + seconds, number, 0, seconds)
+        for _ in range(number):
+            told.piece(1000.0 + start, seconds / number, worker, "work", "ok")
+    elif kind == "failure":
+        told.took(worker, "work", 1000.0 + start, 1000.0 + start + seconds, 1, 1, seconds)
+        told.cause(f"cause {number}")
+    elif kind == "print":
+        told.printed(worker, "work", f"line {number}\n", "out")
+    elif kind == "cancel":
+        told.count("cancelled", number)
+
+
+def comparable(told: Story) -> dict[str, Any]:
+    """Return a story in one order."""
+    plain = told.plain()
+    for kind in ("workers", "functions", "buckets"):
+        plain[kind] = sorted([*row[:-1], round(row[-1], 2)] for row in plain[kind])
+    plain["causes"] = sorted((row["key"], row["count"]) for row in plain["causes"])
+    return plain
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(happening, max_size=60))
+def test_whoever_hears_all_news_knows_the_whole_story(happenings: list[Any]) -> None:
+    """Merging every report, in order and over JSON, gives what the dispatcher has."""
+    told, heard = Story(1000.0), Story()
+    for kind, *rest in [*happenings, ("report", "", 0, 0, 0)]:
+        happen(told, kind, *rest)
+        if kind == "report" and (news := told.changes()) is not None:
+            heard.merge(json.loads(json.dumps(news)))
+
+    if told.plain() != Story(1000.0).plain():
+        assert comparable(heard) == comparable(told)
+
+
+def test_ten_million_jobs_take_no_more_room_than_ten_thousand() -> None:
+    """Only sums are kept, for each worker and bucket of time, however long a run lasts."""
+
+    def size(batches: int) -> int:
+        told = Story(0.0)
+        for number in range(batches):
+            worker = f"pi-{number % 8}"
+            told.took(worker, "work", number * 0.5, number * 0.5 + 0.1, 1000, 0, 0.1)
+            told.piece(number * 0.5, 0.1, worker, "work", "ok", 1000)
+        return len(json.dumps(told.plain()))
+
+    assert size(10_000) < 2 * size(2_500)
+    assert size(10_000) < 60_000
+
+
+def test_what_a_hostile_script_tells_is_bounded() -> None:
+    """Long names, many causes and endless output are cut to what fits."""
+    told = Story(0.0)
+    for number in range(5000):
+        told.cause(f"cause {number} " + "x" * 5000)
+        told.printed("w" * 500, "f" * 500, "line " * 100_000, "out")
+        told.took(f"worker {number}", "f", 0.0, 1.0, 1, 0, 1.0)
+    news = told.changes()
+    assert news is not None
+
+    heard = Story()
+    heard.merge(news)
+
+    assert len(heard.causes) <= story.CAUSES + 1
+    assert len(heard.output) <= story.LINES
+    assert len(heard.workers) <= story.NAMES
+    assert sum(row["count"] for row in told.plain()["causes"]) == 5000
+
+
+def test_failures_are_grouped_by_function_line_kind_and_words_but_not_by_numbers() -> None:
+    """The first of each cause is kept with its arguments, worker and traceback."""
+    teller = Teller(lambda: 1001.0)
+    text = 'Traceback (most recent call last):\n  File "/tmp/x/job.py", line 7, in work\nValueError: bad item {}\n'
+    for number in range(5):
+        data = pickle.dumps((b"", text.format(number)))
+        payload = pickle.dumps(((number,), {}))
+        teller.job((WORKER, "work"), (outcome.ERROR, data), (1000.0, 0.5), None, lambda of=payload: of)
+    lost = pickle.dumps(WorkerLost("Its worker went away."))
+    teller.job((WORKER, "work"), (outcome.FAULT, lost), (1000.0, 0.5), Extra("said", "", 0), lambda: None)
+
+    causes = sorted(teller.story.causes.values(), key=lambda row: -row["count"])
+    assert [(row["count"], row["kind"]) for row in causes] == [(5, "ValueError"), (1, "WorkerLost")]
+    first = causes[0]
+    assert (first["message"], first["line"], first["arguments"], first["worker"]) == (
+        "bad item 0",
+        "job.py:7",
+        "0",
+        "pi-1",
+    )
+    assert "Traceback" in first["traceback"]
+    assert causes[1]["output"] == "said"
+
+
+def test_an_error_that_cannot_be_read_is_told_all_the_same() -> None:
+    """Damaged bytes become a cause like any other."""
+    assert cause.read(outcome.ERROR, b"nonsense")["message"] == "its error cannot be read"
+
+
+def test_a_workers_wrong_clock_does_not_bend_the_timeline() -> None:
+    """Its times are moved to where they must have been, when they are impossible or far off."""
+    teller = Teller(lambda: 5000.0)
+    teller.story.began = 4990.0
+    teller.batch((WORKER, "work"), (90_000.0, 90_002.0), 1, 0, 2.0)
+
+    assert teller.story.first == 4998.0
+    assert teller.story.last == 5000.0
+
+
+def test_a_story_is_kept_in_pieces_that_fit_and_found_again() -> None:
+    """What the database gives back is what was told."""
+    told = Story(0.0)
+    for number in range(1500):
+        happen(told, "batch", f"pi-{number % 5}", number / 10, 0.1, 1)
+    kept: dict[str, list[Any]] = {}
+    for (kind, _), data in sorted(pieces(told.plain()).items()):
+        kept.setdefault(kind, []).append(json.loads(json.dumps(data)))
+    heard = Story()
+    plain = whole(kept)
+    assert plain is not None
+    heard.merge(plain)
+
+    assert comparable(heard)["buckets"] == comparable(told)["buckets"]
+    assert len(heard.pieces) == len(told.pieces)
