@@ -36,6 +36,7 @@ def connect(address: str | None = None, *, slots: int | None = None, recoverable
     if wanted and wanted != LOCAL:
         way = way_to(wanted, settings)
         found = remote(way, settings, recoverable)
+        found.crash_workers = settings.crash_workers
         if way.trust is None:
             remember(wanted)
         return found
@@ -175,6 +176,7 @@ def probe(settings: Settings, recoverable: bool) -> Dispatcher | None:
     for way in known_ways(settings):
         try:
             found = remote(way, quick, recoverable)
+            found.crash_workers = settings.crash_workers
         except MasterNotFound:
             if way.trust is not None or way.source == last_master():
                 print(f"octapi: the last master, {way.label}, does not answer.", file=sys.stderr)

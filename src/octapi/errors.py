@@ -34,7 +34,8 @@ OctapiError
 
 from __future__ import annotations
 
-from typing import Any
+import time
+from typing import Any, NamedTuple
 
 
 class OctapiError(Exception):
@@ -121,12 +122,27 @@ class DispyError(OctapiError):
     """An argument of the dispy layer cannot be used; dispy itself raises plain Exception there."""
 
 
+class Attempt(NamedTuple):
+    """One start of a job that came to nothing: where, why, and when it ended (epoch seconds)."""
+
+    worker: str
+    cause: str
+    ended: float
+
+    def __str__(self) -> str:
+        clock = time.strftime("%H:%M:%S", time.localtime(self.ended))
+        return f"on {self.worker or 'an unknown worker'} until {clock}: {self.cause}"
+
+
 class JobError(OctapiError):
     """One job failed for a reason that is not an exception of its function.
 
     ``function`` is its name, ``arguments`` a shortened text of them, ``worker`` the name of
-    the device that ran it, and ``stderr`` the last lines its process wrote there.
+    the device that ran it, and ``stderr`` the last lines its process wrote there.  ``attempts`` are its starts, the
+    last one included, when it was started more than once.
     """
+
+    attempts: tuple[Attempt, ...] = ()
 
     def __init__(
         self, message: str, *, function: str = "", arguments: str = "", worker: str = "", stderr: str = ""
@@ -144,6 +160,9 @@ class JobError(OctapiError):
             text = f"{self.function}({self.arguments}): {text}"
         if self.worker:
             text = f"{text} [worker {self.worker}]"
+        if len(self.attempts) > 1:
+            text = f"{text}\nIt was started {len(self.attempts)} times:"
+            text += "".join(f"\n  {attempt}" for attempt in self.attempts)
         if self.stderr:
             text = f"{text}\nLast lines of its stderr:\n{self.stderr}"
         return text
@@ -166,11 +185,14 @@ class JobNotSent(JobError):
 class JobCrashed(JobError):
     """The job's process died: a signal, ``os._exit``, or the kernel's out-of-memory killer.
 
-    ``signal`` and ``exit_code`` are what the operating system reported; one of them is None.
+    ``signal`` and ``exit_code`` are what the operating system reported; one of them is None.  ``memory`` is the most
+    that its process held, in bytes, and ``is_out_of_memory`` says whether that was why.
     """
 
     signal: int | None = None
     exit_code: int | None = None
+    memory: int = 0
+    is_out_of_memory: bool = False
 
 
 class JobExited(JobError):

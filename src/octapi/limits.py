@@ -78,6 +78,15 @@ def memory_free(device: int, root: Path = ROOT) -> int:
     return device if limit is None else max(0, min(device, limit - memory_used(root)))
 
 
+def device_memory(root: Path = ROOT, meminfo: Path = Path("/proc/meminfo")) -> tuple[int, int]:
+    """Return total and free memory as this container may use it, in bytes; zeros where the system does not tell."""
+    rows = (line.split() for line in text(meminfo).splitlines())
+    found = {row[0]: int(row[1]) * 1024 for row in rows if len(row) == 3 and row[1].isdigit()}
+    if "MemAvailable:" not in found:
+        return 0, 0
+    return memory_total(found.get("MemTotal:", 0), root), memory_free(found["MemAvailable:"], root)
+
+
 def memory_kills(root: Path = ROOT, vmstat: Path = Path("/proc/vmstat")) -> int:
     """Return how often the kernel has killed a process for want of memory, here and on the whole device."""
     own = text(root / "memory.events", root / "memory" / "memory.oom_control")

@@ -49,6 +49,12 @@ class Settings:
     patience_s: float = 10.0
     #: seconds to wait for a master that was there and has gone, while a script runs
     reconnect_s: float = 600.0
+    #: on how many workers a job that kills its process is tried, if its retries allow it
+    crash_workers: int = 2
+    #: on a worker: the most megabytes that one slot may hold; 0 means no limit
+    slot_memory_mb: int = 0
+    #: on a worker: when fewer megabytes are free, the youngest job is stopped; 0 means a fortieth of the memory
+    memory_floor_mb: int = 0
     #: show a dispy script's progress on a terminal, and the table of who did what at its end
     show: bool = False
     #: allow connections without encryption

@@ -24,7 +24,7 @@ def work(n, path):
     return n * n
 
 with octapi.Cluster() as cluster:
-    once = cluster.options(retries=0)
+    once = cluster.options(retries=int(os.environ.get("OCTAPI_TEST_RETRIES", "0")))
     jobs = [once.submit(work, n, sys.argv[1]) for n in range(200)]
     for n, job in enumerate(jobs):
         try:

@@ -7,7 +7,7 @@ import sys
 import typer
 
 from octapi._version import __version__
-from octapi.cli import container, devices, doctor, fleet, jobs, page, runs, scripts, trust, wheels
+from octapi.cli import container, devices, doctor, drain, fleet, jobs, page, runs, scripts, trust, wheels
 from octapi.errors import OctapiError
 
 EXIT_ERROR = 1
@@ -29,6 +29,8 @@ devices.nodes_app.command("run", context_settings={"allow_interspersed_args": Fa
 devices.nodes_app.command("copy")(fleet.copy)
 devices.nodes_app.command("reboot")(fleet.reboot)
 devices.nodes_app.command("shutdown")(fleet.shutdown)
+devices.nodes_app.command("drain")(drain.drain)
+devices.nodes_app.command("resume")(drain.resume)
 app.command("device", hidden=True)(fleet.device)
 app.command("start")(container.start)
 app.command("health")(container.health)

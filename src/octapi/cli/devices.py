@@ -342,7 +342,7 @@ def nodes(
         where = (
             f"{row['address']:<16} {row['slots']:>3} slots  Python {row['python']}" if row["online"] else "not here now"
         )
-        print(f"{row['name']:<24} {where:<42} {row['certificate']}".rstrip())
+        print(f"{row['name']:<24} {row.get('state', 'away'):<9} {where:<42} {row['certificate']}".rstrip())
     for text in facts.get("trouble", ()):
         print(f"octapi: the master says: {text}", file=sys.stderr)
 

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 from octapi.dispatch import ticket as outcome
 from octapi.dispatch.computation import File
-from octapi.dispatch.faults import autopsy_error, lost_error, refused_error
+from octapi.dispatch.faults import WENT_AWAY, autopsy_error, cause, lost_error, refused_error
 from octapi.dispatch.flight import Flight
 from octapi.dispatch.lane import entry_size
 from octapi.dispatch.span import Span
@@ -28,7 +28,7 @@ from octapi.dispatch.story import PACE_S
 from octapi.dispatch.teller import Teller
 from octapi.dispatch.ticket import Ticket, WorkerInfo
 from octapi.dispatch.wire import LASTING
-from octapi.errors import JobError
+from octapi.errors import Attempt, JobError
 
 if TYPE_CHECKING:
     from collections import deque
@@ -53,6 +53,7 @@ class Core:
         self.watchers: list[Watcher] = []
         self.is_closed = False
         self.is_broken: Exception | None = None
+        self.crash_workers = 2
         self.teller = Teller()
         #: how often the master wants to hear of this client, in seconds
         self.pace_s = PACE_S
@@ -255,19 +256,28 @@ class Core:
         lane.pump()
 
     def _autopsy(self, flight: AnyFlight, index: int, info: dict[str, Any]) -> None:
-        """Fail the one job that ran when its slot died."""
+        """Start the one job that ran when its slot died once more elsewhere, if that is allowed; else it fails."""
         payload = flight.payload(index)
         if payload is None:
-            return
-        worker = self.infos.get(flight.worker or "")
-        now = time.time()
+            return None
+        name, now = flight.worker or "", time.time()
         kind, data = outcome.CANCELLED, b""
         if info.get("why") != "cancelled":
-            error = autopsy_error(flight.lane.computation, payload, flight.worker or "", info)
+            if info.get("why") != "timeout":
+                attempt = Attempt(name, cause(info), now)
+                again = flight.died(index, attempt, self.crash_workers, self._others(flight, index))
+                if again is not None:
+                    return flight.lane.back([again])
+            error = autopsy_error(flight.lane.computation, payload, name, info, flight.past(index))
             kind, data = outcome.FAULT, pickle.dumps(error)
-        ran_s = info.get("ran_s", 0.0)
+        worker, ran_s = self.infos.get(name), info.get("ran_s", 0.0)
         self.teller.unrun((worker, flight.lane.computation.name), (kind, data), ran_s, payload)
-        flight.settle(index, kind, data, now - ran_s, now, worker)
+        return flight.settle(index, kind, data, now - ran_s, now, worker)
+
+    def _others(self, flight: AnyFlight, index: int) -> int:
+        """Return on how many workers a job could run where it has not been."""
+        been = {attempt.worker for attempt in flight.past(index)} | {flight.worker}
+        return sum(worker.name not in been for worker in self.usable(flight.lane))
 
     def on_lost(self, worker: str, ident: int, jobs: int = 0) -> None:
         """The worker of a batch is gone: its jobs run again if their retries allow it."""
@@ -275,10 +285,11 @@ class Core:
         if flight is None:
             return
         del flight.lane.flights[ident]
-        again, failed = flight.lost()
+        again, failed = flight.lost(Attempt(worker, WENT_AWAY, time.time()))
         for index in failed:
             payload = flight.payload(index) or b""
-            data = pickle.dumps(lost_error(flight.lane.computation, payload, worker, *flight.attempts(index)))
+            error = lost_error(flight.lane.computation, payload, worker, flight.past(index), flight.most(index))
+            data = pickle.dumps(error)
             self.teller.unrun(
                 (self.infos.get(worker), flight.lane.computation.name), (outcome.FAULT, data), 0.0, payload
             )

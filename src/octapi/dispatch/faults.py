@@ -11,8 +11,13 @@ from octapi.errors import JobCrashed, JobError, JobTimeout, PythonMismatch, Setu
 if TYPE_CHECKING:
     from octapi.dispatch.computation import Computation
     from octapi.dispatch.ticket import WorkerInfo
+    from octapi.errors import Attempt
 
 ARGUMENTS_LIMIT = 80
+#: how every cause of want of memory begins
+OUT_OF_MEMORY = "ran out of memory"
+#: the cause of an attempt that is lost with its worker
+WENT_AWAY = "its worker went away"
 
 
 def shortened(payload: bytes) -> str:
@@ -28,22 +33,26 @@ def shortened(payload: bytes) -> str:
 
 def cause(info: dict[str, Any]) -> str:
     """Say in words how a process ended."""
+    if info.get("out_of_memory"):
+        limit = info.get("limit")
+        why = f": its slot may hold {limit / 1e6:.0f} MB (slot_memory_mb)" if limit else " on its worker"
+        return f"{OUT_OF_MEMORY}{why}; it had taken {info.get('memory', 0) / 1e6:.0f} MB, and was killed"
+    if info.get("why") == "frozen":
+        return "stood still, stopped from outside, and was killed"
     number = info.get("signal")
     if number is not None:
         try:
             name = signal.Signals(number).name
         except ValueError:
             name = "a signal"
-        if info.get("out_of_memory"):
-            return (
-                f"was killed because its worker ran out of memory; it had taken {info.get('memory', 0) / 1e6:.0f} MB,"
-            )
         hint = " (by hand, or for want of memory)" if name == "SIGKILL" else ""
         return f"was killed by {name} ({number}){hint}"
     return f"ended with exit code {info.get('exit_code')}"
 
 
-def autopsy_error(computation: Computation, payload: bytes, worker: str, info: dict[str, Any]) -> JobError:
+def autopsy_error(
+    computation: Computation, payload: bytes, worker: str, info: dict[str, Any], past: tuple[Attempt, ...] = ()
+) -> JobError:
     """Return the error for a job whose process died under it."""
     facts = {
         "function": computation.name,
@@ -55,17 +64,21 @@ def autopsy_error(computation: Computation, payload: bytes, worker: str, info: d
         return JobTimeout(f"It ran longer than its limit of {computation.timeout_s} s and was stopped.", **facts)
     error = JobCrashed(f"Its process {cause(info)} after {info.get('ran_s', 0.0):.1f} s.", **facts)
     error.signal, error.exit_code = info.get("signal"), info.get("exit_code")
+    error.memory, error.is_out_of_memory = info.get("memory", 0), bool(info.get("out_of_memory"))
+    error.attempts = past
     return error
 
 
-def lost_error(computation: Computation, payload: bytes, worker: str, attempt: int, most: int) -> JobError:
-    """Return the error for a job whose worker went away."""
-    return WorkerLost(
-        f"Its worker went away while it had the job (attempt {attempt} of {most}).",
+def lost_error(computation: Computation, payload: bytes, worker: str, past: tuple[Attempt, ...], most: int) -> JobError:
+    """Return the error for a job whose worker went away; ``most`` is how often it may start."""
+    error = WorkerLost(
+        f"Its worker went away while it had the job (attempt {len(past)} of {most}).",
         function=computation.name,
         arguments=shortened(payload),
         worker=worker,
     )
+    error.attempts = past
+    return error
 
 
 def refused_error(computation: Computation, refusals: dict[str, str]) -> JobError:

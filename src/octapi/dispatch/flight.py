@@ -10,6 +10,7 @@ import msgpack
 
 from octapi.dispatch import ticket as outcome
 from octapi.dispatch import wire
+from octapi.dispatch.faults import OUT_OF_MEMORY, WENT_AWAY
 from octapi.dispatch.payload import call_bytes
 from octapi.dispatch.span import MISSING, Failed, Span
 from octapi.dispatch.story import CANCELLED, FAILED
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from octapi.dispatch.lane import Lane
+    from octapi.errors import Attempt
 
 #: what waits in a lane's queue
 Entry = Ticket | Span
@@ -55,7 +57,7 @@ class Flight:
         }
         if first.code or first.files:
             facts["extra"] = [first.code, [(f.path, f.data, f.mode, f.mtime) for f in first.files]]
-        return facts
+        return facts | precautions(first.past)
 
     def claim(self) -> tuple[Any, ...]:
         """Describe the batch to a master that does not know it: see Sessions.client_claim."""
@@ -125,12 +127,24 @@ class Flight:
                 again.append(ticket)
         return again
 
-    def lost(self) -> tuple[list[Entry], list[int]]:
+    def died(self, index: int, attempt: Attempt, workers: int, others: int) -> Entry | None:
+        """Count an attempt that killed its process: return the job if it may run again, on one of ``others``."""
+        ticket = self.tickets[index]
+        ticket.attempts += 1
+        ticket.past += (attempt,)
+        if ticket.worker is not None or not may_try_again(ticket, workers, others):
+            return None
+        ticket.batch = None
+        ticket.again()
+        return ticket
+
+    def lost(self, attempt: Attempt) -> tuple[list[Entry], list[int]]:
         """Count an attempt that was lost: return what may run again, and the indexes of what may not."""
         again: list[Entry] = []
         failed = []
         for ticket in self.ours():
             ticket.attempts += 1
+            ticket.past += (attempt,)
             if ticket.attempts > ticket.retries or ticket.worker is not None:
                 failed.append(ticket.index)
             else:
@@ -148,16 +162,19 @@ class Flight:
         for ticket in self.ours():
             ticket.retries = -1
 
-    def attempts(self, index: int) -> tuple[int, int]:
-        """Return how often a job was started, and how often it may be."""
-        ticket = self.tickets[index]
-        return ticket.attempts, max(ticket.retries, 0) + 1
+    def past(self, index: int) -> tuple[Attempt, ...]:
+        """Return what came of a job's starts."""
+        return self.tickets[index].past
+
+    def most(self, index: int) -> int:
+        """Return how often a job may be started."""
+        return max(self.tickets[index].retries, 0) + 1
 
 
 class SpanFlight:
     """A batch of items of one ``map``."""
 
-    __slots__ = ("current", "data", "heard", "ident", "jobs", "lane", "simple", "span", "worker")
+    __slots__ = ("current", "data", "ended", "heard", "ident", "jobs", "lane", "simple", "span", "worker")
 
     def __init__(self, ident: int, lane: Lane, span: Span, packed: tuple[bool, Any]) -> None:
         self.ident = ident
@@ -169,6 +186,8 @@ class SpanFlight:
         self.current = 0
         self.heard = 0
         self.jobs = len(span)
+        #: the item that killed its process, and what came of its starts
+        self.ended: tuple[int, tuple[Attempt, ...]] = (-1, ())
 
     def facts(self) -> dict[str, Any]:
         """Describe the batch to the link, once: the bytes are not kept."""
@@ -179,6 +198,7 @@ class SpanFlight:
             "jobs": len(self.span),
             "worker": self.span.worker,
             "grouped": True,
+            **precautions(self.span.past),
         }
 
     def claim(self) -> tuple[Any, ...]:
@@ -252,9 +272,19 @@ class SpanFlight:
                 piece.page.put(place, Failed(outcome.CANCELLED, b""))
         return []
 
-    def lost(self) -> tuple[list[Entry], list[int]]:
+    def died(self, index: int, attempt: Attempt, workers: int, others: int) -> Entry | None:
+        """Count an attempt that killed its process: return the item if it may run again, on one of ``others``."""
+        place = self.span.start + index
+        item = self.span.piece(place, place + 1)
+        item.attempts += 1
+        item.past += (attempt,)
+        self.ended = (index, item.past)
+        return item if item.worker is None and may_try_again(item, workers, others) else None
+
+    def lost(self, attempt: Attempt) -> tuple[list[Entry], list[int]]:
         """Count an attempt that was lost: return what may run again, and the indexes of what may not."""
         self.span.attempts += 1
+        self.span.past += (attempt,)
         pieces = self.span.open_pieces()
         if self.span.attempts > self.span.retries or self.span.worker is not None:
             return [], [place - self.span.start for piece in pieces for place in range(piece.start, piece.stop)]
@@ -268,12 +298,44 @@ class SpanFlight:
         """Let none of its items start again."""
         self.span.retries = -1
 
-    def attempts(self, index: int) -> tuple[int, int]:
-        """Return how often an item was started, and how often it may be."""
-        return self.span.attempts, max(self.span.retries, 0) + 1
+    def past(self, index: int) -> tuple[Attempt, ...]:
+        """Return what came of an item's starts."""
+        return self.ended[1] if self.ended[0] == index else self.span.past
+
+    def most(self, index: int) -> int:
+        """Return how often an item may be started."""
+        return max(self.span.retries, 0) + 1
 
 
 AnyFlight = Flight | SpanFlight
+
+
+def may_try_again(entry: Entry, workers: int, others: int) -> bool:
+    """Say whether a job that killed its process may start again.
+
+    It is tried on at most ``workers`` workers, so on one of ``others`` where it has not been; want of memory is no
+    fault of the job alone, so for that it may start once more anywhere, by itself.
+    """
+    if entry.attempts > entry.retries:
+        return False
+    if is_alone(entry.past):
+        return sum(attempt.cause.startswith(OUT_OF_MEMORY) for attempt in entry.past) == 1
+    return others > 0 and len({attempt.worker for attempt in entry.past}) < workers
+
+
+def is_alone(past: tuple[Attempt, ...]) -> bool:
+    """Say whether a job runs alone on the worker with most memory next time."""
+    return bool(past) and past[-1].cause.startswith(OUT_OF_MEMORY)
+
+
+def precautions(past: tuple[Attempt, ...]) -> dict[str, Any]:
+    """Return what a batch of one job must say of its earlier starts."""
+    if is_alone(past):
+        return {"alone": True}
+    been = {attempt.worker for attempt in past if attempt.cause != WENT_AWAY}
+    return {"avoid": sorted(been)} if been else {}
+
+
 Outcome = tuple[int, int, bytes, float, float, Extra | None]
 
 

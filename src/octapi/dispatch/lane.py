@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from octapi.dispatch import ticket as outcome
 from octapi.dispatch.batcher import Batcher
-from octapi.dispatch.faults import mismatch_error
+from octapi.dispatch.faults import WENT_AWAY, mismatch_error
 from octapi.dispatch.flight import AnyFlight, Entry, Flight, SpanFlight
 from octapi.dispatch.payload import call_bytes
 from octapi.dispatch.span import Failed, Span
@@ -247,7 +247,7 @@ class Lane:
     def back(self, entries: list[Entry]) -> None:
         """Put jobs that did not start back to the head of the queue."""
         for entry in reversed(entries):
-            if entry.worker is None and not entry.code and not entry.files:
+            if entry.worker is None and not (entry.code or entry.files or must_be_single(entry)):
                 self.queue.appendleft(entry)
             else:
                 self.pinned.appendleft(entry)
@@ -286,6 +286,11 @@ class Lane:
 def entry_size(entry: Entry) -> int:
     """Return how many jobs without an outcome an entry is."""
     return len(entry) if isinstance(entry, Span) else int(not entry.done)
+
+
+def must_be_single(entry: Entry) -> bool:
+    """Say whether an earlier start killed its process, so that it must not take others with it."""
+    return any(attempt.cause != WENT_AWAY for attempt in entry.past)
 
 
 def minor(version: str) -> list[str]:

@@ -13,6 +13,7 @@ from octapi.dispatch.payload import call_bytes
 
 if TYPE_CHECKING:
     from octapi.dispatch.computation import File
+    from octapi.errors import Attempt
 
 #: the place of an outcome that has not come
 MISSING: Final[Any] = object()
@@ -72,7 +73,7 @@ class Page:
 class Span:
     """Items ``start`` to ``stop`` of a page."""
 
-    __slots__ = ("attempts", "page", "retries", "start", "stop", "worker")
+    __slots__ = ("attempts", "page", "past", "retries", "start", "stop", "worker")
     code = b""
     files: tuple[File, ...] = ()
 
@@ -83,13 +84,17 @@ class Span:
         self.worker = worker
         self.retries = retries
         self.attempts = attempts
+        #: what came of its starts so far
+        self.past: tuple[Attempt, ...] = ()
 
     def __len__(self) -> int:
         return self.stop - self.start
 
     def piece(self, start: int, stop: int) -> Span:
         """Return a part of it; the numbers are those of the page."""
-        return Span(self.page, start, stop, self.worker, self.retries, self.attempts)
+        part = Span(self.page, start, stop, self.worker, self.retries, self.attempts)
+        part.past = self.past
+        return part
 
     def open_pieces(self) -> list[Span]:
         """Return the parts that have no outcome."""

@@ -8,6 +8,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from octapi.dispatch.computation import File
+    from octapi.errors import Attempt
 
 VALUE = 0
 ERROR = 1
@@ -51,7 +52,7 @@ class Ticket:
     The methods run on the dispatcher's thread: they must be short and must not block or raise.
     """
 
-    __slots__ = ("attempts", "batch", "code", "done", "files", "index", "lane", "payload", "retries", "worker")
+    __slots__ = ("attempts", "batch", "code", "done", "files", "index", "lane", "past", "payload", "retries", "worker")
 
     def __init__(
         self,
@@ -68,6 +69,8 @@ class Ticket:
         self.code = code
         self.files = files
         self.attempts = 0
+        #: what came of its starts so far
+        self.past: tuple[Attempt, ...] = ()
         self.lane: Any = None
         self.batch: Any = None
         self.index = 0

@@ -60,6 +60,7 @@ class DispyJob(Ticket):
         self.code = b""
         self.files = ()
         self.attempts = 0
+        self.past = ()
         self.lane = self.batch = None
         self.index = 0
         self.done = False

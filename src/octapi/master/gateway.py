@@ -58,6 +58,8 @@ class Gateway(Sessions, SchedulerPlugin):  # type: ignore[misc]
         self.roster: list[dict[str, Any]] = []
         self.on_workers: Callable[[list[dict[str, Any]]], None] = lambda _: None
         self.agents: dict[str, Agent] = {}
+        #: the lives of the workers that are to take no more batches, by name
+        self.draining: dict[str, str] = {}
         #: the latest news of trust, for workers that join
         self.latest: dict[str, Any] | None = None
         self._telling: asyncio.TimerHandle | None = None
@@ -122,11 +124,13 @@ class Gateway(Sessions, SchedulerPlugin):  # type: ignore[misc]
             return None
         tried: set[str] = set()
         for held in client.waiting:
-            if held.digest in tried and not held.facts.get("worker"):
+            is_special = any(held.facts.get(key) for key in ("worker", "alone", "avoid"))
+            if held.digest in tried and not is_special:
                 continue
             agent = self.choose(held)
             if agent is None:
-                tried.add(held.digest)
+                if not is_special:
+                    tried.add(held.digest)
                 continue
             client.waiting.remove(held)
             self._assign(held, agent)
@@ -231,6 +235,7 @@ class Gateway(Sessions, SchedulerPlugin):  # type: ignore[misc]
         facts["health"] = in_health(facts["health"], self.now())
         agent = Agent(address, facts, self.loop.time())
         self.watching.event("joined", agent.name, f"{agent.slots} slots")
+        agent.is_draining = self.draining.get(agent.name) == facts["life"]
         self.agents[agent.name] = agent
         if self.latest is not None:
             self.to_agent(agent, ("trust", self.latest))
@@ -243,6 +248,20 @@ class Gateway(Sessions, SchedulerPlugin):  # type: ignore[misc]
         self.tell_workers()
         self.sort_strays(agent)
         self.place()
+
+    def client_drain(self, client: Client, name: str, is_on: bool) -> None:
+        """Somebody asks that a worker take no more batches, or take some again; what runs there goes on."""
+        agent = self.agents.get(name)
+        if agent is not None:
+            agent.is_draining = bool(is_on)
+            self.draining[name] = agent.info["life"] if is_on else ""
+            for held in list(agent.held.values()) if is_on else ():
+                self.to_agent(agent, ("recall", held.key))
+            status = "paused" if is_on or agent.info.get("no_dask") else "running"
+            self.scheduler.handle_worker_status_change(status, agent.address, "octapi-drain")
+            self.tell_workers()
+            self.place()
+        client.send("drain", {"found": agent is not None, "workers": sorted(self.agents)})
 
     def may_replace(self, name: str) -> bool:
         """Say whether a worker that comes is the one of this name: its certificate says so, or else silence."""

@@ -48,28 +48,46 @@ class Agent:
         """Return how many batches it holds for each slot."""
         return len(self.held) / max(self.slots, 1)
 
-    def may_take(self, held: Held) -> bool:
-        """Say whether a batch may go to this worker now."""
-        if len(self.held) >= AHEAD * self.slots or held.digest in self.refused:
-            return False
-        if self.is_silent or self.is_draining:
+    def suits(self, held: Held) -> bool:
+        """Say whether a batch may ever go to this worker as it is now."""
+        if self.is_silent or self.is_draining or held.digest in self.refused:
             return False
         wanted = held.facts.get("worker")
         if wanted and wanted != self.name:
             return False
         _, facts = held.client.computations.get(held.digest, (b"", {}))
-        limits = facts.get("limits")
-        python = facts.get("python")
+        limits, python = facts.get("limits"), facts.get("python")
         if python and minor(python) != minor(self.info["python"]):
             return False
+        return limits is None or limits.get(self.name, 0) > 0
+
+    def has_room(self, held: Held) -> bool:
+        """Say whether a batch that suits may go to this worker now."""
+        if len(self.held) >= AHEAD * self.slots:
+            return False
+        _, facts = held.client.computations.get(held.digest, (b"", {}))
+        limits = facts.get("limits")
         return limits is None or sum(h.digest == held.digest for h in self.held.values()) < limits.get(self.name, 0)
 
 
 def least_loaded(agents: Iterable[Agent], held: Held) -> list[Agent]:
     """Return those of the workers that may take a batch which hold least."""
-    room = [agent for agent in agents if agent.may_take(held)]
+    room = [agent for agent in preferred(agents, held) if agent.has_room(held)]
     least = min((agent.load for agent in room), default=0.0)
     return [agent for agent in room if agent.load == least]
+
+
+def preferred(agents: Iterable[Agent], held: Held) -> list[Agent]:
+    """Return the workers that suit a batch, by what became of its job elsewhere.
+
+    One that ran out of memory gets the worker with most of it; one that killed its process goes where it has not been,
+    if that can be.
+    """
+    found = [agent for agent in agents if agent.suits(held)]
+    if held.facts.get("alone"):
+        return sorted(found, key=lambda agent: (-agent.info["memory"], agent.name))[:1]
+    avoid = held.facts.get("avoid")
+    return ([agent for agent in found if agent.name not in avoid] or found) if avoid else found
 
 
 def minor(version: str) -> tuple[str, ...]:

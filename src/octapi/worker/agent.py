@@ -27,7 +27,7 @@ import msgpack
 from octapi import limits
 from octapi.account import files_of
 from octapi.tally import Tally
-from octapi.worker import slot
+from octapi.worker import memory, slot
 from octapi.worker.batch import Batch
 from octapi.worker.computations import Computations
 from octapi.worker.nursery import Child, Zygote, frames, sequence_of
@@ -67,6 +67,8 @@ class Agent:
         self.batches: dict[Any, Batch] = {}
         self.computations = Computations(self)
         self.busy: dict[Any, int] = {}
+        #: how many batches are here during which nothing else may run
+        self.alone = 0
         self.shared = 0
         self.forked = 0
         self.closed = False
@@ -114,6 +116,7 @@ class Agent:
         if known.refused:
             return self.post(("end", ident, "refused", batch.skip, {"text": known.refused}))
         self.batches[ident] = batch
+        self.alone += batch.alone
         self.queues.setdefault(run, deque()).append(batch)
         self.feed()
         self.watch.tick_soon()
@@ -177,7 +180,7 @@ class Agent:
             return
         if batch.child is None:
             self.queues[batch.run].remove(batch)
-            del self.batches[ident]
+            self._leave(batch)
         else:
             batch.child.killed_for = "dropped"
             batch.child.kill()
@@ -212,12 +215,13 @@ class Agent:
         return self._spawn(self.zygote)
 
     def _next(self) -> Batch | None:
-        if sum(self.busy.values()) >= self.slots:
+        busy = sum(self.busy.values())
+        if busy >= self.slots or (self.alone and busy):
             return None
         for run in sorted(self.queues, key=lambda run: self.busy.get(run, 0)):
             for batch in self.queues[run]:
                 known = self.computations.get(batch.computation)
-                if known is not None and known.takes_jobs:
+                if known is not None and known.takes_jobs and (batch.alone or not self.alone):
                     return batch
         return None
 
@@ -308,8 +312,12 @@ class Agent:
             if not known.running:
                 self.computations.rest(batch.computation, known)
 
+    def _leave(self, batch: Batch) -> None:
+        if self.batches.pop(batch.ident, None) is not None:
+            self.alone -= batch.alone
+
     def _finish(self, batch: Batch, reason: str, stop: int, info: dict[str, Any]) -> None:
-        self.batches.pop(batch.ident, None)
+        self._leave(batch)
         queue = self.queues.get(batch.run)
         if queue is not None and not queue:
             del self.queues[batch.run]
@@ -355,15 +363,17 @@ class Agent:
         self.watch.collect(batch, child)
         index = current(child)
         assert child.exit is not None
-        status, memory = child.exit
+        status, most = child.exit
         number = os.WTERMSIG(status) if os.WIFSIGNALED(status) else None
         info = {
             "signal": number,
             "exit_code": os.WEXITSTATUS(status) if os.WIFEXITED(status) else None,
-            "memory": memory,
+            "memory": most,
             "stderr": words,
             "why": child.killed_for,
-            "out_of_memory": self.memory_kills.have_grown() and number == signal.SIGKILL,
+            "out_of_memory": (self.memory_kills.have_grown() and number == signal.SIGKILL)
+            or child.killed_for in (memory.FULL, memory.LIMIT),
+            "limit": self.watch.memory.limit if child.killed_for == memory.LIMIT else None,
             "ran_s": ran_s(child) if index is not None else 0.0,
         }
         self._release(child, batch)

@@ -12,7 +12,7 @@ class Batch:
     """A batch that the agent holds."""
 
     __slots__ = (
-        "arrived", "child", "computation", "cut", "data", "extra", "form", "grouped", "ident", "jobs", "run",
+        "alone", "arrived", "child", "computation", "cut", "data", "extra", "form", "grouped", "ident", "jobs", "run",
         "seen", "skip", "started", "stopping", "timeout_s", "budget_s", "first", "failed",
     )  # fmt: skip
 
@@ -29,6 +29,8 @@ class Batch:
         self.budget_s: float = facts.get("budget_s", 0.1)
         self.timeout_s: float | None = facts.get("timeout_s")
         self.extra: list[Any] = facts.get("extra") or []
+        #: no other job may run on this worker meanwhile
+        self.alone: bool = facts.get("alone", False)
         self.grouped: bool = facts.get("grouped", False)
         self.arrived = now
         self.started = 0.0

@@ -151,6 +151,7 @@ class Node:
             "memory": limits.memory_total(psutil.virtual_memory().total),
             "health": health.measure(),
             "ssh": self.ssh,
+            "no_dask": self.member is not None and not self.member.guard.takes_tasks,
             **self.station.standing(),
             "metrics": {} if self.member is None or self.member.meter is None else self.member.meter.facts,
         }

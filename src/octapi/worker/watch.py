@@ -9,6 +9,7 @@ import time
 from typing import TYPE_CHECKING
 
 from octapi.worker import journal
+from octapi.worker.memory import MemoryGuard, is_stopped
 
 if TYPE_CHECKING:
     import asyncio
@@ -22,6 +23,9 @@ TICK_S = 0.1
 OVERSTAY_S = 0.35
 #: a batch that waited so long for a slot is given back, in seconds
 WAIT_S = 0.5
+#: a slot that was stopped from outside for so long is killed, and how often slots are looked at for that, in seconds
+STILL_S = 10.0
+STILL_LOOK_S = 1.0
 #: between writing a limit and believing the current job, in seconds; see journal.py
 SETTLE_S = 0.003
 
@@ -51,6 +55,10 @@ class Watch:
         self._agent = agent
         self._loop = agent.loop
         self._ticking: asyncio.TimerHandle | None = None
+        self.memory = MemoryGuard(agent)
+        self._next_look = 0.0
+        #: slots that stand still, and since when
+        self._still: dict[Child, float] = {}
 
     def tick_soon(self) -> None:
         """Go on watching."""
@@ -69,10 +77,23 @@ class Watch:
         for batch in list(batches.values()):
             if batch.child is not None:
                 self._look(batch, batch.child, now)
-            elif now - batch.arrived > WAIT_S and len(batches) > 1 and self._agent.is_ready(batch):
+            elif now - batch.arrived > WAIT_S and len(batches) > 1 and self._agent.is_ready(batch) and not batch.alone:
                 self._agent.on_recall(batch.ident)
+        self.memory.look(now)
+        if now > self._next_look:
+            self._next_look = now + STILL_LOOK_S
+            self._look_for_still(now)
         if batches:
             self.tick_soon()
+
+    def _look_for_still(self, now: float) -> None:
+        """Kill slots that were stopped from outside and stay so: their jobs can run elsewhere."""
+        busy = [child for child in self._agent.children if child.batch is not None and child.pid]
+        self._still = {child: self._still.get(child, now) for child in busy if is_stopped(child.pid)}
+        for child, since in self._still.items():
+            if now - since > STILL_S and not child.killed_for:
+                child.killed_for = "frozen"
+                child.kill()
 
     def _look(self, batch: Batch, child: Child, now: float) -> None:
         index = current(child)

@@ -1,0 +1,104 @@
+"""Jobs that kill their process or take all memory: tried again within bounds, and reported with what happened."""
+
+from pathlib import Path
+
+import psutil
+import pytest
+
+import octapi
+from octapi.embedded import EmbeddedCluster
+from octapi.errors import JobCrashed
+
+
+def poison(path: str) -> None:
+    """Write down that it runs, and die."""
+    import os
+    import signal
+
+    with Path(path).open("a") as file:
+        file.write("x")
+    os.kill(os.getpid(), signal.SIGSEGV)
+
+
+def greedy(path: str, megabytes: int) -> int:
+    """Write down that it runs, and take memory."""
+    with Path(path).open("a") as file:
+        file.write("x")
+    return len(bytearray(megabytes << 20))
+
+
+def test_a_poison_job_is_tried_on_two_workers_and_fails_with_its_history(tmp_path: Path) -> None:
+    """Not on the third; with retries=0 only once; in a map, the other items have their results."""
+    with EmbeddedCluster(workers=3) as embedded, octapi.Cluster(embedded.address) as cluster:
+        error = cluster.submit(poison, str(tmp_path / "a")).exception()
+        assert isinstance(error, JobCrashed)
+        assert (tmp_path / "a").read_text() == "xx"
+        assert len({attempt.worker for attempt in error.attempts}) == 2
+        assert all("SIGSEGV" in attempt.cause for attempt in error.attempts)
+        assert "It was started 2 times:" in str(error)
+        assert str(error).count("killed by SIGSEGV") == 3
+
+        once = cluster.options(retries=0).submit(poison, str(tmp_path / "b")).exception()
+        assert isinstance(once, JobCrashed)
+        assert (tmp_path / "b").read_text() == "x"
+        assert len(once.attempts) == 1
+
+
+def test_a_whole_batch_of_poison_does_not_stop_the_cluster(tmp_path: Path) -> None:
+    """Good jobs between them get their results, and no worker leaves."""
+    with EmbeddedCluster(workers=2) as embedded, octapi.Cluster(embedded.address) as cluster:
+        jobs = [cluster.submit(poison if n % 2 else str.upper, str(tmp_path / "c")) for n in range(40)]
+        good = [job.result() for n, job in enumerate(jobs) if not n % 2]
+        bad = [job.exception() for n, job in enumerate(jobs) if n % 2]
+
+        assert good == [str(tmp_path / "c").upper()] * 20
+        assert all(isinstance(error, JobCrashed) for error in bad)
+        assert len((tmp_path / "c").read_text()) == 40
+        assert [worker.state for worker in cluster.engine.workers()] == ["ok", "ok"]
+
+
+def test_a_slot_that_takes_more_than_its_limit_is_out_of_memory_and_tried_once_more_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The error says so with the peak, and names the setting."""
+    monkeypatch.setenv("OCTAPI_SLOT_MEMORY_MB", "150")
+    with EmbeddedCluster(workers=2) as embedded, octapi.Cluster(embedded.address) as cluster:
+        error = cluster.submit(hoard, str(tmp_path / "a"), 600).exception()
+        assert isinstance(error, JobCrashed)
+        assert error.is_out_of_memory
+        assert error.memory > 150 << 20
+        assert "out of memory" in str(error)
+        assert "slot_memory_mb" in str(error)
+        assert (tmp_path / "a").read_text() == "xx"
+
+        assert cluster.options(retries=0).submit(hoard, str(tmp_path / "b"), 600).exception() is not None
+        assert (tmp_path / "b").read_text() == "x"
+        assert cluster.submit(greedy, str(tmp_path / "c"), 10).result() == 10 << 20
+
+
+def hoard(path: str, megabytes: int) -> int:
+    """Take memory bit by bit, and hold it."""
+    import time
+
+    with Path(path).open("a") as file:
+        file.write("x")
+    held = []
+    for _ in range(megabytes // 10):
+        held.append(b"x" * (10 << 20))
+        time.sleep(0.05)
+    time.sleep(60)
+    return len(held)
+
+
+def test_the_youngest_greedy_job_goes_when_the_device_runs_full(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The guard acts before the kernel does, and the worker stays."""
+    free_mb = psutil.virtual_memory().available >> 20
+    monkeypatch.setenv("OCTAPI_MEMORY_FLOOR_MB", str(free_mb - 700))
+    with EmbeddedCluster(workers=1) as embedded, octapi.Cluster(embedded.address) as cluster:
+        error = cluster.options(retries=0).submit(hoard, str(tmp_path / "a"), 1500).exception()
+
+        assert isinstance(error, JobCrashed)
+        assert error.is_out_of_memory
+        assert cluster.submit(abs, -1).result() == 1

@@ -1,0 +1,132 @@
+"""Workers that are killed, freeze, or are emptied for an upgrade: their jobs run elsewhere, once where it matters."""
+
+import json
+import os
+import signal
+import time
+from collections import Counter
+from pathlib import Path
+
+import psutil
+
+import octapi
+from octapi.embedded import EmbeddedCluster
+from octapi.errors import WorkerLost
+from tests.faults.test_connections import lines, start
+from tests.yard import Yard, until
+
+
+def slow(n: int, path: str) -> int:
+    """Write down that it runs, and take a while."""
+    import time
+
+    with Path(path).open("a") as file:
+        file.write(f"{n}\n")
+    time.sleep(0.5)
+    return n
+
+
+def worker_of(job: octapi.Job) -> str:
+    """Return where a job runs; an empty text while it waits."""
+    return job.worker or ""
+
+
+def test_the_jobs_of_a_killed_worker_run_elsewhere_at_once(tmp_path: Path) -> None:
+    """The loss is seen in two seconds; a job that must not start twice ends with an error that names the worker."""
+    path = str(tmp_path / "ran")
+    with EmbeddedCluster(workers=2) as embedded, octapi.Cluster(embedded.address) as cluster:
+        jobs = [cluster.submit(slow, n, path) for n in range(8)]
+        once = [cluster.options(retries=0).submit(slow, n, path) for n in range(100, 104)]
+        until(lambda: len(lines(Path(path))) >= 2)
+        embedded.processes[1].kill()
+        killed = time.monotonic()
+        until(lambda: len(cluster.engine.workers()) == 1)
+        assert time.monotonic() - killed < 2.0
+
+        assert [job.result() for job in jobs] == list(range(8))
+        errors = [error for job in once if (error := job.exception()) is not None]
+        assert all(isinstance(error, WorkerLost) and "[worker worker-1]" in str(error) for error in errors)
+        ran = Counter(lines(Path(path)))
+        assert all(ran[str(n)] <= 1 for n in range(100, 104))
+
+
+def test_a_frozen_worker_is_noticed_drained_and_welcome_again(tmp_path: Path) -> None:
+    """It is called silent, then lost; its jobs run elsewhere, and when it thaws it takes jobs again, without ghosts."""
+    yard = Yard(tmp_path)
+    try:
+        yard.master()
+        token = yard.token()
+        yard.worker("red", token)
+        green = yard.worker("green", token)
+        ran = tmp_path / "ran"
+        script = start(yard, ran, OCTAPI_TEST_RETRIES="2")
+        until(lambda: len(lines(ran)) >= 10)
+        family = [psutil.Process(green.process.pid), *psutil.Process(green.process.pid).children(recursive=True)]
+        for process in family:
+            process.suspend()
+        until(lambda: "silent" in yard.command("master", "nodes"), 30)
+        script.until_says("all 200", 60)
+        assert script.wait() == 0
+        for process in family:
+            process.resume()
+
+        until(lambda: len(json.loads(yard.command("master", "nodes", "--json"))) == 2)
+        until(lambda: [row.get("state") for row in rows(yard)] == ["ok", "ok"], 60)
+        assert sorted(row["name"] for row in rows(yard)) == ["green", "red"]
+        code = "import octapi\nwith octapi.Cluster() as c: print(c.options(worker='green').submit(abs, -7).result())"
+        assert yard.run("master", code).splitlines()[-1] == "7"
+    finally:
+        yard.close()
+
+
+def rows(yard: Yard) -> list[dict[str, object]]:
+    """Return what ``octapi nodes`` says."""
+    found: list[dict[str, object]] = json.loads(yard.command("master", "nodes", "--json"))
+    return found
+
+
+def test_workers_are_upgraded_one_by_one_without_losing_a_job(yard: Yard, tmp_path: Path) -> None:
+    """Drained, restarted, back: jobs that must not start twice all end well."""
+    yard.master()
+    token = yard.token()
+    ran = tmp_path / "ran"
+    running = {name: yard.worker(name, token) for name in ("red", "green")}
+    script = start(yard, ran)
+    until(lambda: len(lines(ran)) >= 10)
+    for name, worker in running.items():
+        assert "is drained" in yard.command("master", "nodes", "drain", name, "--wait")
+        assert {row["state"] for row in rows(yard) if row["name"] == name} == {"drained"}
+        worker.stop(signal.SIGTERM)
+        yard.worker(name)
+    script.until_says("all 200", 60)
+
+    assert script.wait() == 0
+    assert Counter(lines(ran)) == {str(n): 1 for n in range(200)}
+    assert "takes jobs again" in yard.command("master", "nodes", "resume", "red")
+    assert "No worker 'blue' is here" in yard.command("master", "nodes", "drain", "blue", code=1)
+
+
+def test_a_frozen_slot_is_killed_and_its_job_runs_elsewhere(tmp_path: Path) -> None:
+    """Only its job is touched; the worker goes on."""
+    path = tmp_path / "pid"
+    with EmbeddedCluster(workers=2) as embedded, octapi.Cluster(embedded.address) as cluster:
+        job = cluster.submit(hang_once, str(path))
+        pid = int(until(lambda: path.exists() and path.read_text()))
+        os.kill(pid, signal.SIGSTOP)
+
+        assert job.result() == "second time"
+        assert len(cluster.engine.workers()) == 2
+
+
+def hang_once(path: str) -> str:
+    """Say who runs it, and wait to be stopped; the second time, do not."""
+    import os
+    import time
+    from pathlib import Path
+
+    if Path(path).exists():
+        return "second time"
+    Path(path).with_suffix(".new").write_text(str(os.getpid()))
+    Path(path).with_suffix(".new").rename(path)
+    while True:
+        time.sleep(0.1)
