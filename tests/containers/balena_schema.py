@@ -31,7 +31,7 @@ SERVICE: dict[str, Any] = {
             "propertyNames": {"enum": [f"io.balena.features.{name}" for name in FEATURES.split()]},
         },
         "mem_limit": {"type": ["string", "integer"]},
-        "network_mode": {"enum": ["bridge", "host", "none"]},
+        "network_mode": {"type": "string", "pattern": "^(bridge|host|none|service:[a-z-]+)$"},
         "networks": TEXTS,
         "ports": {"type": "array", "items": {"type": "string", "pattern": "^[0-9]+:[0-9]+$"}},
         "privileged": {"const": False},

@@ -18,6 +18,7 @@ from tests.containers import balena_schema
 from tests.containers.engine import IMAGE, ROOT, Project, docker, inspect
 from tests.yard import until
 
+EXPORTER = "octapi-test-node-exporter"
 FLEETS = ("balena", "balena-master", "balena-worker")
 #: answers as the supervisor does, and writes down what it was asked
 SUPERVISOR = """
@@ -46,6 +47,12 @@ def ask():
 with octapi.Cluster() as cluster:
     print(cluster.submit(ask).result())
 """
+#: asks the node_exporter as the worker does
+EXPORTED = """
+import asyncio
+from octapi import scrapes
+print(asyncio.run(scrapes.node(("127.0.0.1", 9100))).body.decode())
+"""
 
 
 def load(fleet: str, name: str) -> Any:
@@ -63,10 +70,10 @@ def test_the_supervisor_accepts_the_files_of_a_fleet(fleet: str) -> None:
 
     assert load(fleet, "balena.yml")["version"] == _version.__version__
     assert "${" not in text
-    volumes = {row.split(":")[0] for service in found["services"].values() for row in service["volumes"]}
+    volumes = {row.split(":")[0] for service in found["services"].values() for row in service.get("volumes", ())}
     assert volumes == set(found["volumes"])
     assert [name for name, service in found["services"].items() if "labels" in service] == ["agent"]
-    assert "ports" not in found["services"]["agent"]
+    assert [name for name, service in found["services"].items() if "ports" in service] == ["octapi"]
 
 
 def test_a_compose_file_that_the_supervisor_refuses_is_noticed() -> None:
@@ -117,6 +124,8 @@ class Fleet:
         text = yaml.safe_dump({"services": services})
         text = text.replace("build: null", "build: !reset null")
         text = text.replace("  octapi:\n", f"  octapi:\n    ports: !override {json.dumps(ports)}\n")
+        if "node-exporter" in load(fleet, "docker-compose.yml")["services"]:
+            text += f"  node-exporter: {{image: {EXPORTER}, build: !reset null}}\n"
         override = self.place / f"{fleet}-{len(self.devices)}.yaml"
         override.write_text(text)
         project = Project(f"{fleet}/docker-compose.yml", override)
@@ -135,6 +144,7 @@ class Fleet:
 @pytest.fixture
 def fleet(image: str, tmp_path: Path) -> Iterator[Fleet]:
     """Give a test devices of its own."""
+    docker("build", "-q", "-t", EXPORTER, str(ROOT / "deploy/node-exporter"))
     found = Fleet(tmp_path)
     yield found
     found.close()
@@ -166,3 +176,7 @@ def test_devices_of_a_fleet_work_together_and_reboot_through_the_agent(fleet: Fl
     calls = docker("logs", supervisor).splitlines()
     assert calls == ["asked /v1/reboot?apikey=key {}", "asked /v1/shutdown?apikey=key {}"]
     assert worker.exec("agent", "octapi", "device", "explode", code=1)
+
+    until(lambda: "node_load1 " in worker.exec("octapi", "python3", "-c", EXPORTED, code=None), 60)
+    worker.compose("restart", "octapi")
+    until(lambda: "node_load1 " in worker.exec("octapi", "python3", "-c", EXPORTED, code=None), 60)
