@@ -92,12 +92,15 @@ class Cluster(concurrent.futures.Executor):
     ``address`` is ``host:port`` of a master, ``"local"`` for this computer's cores, or None: the
     environment variable ``OCTAPI_ADDRESS``, the last master, or else this computer's cores, which
     is said on stderr.  ``slots`` bounds the processes of a local cluster.  ``progress`` shows a bar with
-    jobs done, rate and time left; by default on a terminal only.
+    jobs done, rate and time left; by default on a terminal only.  ``page`` opens the page on this computer's
+    loopback for as long as the cluster lives, and prints its link on stderr; it needs the extra ``octapi[page]``.
 
     Raises :exc:`octapi.errors.MasterNotFound` when an address was given and nobody answers there.
     """
 
-    def __init__(self, address: str | None = None, *, slots: int | None = None, progress: bool | None = None) -> None:
+    def __init__(
+        self, address: str | None = None, *, slots: int | None = None, progress: bool | None = None, page: bool = False
+    ) -> None:
         self.engine: Dispatcher = connect(address, slots=slots)
         self._lanes: dict[Any, Lane] = {}
         self._open: set[Job] = set()
@@ -108,6 +111,10 @@ class Cluster(concurrent.futures.Executor):
         self._stack = contextlib.ExitStack()
         self._bar: Bar | None = None
         self._shows_progress = is_wanted(progress)
+        if page:
+            from octapi.page.beside import Beside
+
+            self._stack.callback(Beside(self.engine).close)
         self._submitted = 0
         self._mapped = (0, 0)
 

@@ -326,10 +326,16 @@ def run_insecure_worker(address: str, name: str, slots: int, host: str) -> None:
 def nodes(
     context: typer.Context,
     address: Annotated[str, typer.Option(help="host:port of the master.")] = "",
+    watch: Annotated[bool, typer.Option("--watch", help="Go on showing it, until Ctrl-C.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """List the workers of the cluster, and how their certificates stand."""
     if context.invoked_subcommand:
+        return
+    if watch:
+        from octapi.cli import watch as watching
+
+        watching.follow(address, watching.node_rows, watching.NODES, as_json)
         return
     from octapi.cli.jobs import ask_master
 

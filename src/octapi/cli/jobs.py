@@ -38,9 +38,15 @@ def ask_master(address: str, *question: Any) -> tuple[Any, Way]:
 def jobs(
     address: Address = "",
     stop: Annotated[int, typer.Option(help="Stop the jobs of the script with this number.")] = 0,
+    watch: Annotated[bool, typer.Option("--watch", help="Go on showing it, until Ctrl-C.")] = False,
     as_json: AsJson = False,
 ) -> None:
     """List the scripts that use the cluster and how far their jobs are, or stop one."""
+    if watch:
+        from octapi.cli import watch as watching
+
+        watching.follow(address, watching.job_rows, watching.JOBS, as_json)
+        return
     if stop:
         if not ask_master(address, "stop", stop)[0]:
             raise OctapiError(f"There is no script number {stop}. 'octapi jobs' lists those there are.")

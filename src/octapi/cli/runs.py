@@ -141,9 +141,15 @@ def show_sent(sent: int, total: int) -> None:
 def runs(
     address: Address = "",
     limit: Annotated[int, typer.Option("--limit", "-n", help="How many of the latest.")] = 20,
+    watch: Annotated[bool, typer.Option("--watch", help="Go on showing it, until Ctrl-C.")] = False,
     as_json: AsJson = False,
 ) -> None:
     """List the latest runs: what ran, who started it, and what became of it."""
+    if watch:
+        from octapi.cli import watch as watching
+
+        watching.follow(address, watching.run_rows, watching.RUNS, as_json)
+        return
     from octapi.cli.jobs import ask_master
 
     found, way = ask_master(address, "runs", limit)

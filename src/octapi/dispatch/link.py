@@ -12,6 +12,8 @@ from octapi import _version
 from octapi.dispatch.ticket import WorkerInfo
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from octapi.worker.agent import Agent
 
 #: kinds of links
@@ -99,6 +101,8 @@ class LocalLink:
         self.agent: Agent | None = None
         self.receiver: Receiver | None = None
         self.reporting: asyncio.Task[None] | None = None
+        #: gets what a master would be told; a page of this script has no other source
+        self.on_report: Callable[[dict[str, Any]], None] = lambda _: None
         host = socket.gethostname()
         self.worker = WorkerInfo(
             host, "127.0.0.1", host, slots, platform.platform(), platform.python_version(), release=_version.__version__
@@ -152,7 +156,8 @@ class LocalLink:
         self.agent.handle(message)
 
     def report(self, summary: dict[str, Any]) -> None:
-        """Tell nobody: there is no master."""
+        """Tell the page of this script, if there is one: there is no master."""
+        self.on_report(summary)
 
     async def close(self) -> None:
         """Stop the slots."""

@@ -20,6 +20,7 @@ from octapi.dispatch import wire
 from octapi.master.book import Book
 from octapi.master.client import Client, Held, remainder
 from octapi.master.hello import FACTS, in_health, why_not
+from octapi.master.meter import text
 from octapi.master.placing import Agent, least_loaded
 from octapi.master.sessions import Sessions
 from octapi.store import nodes
@@ -81,6 +82,10 @@ class Gateway(Sessions, SchedulerPlugin):  # type: ignore[misc]
             if client.writer is not None:
                 client.writer.close()
         self.book.close()
+
+    def client_metrics(self, client: Client) -> None:
+        """Somebody asks for the metrics; the page does, for those who have its token."""
+        client.send("metrics", text(self))
 
     def _look(self) -> None:
         """Look at clients and workers, again and again."""

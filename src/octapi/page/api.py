@@ -10,6 +10,7 @@ from starlette.routing import Route
 
 from octapi import _version
 from octapi.errors import OctapiError
+from octapi.metrics import CONTENT_TYPE
 from octapi.page import devices, openapi
 from octapi.page.guard import problem
 from octapi.page.login import may_act
@@ -137,6 +138,14 @@ class Reading:
             return problem(404, "This page has no history.")
         return JSONResponse(await self._site.history.health(request.path_params["name"]))
 
+    async def metrics(self, _: Request) -> Response:
+        """Return the master's metrics for Prometheus."""
+        try:
+            found = await self._site.feed.ask("metrics")
+        except OctapiError as error:
+            return problem(503, str(error))
+        return Response(found, media_type=CONTENT_TYPE)
+
     async def events(self, request: Request) -> Response:
         """Return the stream of state."""
         from octapi.page.events import MOST as READERS
@@ -200,7 +209,7 @@ class Acting:
         await self._site.feed.fresh()
         if name not in self._site.model.workers:
             raise OctapiError("There is no such worker here now.")
-        await self._site.feed.ask("drain" if is_drained else "resume", name)
+        await self._site.feed.ask("drain", name, is_drained)
         return JSONResponse({"drained": is_drained})
 
     async def join(self, request: Request) -> Response:
@@ -245,4 +254,5 @@ def routes(site: Site) -> list[Route]:
         "/join": doing.join,
     }
     found = [Route(BASE + path, handler, methods=["GET"]) for path, handler in gets.items()]
+    found.append(Route("/metrics", reading.metrics, methods=["GET"]))
     return found + [Route(BASE + path, acting(handler), methods=["POST"]) for path, handler in posts.items()]

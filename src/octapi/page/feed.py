@@ -131,6 +131,11 @@ class GatewayFeed:
             except TimeoutError as error:
                 raise OctapiError("The master did not answer in time.") from error
 
+    async def ended(self) -> None:
+        """Wait until nobody wants to watch any more.  Raises what ``on_frame`` and ``on_lost`` raise."""
+        if self._task is not None:
+            await self._task
+
     async def close(self) -> None:
         """Watch no more."""
         if self._task is not None:

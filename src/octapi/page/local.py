@@ -38,7 +38,7 @@ class LocalFeed:
             await asyncio.wait_for(self.ready.wait(), PATIENCE_S)
 
     async def ask(self, *question: Any) -> Any:
-        """Have the script stop its jobs, or one of them."""
+        """Have the script stop its jobs, or one of them.  Raises :exc:`OctapiError` for all else."""
         if question[0] not in ("stop", "stop_job"):
             raise OctapiError("This cluster is one computer: there is nobody to ask for that.")
         lines.tell({"kind": "do", "question": list(question)})
