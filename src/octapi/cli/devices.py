@@ -104,7 +104,6 @@ def master(
     life_s = secret.duration(certificate_life) if certificate_life else None
     authority, is_new = open_authority(home, name, life_s)
     if install_service:
-        ssh.include(home)
         return service.install("master", service.options(master, given), home, ssh_port)
     watched = Metrics(home, metrics, metrics_share)
     wish = wish_of(page=page, port=page_port, listen=page_listen, proxy=page_proxy, names=page_names)

@@ -40,7 +40,10 @@ def options(command: Callable[..., object], given: Mapping[str, object]) -> list
 def install(role: str, given: Sequence[tuple[str, object, object]], home: Path, ssh_port: int = 0) -> None:
     """Install a service with these options, and say how to look at it; it may write where they name a path."""
     from octapi.setup import service, unit
+    from octapi.trust import ssh
 
+    if role == "master":
+        ssh.include(home)  # the service itself cannot write there
     given = [
         (option, value.absolute() if isinstance(value, Path) else value, default) for option, value, default in given
     ]

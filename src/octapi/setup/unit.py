@@ -25,7 +25,6 @@ SERVICE: Final = """\
 {mark}
 [Unit]
 Description=OctaPi {role}
-Documentation=man:systemd.exec(5)
 Wants=network-online.target
 After=network-online.target
 # a device nobody looks after must never give up
