@@ -186,14 +186,20 @@ def expose(place: Place, release: Path) -> None:
 
 
 def make_accounts() -> None:
-    """Make the accounts of scheduler and jobs.  Raises :exc:`Problem`."""
+    """Make the accounts of scheduler and jobs, each with a group of its name.  Raises :exc:`Problem`."""
+    import grp
     import pwd
 
-    known = {row.pw_name for row in pwd.getpwall()}
+    users, groups = {row.pw_name for row in pwd.getpwall()}, {row.gr_name for row in grp.getgrall()}
+    program = shutil.which("useradd", path=f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin")
     for name in ACCOUNTS:
-        if name not in known:
-            options = ("--system", "--user-group", "--no-create-home", "--home-dir", "/nonexistent")
-            run(["useradd", *options, "--shell", "/usr/sbin/nologin", name], f"the account {name}")
+        if name in users:
+            continue
+        if program is None:
+            raise Problem(f"There is no useradd here to make the account {name}. Make it by hand, and run this again.")
+        group = ("--gid", name) if name in groups else ("--user-group",)
+        options = ("--system", *group, "--no-create-home", "--home-dir", "/nonexistent", "--shell", "/usr/sbin/nologin")
+        run([program, *options, name], f"making the account {name}")
 
 
 def forget_old(place: Place) -> None:
