@@ -83,8 +83,6 @@ def master(
 ) -> None:
     """Run the master of a cluster."""
     given = locals()
-    import asyncio
-
     if remove_service:
         return service.remove("master")
     if install_service:
@@ -109,12 +107,20 @@ def master(
     wish = wish_of(page=page, port=page_port, listen=page_listen, proxy=page_proxy, names=page_names)
     ports = (join_port, port, dask_port)
     keeper = Keeper(home, authority, listen or "0.0.0.0", ports, advertise, ssh_port, watched, wish)
+    return run_keeper(keeper, is_new, share_token)
+
+
+def run_keeper(keeper: Keeper, is_new: bool, share_token: Path | None) -> None:
+    """Run a secured master to its end.  Raises :exc:`OctapiError` when it cannot listen."""
+    import asyncio
+
+    from octapi.trust import ssh
 
     def ready(found: Keeper) -> None:
         print_ready(found, is_new)
         if share_token is not None:
             share(found, share_token)
-        changed = ssh.include(home)
+        changed = ssh.include(keeper.home)
         if changed:
             print(f"octapi master: 'ssh NODE' works here; added one Include line to {changed}.", flush=True)
 
@@ -124,7 +130,6 @@ def master(
         raise OctapiError(
             f"The master cannot listen: {error}. Is another one running? --port 0 takes free ports."
         ) from error
-    return None
 
 
 NO_ADDRESS = (

@@ -97,7 +97,8 @@ class Keeper:
         self._state_place = ""
         self.sshd = ssh.Sshd(home, ssh_port)
         self.metrics = metrics or Metrics(home)
-        self.desk.metrics_token = self.metrics_token
+        self.metrics.attach(authority, self.tell)
+        self.desk.metrics_token = self.metrics.hand_out
         self.scheduler: asyncio.subprocess.Process | None = None
         self.identity: Identity | None = None
         self.runner: Runner | None = None
@@ -202,23 +203,13 @@ class Keeper:
 
     def renewing(self, is_new_authority: bool) -> None:
         """Members or authorities changed; after a new authority everybody gets new certificates."""
-        self._share_metrics()
+        self.metrics.share()
         if not is_new_authority:
             return self.changed()
         self.tell(renew=True)
         self._write_ssh()
         asyncio.get_running_loop().call_later(SPREAD_S, self._renew_own)
         return None
-
-    def metrics_token(self, renew: bool) -> str:
-        """Return the token of metrics, another one if that is wanted; workers hear of it at once."""
-        found = self.metrics.token(renew=renew)
-        self._share_metrics()
-        self.tell()
-        return found
-
-    def _share_metrics(self) -> None:
-        self.metrics.share(self.authority.authorities(), len(self.authority.removed()))
 
     def _renew_own(self) -> None:
         self.identity = self.authority.identity(MASTER, "master")
@@ -252,7 +243,7 @@ class Keeper:
             self.metrics.open()
             self.join_port = await self.door.listen(self.listen, self.join_port)
             await self.desk.listen(socket_path(self.home))
-            self._share_metrics()
+            self.metrics.share()
             await self._start_scheduler()
             self.paging.start(self._account)
             self._write_ssh()

@@ -9,8 +9,10 @@ from octapi.trust import files, scraping
 
 if TYPE_CHECKING:
     import socket
-    from collections.abc import Sequence
+    from collections.abc import Callable
     from pathlib import Path
+
+    from octapi.trust.authority import Authority
 
 TOKEN = "token"
 AUTHORITIES = "ca.pem"
@@ -29,12 +31,20 @@ class Metrics:
         self.shared = shared
         self.sock: socket.socket | None = None
         self._removed: int | None = None
+        self._authority: Authority | None = None
+        self._tell: Callable[[], None] = lambda: None
+
+    def attach(self, authority: Authority, tell: Callable[[], None]) -> None:
+        """Belong to a master: share its authorities, and ``tell`` its workers of another token."""
+        self._authority = authority
+        self._tell = tell
 
     def open(self) -> None:
-        """Bind the socket, before the scheduler's process gives up its rights.  Raises :exc:`SettingsError`."""
+        """Bind the socket, for the scheduler's process, and share the token.  Raises :exc:`SettingsError`."""
         if self.where:
             self.sock = scrapes.bound(self.where)
             scraping.token(self.home)
+        self.share()
 
     def fd(self) -> int | None:
         """Return the descriptor of the socket."""
@@ -57,13 +67,20 @@ class Metrics:
         """Return what others know of the token; nothing before its first use."""
         return scraping.key_of(self.token()) if (self.home / scraping.FILE).exists() else ""
 
-    def share(self, authorities: Sequence[str], removed: int) -> None:
+    def hand_out(self, renew: bool) -> str:
+        """Return the token, another one if that is wanted; workers hear of it at once."""
+        found = self.token(renew=renew)
+        self.share()
+        self._tell()
+        return found
+
+    def share(self) -> None:
         """Write what a Prometheus on this computer needs, if there is a directory for it.
 
-        Who was ``removed`` (their number) may have seen the token when it was asked for its metrics: so make another.
+        Whoever was removed since may have seen the token when it was asked for its metrics: so make another.
         """
-        before, self._removed = self._removed, removed
-        if self.shared is None:
+        if self.shared is None or self._authority is None:
             return
-        files.write(self.shared / TOKEN, self.token(renew=before is not None and removed > before))
-        files.write(self.shared / AUTHORITIES, "".join(authorities))
+        before, self._removed = self._removed, len(self._authority.removed())
+        files.write(self.shared / TOKEN, self.token(renew=before is not None and self._removed > before))
+        files.write(self.shared / AUTHORITIES, "".join(self._authority.authorities()))
