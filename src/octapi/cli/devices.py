@@ -95,7 +95,6 @@ def master(
     from octapi.master.metering import Metrics
     from octapi.master.paging import wish_of
     from octapi.settings import default_home
-    from octapi.trust import ssh
     from octapi.trust.store import open_authority
 
     home = default_home()
