@@ -11,9 +11,7 @@ import contextlib
 import json
 import os
 import signal
-import socket
 import sys
-from collections import deque
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -49,8 +47,6 @@ LOOK_S = 5.0
 SPREAD_S = 5.0
 #: how long the scheduler's process may say nothing before it counts as stuck, in seconds
 SILENT_S = 4 * pulse.PERIOD_S
-#: refusals at the door that people can read
-REFUSALS = 50
 #: how long the scheduler may take to end, in seconds
 STOP_S = 10.0
 #: the life of a submitted script's certificate, in seconds, and how often a running one gets a new one
@@ -89,11 +85,11 @@ class Keeper:
         self.listen = listen
         self.join_port, self.port, self.dask_port = ports
         self.advertise = [part.strip() for part in advertise.split(",") if part.strip()]
-        self.refusals: deque[dict[str, Any]] = deque(maxlen=REFUSALS)
-        self.paging = Paging(page or Wish(is_wanted=False), home, authority, self.page_facts, self._do_for_page, say)
+        self.paging = Paging(page or Wish(is_wanted=False), home, authority, self.page_facts, say)
         counter = Counter(home / shelf.DIRECTORY, say)
         self.door = Door(authority, self._log_joining, self.changed, self.standing, counter)
         self.desk = Desk(authority, self.addresses, self.standing_here, self.renewing, say, self.paging)
+        self.paging.desk = self.desk
         self._state_place = ""
         self.sshd = ssh.Sshd(home, ssh_port)
         self.metrics = metrics or Metrics(home)
@@ -156,32 +152,21 @@ class Keeper:
     def page_facts(self) -> dict[str, Any]:
         """Return what the page must know."""
         here = "127.0.0.1" if self.listen in ("0.0.0.0", "::", "") else self.listen
-        host = socket.gethostname()
-        names = [host, host.partition(".")[0], f"{host.partition('.')[0]}.local"]
-        names += [name.strip() for name in self.paging.wish.names.split(",") if name.strip()]
         news = {key: value for key, value in self.news().items() if key in ("time", "removed", "authorities", "roster")}
         return {
             "news": news,
             "listen": self.listen,
             "places": [[here, self.port]],
             "hosts": self.hosts(),
-            "names": sorted(set(names)),
             "state": Path(self._state_place) if self._state_place else None,
-            "refusals": list(self.refusals),
             "dask": self._dask_dashboard,
         }
-
-    def _do_for_page(self, operation: str, facts: dict[str, Any]) -> dict[str, Any]:
-        """Do what somebody asked for on the page."""
-        answer: dict[str, Any] = getattr(self.desk, f"do_{operation}")(facts)
-        return answer
 
     def _log_joining(self, text: str) -> None:
         """Log what the door says, and keep whom it refused."""
         say(text)
         if "refused" in text:
-            self.refusals.append({"at": self.authority.now(), "text": text.removeprefix("joining: ")})
-            self.paging.tell(refusals=list(self.refusals))
+            self.paging.refused(text.removeprefix("joining: "))
 
     def tell(self, **more: Any) -> None:
         """Tell the scheduler, which tells the workers, and the page."""

@@ -8,6 +8,7 @@ import json
 import socket
 import sys
 import time
+from collections import deque
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
@@ -25,11 +26,14 @@ if TYPE_CHECKING:
 
     from octapi.account import Account
     from octapi.trust.authority import Authority
+    from octapi.trust.desk import Desk
 
 DEFAULT_PORT: Final = 8787
 MISSING: Final = "no page: its parts are not installed. pip install 'octapi[page]' brings them."
 PARTS: Final = ("starlette", "uvicorn", "segno")
 STOP_S: Final = 5.0
+#: refusals at the door that people can read
+REFUSALS: Final = 50
 #: between the end of the page's process and its next start, in seconds
 AGAIN_S: Final = 3.0
 LONGEST_PAUSE_S: Final = 300.0
@@ -94,8 +98,7 @@ class Paging:
     """Keeps the page's process running.
 
     ``facts()`` say what it must know: the ``news`` of members and authorities, the ``places`` where the gateway is
-    reached, the ``hosts`` and ``names`` under which others reach this device, and so on; ``do(operation, facts)``
-    carries out what it asks for.
+    reached, the ``hosts`` at which others reach this device, and so on.
     """
 
     def __init__(
@@ -104,13 +107,14 @@ class Paging:
         home: Path,
         authority: Authority,
         facts: Callable[[], dict[str, Any]],
-        do: Callable[[str, dict[str, Any]], dict[str, Any]],
         say: Callable[[str], None],
     ) -> None:
         self.wish = wish
         self.authority = authority
         self._facts = facts
-        self._do = do
+        #: carries out what people ask for on the page
+        self.desk: Desk | None = None
+        self.refusals: deque[dict[str, Any]] = deque(maxlen=REFUSALS)
         self._say = say
         self.links = Links(home / "page" / "links.json", authority.now)
         self.port = 0
@@ -139,6 +143,17 @@ class Paging:
         if ":" in host:
             host = f"[{host}]"
         return f"{'https' if self.is_secure else 'http'}://{host}:{self.port}/login?token={token}"
+
+    def names(self) -> list[str]:
+        """Return the names of this device by which browsers may ask for the page."""
+        host = socket.gethostname()
+        short = host.partition(".")[0]
+        return sorted({host, short, f"{short}.local", *filter(None, map(str.strip, self.wish.names.split(",")))})
+
+    def refused(self, text: str) -> None:
+        """Keep who was refused at the door, and why, for people to read."""
+        self.refusals.append({"at": self.authority.now(), "text": text})
+        self.tell(refusals=list(self.refusals))
 
     # ---- running
 
@@ -201,8 +216,8 @@ class Paging:
             "has_keeper": True,
         }
         start |= {"identity": identity.to_json(), "key": self.links.key, "links": self.links.plain()}
-        start |= {"cluster": self.authority.state.cluster, "names": facts["names"], "proxy": self.wish.proxy}
-        start |= {"refusals": facts["refusals"], "dask": facts["dask"]}
+        start |= {"cluster": self.authority.state.cluster, "names": self.names(), "proxy": self.wish.proxy}
+        start |= {"refusals": list(self.refusals), "dask": facts["dask"]}
         if facts["state"]:
             start["history"] = str(place.database(facts["state"]))
         if self.is_secure:
@@ -214,7 +229,7 @@ class Paging:
         if not self.is_secure:
             return ""
         facts, now = self._facts(), self.authority.now()
-        names, root = sorted({*facts["names"], *facts["hosts"], "localhost"}), self.authority.state.roots[0].ident
+        names, root = sorted({*self.names(), *facts["hosts"], "localhost"}), self.authority.state.roots[0].ident
         kept = json.loads(files.read(self._tls_path)) if self._tls_path.exists() else {}
         if kept.get("names") != names or kept.get("root") != root or kept["ends"] - now < TLS_LIFE_S / 3:
             ends = now + TLS_LIFE_S
@@ -243,12 +258,15 @@ class Paging:
     # ---- what it asks, and what the owner asks of it
 
     def _answer(self, request: dict[str, Any]) -> dict[str, Any]:
+        assert self.desk is not None
         try:
             if request["op"] == "remove":
-                return {"ok": self._do("remove", {"name": str(request.get("name"))})}
+                return {"ok": self.desk.do_remove({"name": str(request.get("name"))})}
             if request["op"] == "token-create":
                 life_s = min(float(request.get("life_s") or 3600.0), TOKEN_LIFE_S)
-                return {"ok": self._do("token_create", {"role": WORKER, "life_s": life_s, "uses": request.get("uses")})}
+                return {
+                    "ok": self.desk.do_token_create({"role": WORKER, "life_s": life_s, "uses": request.get("uses")})
+                }
         except (OctapiError, ValueError, TypeError) as error:
             return {"error": type(error).__name__, "text": str(error)}
         return {"error": "TrustError", "text": "The page may not ask for that."}

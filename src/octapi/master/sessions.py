@@ -77,6 +77,7 @@ class Sessions(Questions):
         is_known = client is not None
         if client is None:
             client = Client(writer, facts, peer)
+            client.since = self.now()
             client.run = self.book.new_id(facts.get("run"), lambda run: self.submissions.may(run, peer))
             self.clients[client.number] = self.sessions[client.session] = client
         elif not hmac.compare_digest(client.token, str(facts.get("token"))) or client.is_orphan:

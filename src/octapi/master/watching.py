@@ -143,7 +143,10 @@ class Watching:
         if client.story is None and not client.summary.get("functions"):
             return
         self.event("ended", client.run, str(client.facts.get("script") or ""))
-        self.over[client.run] = (client.row() | {"ended": self._now(), "running": 0, "waiting": 0}, client)
+        self.over[client.run] = (
+            client.row() | {"ended": self._now(), "running": 0, "waiting": 0, "is_detached": False},
+            client,
+        )
         while len(self.over) > OVER:
             del self.over[next(iter(self.over))]
 

@@ -23,7 +23,7 @@ LINGER_S: Final = 15.0
 AGAIN_S: Final = 1.0
 PATIENCE_S: Final = 5.0
 #: a master that says nothing for this long is lost, in seconds
-SILENT_S: Final = 8.0
+SILENT_S: Final = 12.0
 
 Frame = dict[str, Any]
 
@@ -80,7 +80,7 @@ class GatewayFeed:
             try:
                 await self._watch()
             except (OSError, asyncio.IncompleteReadError, TimeoutError, OctapiError) as error:
-                self._on_lost(str(error) or "The connection to the master broke.")
+                self._on_lost(str(error) or "It says nothing.")
                 self._fresh.set()
                 self._fail_answers()
                 await asyncio.sleep(AGAIN_S)

@@ -56,8 +56,8 @@ export function steps(most, wanted = 4) {
 export function words(value) { return value >= 1000 ? `${Number((value / 1000).toPrecision(3))}k` : String(Number(value.toPrecision(3))); }
 
 /** Use of the last ten minutes: how many slots there are and how many work. */
-export function use(samples, time) {
-  const width = 640, height = 150, left = 34, bottom = 22, span = 600;
+export function use(samples, time, height = 150) {
+  const width = 640, left = 34, bottom = 22, span = 600;
   const most = Math.max(1, ...samples.map((row) => row[1]));
   const x = (when) => left + (width - left - 6) * (1 - (time - when) / span);
   const y = (value) => 8 + (height - bottom - 8) * (1 - value / most);

@@ -99,7 +99,7 @@ export function csv(titles, rows) {
 export function table(caption, columns, rows, name) {
   const head = h("tr", {}, columns.map((c) => h("th", { scope: "col", class: c.number ? "number" : null }, c.title)));
   const body = rows.map((row) => h("tr", {}, columns.map((c, at) =>
-    h(at ? "td" : "th", { scope: at ? null : "row", class: c.number ? "number" : null }, c.show ? c.show(row) : String(c.value(row) ?? "–")))));
+    h(at ? "td" : "th", { scope: at ? null : "row", class: c.number ? "number" : c.short ? "short" : null }, c.show ? c.show(row) : String(c.value(row) ?? "–")))));
   const save = () => download(`${name}.csv`, csv(columns.map((c) => c.title), rows.map((row) => columns.map((c) => c.value(row)))), "text/csv");
   return h("figure", { class: "table" },
     h("figcaption", {}, h("span", {}, caption), rows.length ? h("button", { type: "button", class: "quiet small", onclick: save, "aria-label": `Save ${caption} as CSV` }, "CSV") : null),

@@ -59,7 +59,9 @@ export class Ring {
   paint(g, width, height, now) {
     const ink = read("--ink"), muted = read("--muted"), track = read("--track"), line = read("--line"), accent = read("--accent"), bad = read("--alarm");
     const rows = [...this.workers, ...[...this.dying.values()].map(([, row]) => ({ ...row, isDying: true }))].sort((a, b) => a.name.localeCompare(b.name, undefined, { numeric: true }));
-    const middle = [width / 2, height / 2];
+    const heights = rows.map((_, index) => Math.sin(-Math.PI / 2 + (2 * Math.PI * index) / rows.length));
+    const lean = rows.length > 2 ? (Math.max(...heights) + Math.min(...heights)) / 2 : 0;
+    const middle = [width / 2, height / 2 - lean * Math.min(width, height) * 0.36];
     const small = Math.min(width, height);
     const count = Math.max(rows.length, 1);
     const showNames = count <= 48;
@@ -93,7 +95,7 @@ export class Ring {
       this.worker(g, row, cx, cy, size * (0.6 + 0.4 * grown), flash, { track, bad, muted, ink });
       if (showNames) {
         g.fillStyle = row.isDying ? bad : ink;
-        g.font = `${row.badges.length ? 600 : 500} ${Math.max(10, Math.min(18, size * 0.42))}px system-ui, sans-serif`;
+        g.font = `${row.badges.length ? 600 : 500} ${Math.max(10, Math.min(30, size * 0.42))}px system-ui, sans-serif`;
         const below = cy + (Math.sin(angle) < -0.35 ? -1 : 1) * (size + Math.max(10, size * 0.34));
         g.fillText(shortened(g, row.name, Math.max(size * 3.1, 60)) + (row.isDying ? " left" : ""), cx, below);
       }

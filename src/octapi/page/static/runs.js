@@ -27,10 +27,10 @@ export function open(main) {
     const tick = (row) => h("input", { type: "checkbox", "aria-label": `Compare ${row.script} ${row.run}`, checked: chosen.has(row.run), onchange: (event) => { event.target.checked ? chosen.add(row.run) : chosen.delete(row.run); showComparison(compare, rows.filter((r) => chosen.has(r.run))); } });
     const found = table(`${count(total)} runs`, [
       { title: "Compare", value: () => "", show: tick },
-      { title: "Script", value: (r) => r.script, show: (r) => h("a", { href: `#/runs/${encodeURIComponent(r.run)}` }, r.script || "script") },
+      { title: "Script", short: true, value: (r) => r.script, show: (r) => h("a", { href: `#/runs/${encodeURIComponent(r.run)}` }, r.script || "script") },
       { title: "Functions", value: (r) => (r.functions ?? []).join(" "), show: (r) => (r.functions ?? []).slice(0, 3).join(", ") },
       { title: "State", value: (r) => stateOf(r), show: (r) => h("span", { class: `pill ${r.ended ? "" : "on"} ${r.failed ? "bad" : ""}` }, stateOf(r)) },
-      { title: "Began", value: (r) => new Date(r.since * 1000).toISOString(), show: (r) => moment(r.since) },
+      { title: "Began", short: true, value: (r) => new Date(r.since * 1000).toISOString(), show: (r) => moment(r.since) },
       { title: "Jobs", number: true, value: (r) => r.finished, show: (r) => count(r.finished) },
       { title: "Failed", number: true, value: (r) => r.failed, show: (r) => count(r.failed) },
       { title: "Slots", number: true, value: (r) => r.slots },
