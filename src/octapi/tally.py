@@ -6,14 +6,17 @@ from collections import Counter
 from typing import Any
 
 #: why a job's process ended before the job did, as it is counted
-CAUSES = ("timeout", "cancelled", "dropped", "memory", "signal", "exit")
+CAUSES = ("timeout", "cancelled", "dropped", "frozen", "memory", "signal", "exit")
 
 #: the most jobs that a batch can have
 MOST = 1 << 32
 
 
 class Tally:
-    """How many jobs ended well, ended in an error, or were killed, and by what."""
+    """How many jobs ended well, ended in an error, or were killed, and by what.
+
+    A job that is tried again elsewhere after it was killed counts as killed each time.
+    """
 
     def __init__(self) -> None:
         self.done = 0
