@@ -105,11 +105,7 @@ class RemoteLink:
     async def _greet(self, reader: asyncio.StreamReader, patience_s: float, again: bool = False) -> dict[str, Any]:
         """Say who this is, and return the master's greeting.  Raises what :func:`refused` returns."""
         assert self.writer is not None
-        mine = {"session": self.session, "token": self.token, "recoverable": self.is_recoverable, "again": again}
-        mine |= {"seen": self.counter.tell(), "absence_s": self.settings.reconnect_s}
-        if self.run_id:
-            mine["run"] = self.run_id
-        self.writer.write(wire.pack(("hello", hello() | mine)))
+        self.writer.write(wire.pack(("hello", self.introduction(again))))
         kind, facts = await asyncio.wait_for(wire.read_frame(reader), patience_s)
         if kind == "refused":
             raise refused(facts, self.way.label)
@@ -120,6 +116,14 @@ class RemoteLink:
         self._heard = asyncio.get_running_loop().time()
         self.is_connected = True
         return dict(facts)
+
+    def introduction(self, again: bool) -> dict[str, Any]:
+        """Return what the master must know of this client; ``again`` after a connection broke."""
+        mine = {"session": self.session, "token": self.token, "recoverable": self.is_recoverable, "again": again}
+        mine |= {"seen": self.counter.tell(), "absence_s": self.settings.reconnect_s}
+        if self.run_id:
+            mine["run"] = self.run_id
+        return hello() | mine
 
     # ---- living with connections that break
 
@@ -139,11 +143,12 @@ class RemoteLink:
         """Take messages until the connection breaks; return why.  Raises what the master's refusal says."""
         try:
             while True:
-                self._take(await wire.read_body(reader))
+                self.take(await wire.read_body(reader))
         except (asyncio.IncompleteReadError, OSError) as error:
             return str(error) if isinstance(error, OSError) and error.errno else "it hung up"
 
-    def _take(self, body: bytes) -> None:
+    def take(self, body: bytes) -> None:
+        """Take one message of the master."""
         assert self.receiver is not None
         self._heard = asyncio.get_running_loop().time()
         message = wire.unpack(body)
@@ -178,6 +183,11 @@ class RemoteLink:
         except BaseException:
             writer.close()
             raise
+        self.go_on(facts, writer)
+        return reader
+
+    def go_on(self, facts: dict[str, Any], writer: asyncio.StreamWriter) -> None:
+        """Go on over another connection; the master's greeting says whether it knows this session."""
         if facts["session"]:
             self.outbox.acknowledge(facts["seen"])
             writer.writelines(self.outbox.since(facts["seen"]))
@@ -187,7 +197,6 @@ class RemoteLink:
         self.report(self.summary)
         assert self.receiver is not None
         self.receiver.retell()
-        return reader
 
     def _start_anew(self, facts: dict[str, Any]) -> None:
         """Tell another process of the master everything; its workers are given time to come back."""
