@@ -20,7 +20,7 @@ from octapi.errors import (
     OctapiError,
     WorkerLost,
 )
-from octapi.inside import send_file
+from octapi.inside import job_id, send_file
 
 __all__ = [
     "Cluster",
@@ -33,6 +33,7 @@ __all__ = [
     "OctapiError",
     "WorkerLost",
     "__version__",
+    "job_id",
     "send_file",
 ]
 

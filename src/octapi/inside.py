@@ -19,3 +19,15 @@ def send_file(path: str) -> None:
     if _slot is None:
         raise OctapiError("send_file() works inside a job only; there is no job here.")
     _slot.send_home(path)
+
+
+def job_id() -> str:
+    """Return what names the running job: the same each time it is started, and no other job's, in any cluster.
+
+    A job that has effects outside can leave it there, and so find out whether an earlier start got that far.
+    Raises :exc:`octapi.OctapiError` outside a job.
+    """
+    if _slot is None:
+        raise OctapiError("job_id() works inside a job only; there is no job here.")
+    found: str = _slot.job_id()
+    return found

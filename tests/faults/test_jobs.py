@@ -102,3 +102,28 @@ def test_the_youngest_greedy_job_goes_when_the_device_runs_full(
         assert isinstance(error, JobCrashed)
         assert error.is_out_of_memory
         assert cluster.submit(abs, -1).result() == 1
+
+
+def name_and_die_once(path: str) -> str:
+    """Write down the job's name; the first time, kill the process."""
+    import os
+    import signal
+
+    import octapi
+
+    with Path(path).open("a") as file:
+        file.write(octapi.job_id() + "\n")
+    if len(Path(path).read_text().split()) == 1:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return octapi.job_id()
+
+
+def test_a_job_has_the_same_name_each_time_it_is_started(tmp_path: Path) -> None:
+    """And no other job has it, neither of submit nor of map."""
+    with EmbeddedCluster(workers=2) as embedded, octapi.Cluster(embedded.address) as cluster:
+        name = cluster.submit(name_and_die_once, str(tmp_path / "ids")).result()
+        assert (tmp_path / "ids").read_text().split() == [name, name]
+
+        others = [cluster.submit(octapi.job_id).result() for _ in range(20)]
+        mapped = list(cluster.map(lambda _: octapi.job_id(), range(500)))
+        assert len({name, *others, *mapped}) == 521

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+from array import array
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -53,6 +54,7 @@ class Flight:
             "form": wire.JOBS,
             "data": msgpack.packb([ticket.payload for ticket in self.tickets]),
             "jobs": len(self.tickets),
+            "ids": array("Q", [ticket.serial for ticket in self.tickets]).tobytes(),
             "worker": first.worker,
         }
         if first.code or first.files:
@@ -196,6 +198,7 @@ class SpanFlight:
             "form": wire.ITEMS if self.simple else wire.JOBS,
             "data": data if self.simple else msgpack.packb(data),
             "jobs": len(self.span),
+            "ids": [self.span.page.number, self.span.start],
             "worker": self.span.worker,
             "grouped": True,
             **precautions(self.span.past),

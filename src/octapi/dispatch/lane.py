@@ -65,6 +65,7 @@ class Lane:
         self.asleep = True
         self.ready_on: set[str] = set()
         self.refused_on: dict[str, str] = {}
+        self._numbers = itertools.count(1)
         self.is_closed = False
 
     # ---- from any thread
@@ -72,12 +73,15 @@ class Lane:
     def submit(self, ticket: Ticket) -> None:
         """Queue a job; never blocks.  Raises :exc:`ClusterClosed` after :meth:`close`."""
         ticket.lane = self
+        ticket.serial = next(self._numbers)
         self.add(ticket)
 
     def add(self, entry: Entry) -> None:
         """Queue a job or a span of items; never blocks.  Raises :exc:`ClusterClosed` after :meth:`close`."""
         if self.is_closed or self.dispatcher.is_closed:
             raise ClusterClosed("The cluster was shut down, so it takes no more jobs. Make a new one.")
+        if isinstance(entry, Span):
+            entry.page.number = next(self._numbers)
         if entry.worker is None and not entry.code and not entry.files:
             self.queue.append(entry)
         else:

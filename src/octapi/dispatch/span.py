@@ -43,12 +43,14 @@ class Reader(Protocol):
 class Page:
     """Items and their outcomes, in order; ``left`` outcomes are still missing."""
 
-    __slots__ = ("args", "left", "reader", "values")
+    __slots__ = ("args", "left", "number", "reader", "values")
 
     def __init__(self, args: list[Args], reader: Reader) -> None:
         self.args = args
         self.values: list[Any] = [MISSING] * len(args)
         self.left = len(args)
+        #: its place among the pages of its lane
+        self.number = 0
         self.reader = reader
 
     def put(self, index: int, value: Any) -> None:

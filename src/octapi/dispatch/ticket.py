@@ -52,7 +52,9 @@ class Ticket:
     The methods run on the dispatcher's thread: they must be short and must not block or raise.
     """
 
-    __slots__ = ("attempts", "batch", "code", "done", "files", "index", "lane", "past", "payload", "retries", "worker")
+    __slots__ = (
+        "attempts", "batch", "code", "done", "files", "index", "lane", "past", "payload", "retries", "serial", "worker",
+    )  # fmt: skip
 
     def __init__(
         self,
@@ -72,6 +74,8 @@ class Ticket:
         #: what came of its starts so far
         self.past: tuple[Attempt, ...] = ()
         self.lane: Any = None
+        #: its place among the jobs of its lane, the same for each start
+        self.serial = 0
         self.batch: Any = None
         self.index = 0
         self.done = False

@@ -61,6 +61,7 @@ class DispyJob(Ticket):
         self.files = ()
         self.attempts = 0
         self.past = ()
+        self.serial = 0
         self.lane = self.batch = None
         self.index = 0
         self.done = False

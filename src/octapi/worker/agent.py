@@ -235,7 +235,7 @@ class Agent:
             child.known.add(batch.computation)
             child.send(("define", batch.computation, known.spec))
         budget = 0.0 if child.one_shot else batch.budget_s
-        what = (batch.form, batch.data, batch.skip, budget, batch.extra, batch.grouped)
+        what = (batch.form, batch.data, batch.skip, budget, batch.extra, batch.grouped, batch.ids)
         child.send(("run", child.serial, batch.computation, *what))
         self.post(("begun", batch.ident, batch.skip))
         batch.seen = batch.skip

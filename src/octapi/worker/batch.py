@@ -12,8 +12,8 @@ class Batch:
     """A batch that the agent holds."""
 
     __slots__ = (
-        "alone", "arrived", "child", "computation", "cut", "data", "extra", "form", "grouped", "ident", "jobs", "run",
-        "seen", "skip", "started", "stopping", "timeout_s", "budget_s", "first", "failed",
+        "alone", "arrived", "child", "computation", "cut", "data", "extra", "form", "ids", "grouped", "ident", "jobs",
+        "run", "seen", "skip", "started", "stopping", "timeout_s", "budget_s", "first", "failed",
     )  # fmt: skip
 
     def __init__(self, ident: Any, run: Any, computation: str, facts: dict[str, Any], now: float) -> None:
@@ -31,6 +31,7 @@ class Batch:
         self.extra: list[Any] = facts.get("extra") or []
         #: no other job may run on this worker meanwhile
         self.alone: bool = facts.get("alone", False)
+        self.ids: Any = facts.get("ids", b"")
         self.grouped: bool = facts.get("grouped", False)
         self.arrived = now
         self.started = 0.0

@@ -64,6 +64,8 @@ class Slot:
         self.group: list[Any] = []
         self.group_start = (0, 0)
         self.grouped = False
+        #: what names the batch's jobs: 8 bytes each, or the page and the first place of a map's items
+        self.ids: Any = b""
         self.serial = 0
         self.index = 0
         self.given = dict(names, dispy_provisional_result=self.provisional_result, dispy_send_file=self.send_file)
@@ -94,6 +96,14 @@ class Slot:
     def send_home(self, path: str) -> None:
         """Send a file to the client.  Raises OSError when it cannot be read."""
         self.event("file", *directory.read_for_client(path))
+
+    def job_id(self) -> str:
+        """Name the job that runs: the same for each start of it, and for no other."""
+        _, client, lane = self.current.rsplit("-", 2)
+        if isinstance(self.ids, bytes):
+            return f"{client}-{lane}-{struct.unpack_from('=Q', self.ids, 8 * self.index)[0]}"
+        page, start = self.ids
+        return f"{client}-{lane}-{page}.{start + self.index}"
 
     def event(self, kind: str, *facts: Any) -> None:
         """Tell the agent something about the running job."""
@@ -235,6 +245,7 @@ class Slot:
         budget_s: float,
         extra: list[Any],
         grouped: bool = False,
+        ids: Any = b"",
     ) -> None:
         """Execute the jobs from index ``skip`` on, and say which were not started."""
         cells = self.page.cells
@@ -245,6 +256,7 @@ class Slot:
             return
         self.switch(digest)
         self.grouped = grouped
+        self.ids = ids
         cells[journal.LIMIT] = journal.IDLE
         payloads = pickle.loads(data) if form == wire.ITEMS else wire.unpack(data)
         more = directory.job_code(extra)
