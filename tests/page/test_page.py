@@ -253,3 +253,35 @@ def test_towards_a_network_the_page_speaks_https_with_the_fingerprint_that_was_p
     master.stop()
     yard.master(*arguments)
     assert json.loads(yard.command("master", "page", "--json"))["fingerprint"] == found["fingerprint"]
+
+
+def test_a_lost_worker_and_its_retries_are_told_as_they_were(yard: Yard) -> None:
+    """Script, page, API and database agree on what was done, tried again and failed."""
+    sight = Sight(yard)
+    workers = sight.workers(2)
+    script = yard.script(
+        "master",
+        SLOW
+        + "def bad(n):\n    raise KeyError(n)\n"
+        + "with Cluster() as cluster:\n"
+        + "    slow = [cluster.submit(doze, 4) for _ in range(2)]\n"
+        + "    wrong = [cluster.submit(bad, n) for n in range(3)]\n"
+        + "    well = sum(job.exception() is None for job in slow)\n"
+        + "    print('went', well, sum(job.exception() is not None for job in wrong))\n",
+    )
+    until(
+        lambda: (
+            all(row["lights"] for row in sight.get("/workers")["workers"])
+            and len(sight.get("/workers")["workers"]) == 2
+        )
+    )
+    workers[0].process.kill()
+    script.until_says("went 2 3", 60)
+
+    row = until(lambda: next((r for r in sight.get("/runs")["runs"] if r["ended"]), None))
+    assert (row["done"], row["failed"]) == (2, 3)
+    assert row["retried"] >= 1
+    (kept,) = json.loads(yard.command("master", "runs", "--json"))
+    assert (kept["id"], kept["done"], kept["failed"]) == (row["run"], 5, 3)
+    events = [(event["kind"], event["name"]) for event in sight.get("/state")["events"]]
+    assert ("left", "pi-1") in events

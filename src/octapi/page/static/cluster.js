@@ -57,7 +57,7 @@ export function open(main, { projector }) {
 
 function drawUse(place) {
   const room = place.clientHeight - 70;
-  const height = place.clientWidth > 200 && room > 90 ? Math.max(120, Math.min(420, Math.round((640 * room) / (place.clientWidth - 34)))) : 150;
+  const height = innerWidth > 860 && place.clientWidth > 200 && room > 90 ? Math.max(120, Math.min(420, Math.round((640 * room) / (place.clientWidth - 34)))) : 150;
   const svg = charts.use(state.samples, state.time, height);
   const busy = state.totals.slots ? state.totals.busy / state.totals.slots : 0;
   const plot = charts.framed("Use of the last 10 minutes: slots that work, of those there are", svg, "use");

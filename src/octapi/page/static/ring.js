@@ -113,6 +113,15 @@ export class Ring {
   }
 
   worker(g, row, cx, cy, size, flash, ink) {
+    if (flash > 0 && row.lights.length) {
+      const before = g.globalAlpha;
+      g.globalAlpha = before * flash * 0.35;
+      g.fillStyle = colour(row.lights[0][0], row.lights[0][1]);
+      g.beginPath();
+      g.arc(cx, cy, size * 1.12, 0, 7);
+      g.fill();
+      g.globalAlpha = before;
+    }
     const slots = Math.max(row.slots, 1);
     const gap = slots > 1 ? Math.min(0.16, 0.9 / slots) : 0;
     g.lineWidth = Math.max(2.5, size * 0.3);
@@ -126,14 +135,6 @@ export class Ring {
       g.stroke();
     }
     g.lineCap = "round";
-    if (flash > 0 && row.lights.length) {
-      g.globalAlpha *= flash * 0.35;
-      g.fillStyle = colour(row.lights[0][0], row.lights[0][1]);
-      g.beginPath();
-      g.arc(cx, cy, size * 1.12, 0, 7);
-      g.fill();
-      g.globalAlpha = 1;
-    }
     const alarm = row.badges.some((badge) => badge[0] === "alarm");
     g.fillStyle = row.badges.length ? (alarm ? ink.bad : ink.muted) : ink.ink;
     g.font = `700 ${Math.max(8, size * 0.52)}px system-ui, sans-serif`;
