@@ -24,7 +24,7 @@ LOCAL = "local"
 LAST_MASTER = "last-master"
 
 
-def connect(address: str | None = None, *, slots: int | None = None, recoverable: bool = False) -> Dispatcher:
+def connect(address: str | None = None, *, slots: int | None = None, recoverable: bool = True) -> Dispatcher:
     """Open a dispatcher to the cluster at ``address``; see :class:`octapi.Cluster`.
 
     A ``recoverable`` client's jobs on workers go on when it crashes, and the master keeps what they return.

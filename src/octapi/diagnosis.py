@@ -109,8 +109,24 @@ class Diagnosis:
 
         if sockets():
             self.add("ok", "master", "this device is a master, and it runs")
+            self._master_says()
         else:
             self.add("fail", "master", "this device is a master, but it does not run", "Start it: octapi master")
+
+    def _master_says(self) -> None:
+        """Tell what the master finds wrong with itself."""
+        from octapi.connect import any_way
+        from octapi.dispatch.remote import hello
+        from octapi.dispatch.way import ask
+        from octapi.settings import Settings
+
+        try:
+            facts = asyncio.run(ask(any_way("", Settings.load()), CONNECT_S, hello(), "nodes"))
+        except (OctapiError, TimeoutError) as error:
+            self.add("note", "master", f"it does not say how it is: {error}")
+            return
+        for text in facts.get("trouble", ()):
+            self.add("fail", "database", text, "Make room on the disk, or let it be written; it goes on by itself.")
 
     def _multicast(self) -> dict[str, tuple[str, ...]]:
         try:

@@ -131,8 +131,10 @@ async def odd_message(field: Field, kind: str) -> str:
 async def guessed_recovery(field: Field) -> str:
     async def talk() -> Any:
         async with field.stream("clients", "ann") as (reader, writer):
-            facts = {"protocol": wire.PROTOCOL, "oldest": wire.OLDEST_PROTOCOL, "token": "0" * 32}
-            writer.write(wire.pack(("resume", facts)))
-            return await wire.read_frame(reader)
+            writer.write(wire.pack(("hello", {"protocol": wire.PROTOCOL, "oldest": wire.OLDEST_PROTOCOL})))
+            writer.write(wire.pack(("fetch", {"token": "0" * 32})))
+            while (found := await wire.read_frame(reader))[0] not in ("recovered", "refused"):
+                pass
+            return found
 
     return await must_be_refused(talk())

@@ -1,11 +1,18 @@
 """What a real master writes down, and still knows after it was killed."""
 
+import contextlib
 import json
+import os
 import signal
+import sqlite3
+import subprocess
 from pathlib import Path
+
+import pytest
 
 from octapi.store.place import database
 from octapi.store.reader import Reader
+from octapi.store.writer import Writer
 from tests.yard import Yard, until
 
 SCRIPT = """
@@ -60,3 +67,81 @@ def test_a_state_directory_that_cannot_be_entered_is_named(yard: Yard, tmp_path:
     master = yard.master(env={"OCTAPI_STATE": str(tmp_path / "file")})
     assert "no history" in master.text()
     assert str(tmp_path / "file") in master.text()
+
+
+def test_a_disk_that_is_full_stops_nothing_and_is_written_again_when_there_is_room(tmp_path: Path) -> None:
+    """On a real file system of two megabytes: jobs run, the doctor says what is wrong, and it passes."""
+    place = tmp_path / "small"
+    place.mkdir()
+    mounted = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=2m,mode=0711", "tmpfs", str(place)], capture_output=True, check=False
+    )
+    if mounted.returncode:
+        assert not os.environ.get("CI"), mounted.stderr
+        pytest.skip("this process may not mount")
+    yard = Yard(tmp_path)
+    try:
+        fill_and_empty(yard, place)
+    finally:
+        yard.close()
+        subprocess.run(["umount", str(place)], check=True)
+
+
+def fill_and_empty(yard: Yard, place: Path) -> None:
+    for path in (place.parent, *place.parent.parents):
+        if path.stat().st_uid == os.geteuid() and str(path).startswith("/tmp/"):
+            path.chmod(0o755)
+    master = yard.master(env={"OCTAPI_STATE": str(place / "state")})
+    yard.worker("red", yard.token())
+    reader = Reader(database(place / "state"))
+    yard.run("master", SCRIPT)
+    until(lambda: len(reader.runs()) == 1)
+    ballast = place / "ballast"
+    with ballast.open("wb", buffering=0) as file, contextlib.suppress(OSError):
+        while True:
+            file.write(b"x" * 4096)
+    for _ in range(200):
+        if "cannot be written" in master.text():
+            break
+        yard.run("master", SCRIPT)
+    assert "disk is full" in master.text()
+    said = yard.command("master", "doctor", code=1)
+    assert "FAIL  database" in said
+    assert "disk is full" in said
+    ballast.unlink()
+    master.until_says("the database can be written again")
+    assert "database" not in yard.command("master", "doctor", code=0)
+    before = len(reader.runs())
+    yard.run("master", SCRIPT)
+    until(lambda: len(reader.runs()) > before)
+    with sqlite3.connect(reader.path) as connection:
+        assert connection.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
+    connection.close()
+
+
+def test_a_disk_that_becomes_read_only_is_the_same(tmp_path: Path) -> None:
+    """Remounted read-only under a running writer, and back."""
+    place = tmp_path / "small"
+    place.mkdir()
+    mounted = subprocess.run(["mount", "-t", "tmpfs", "tmpfs", str(place)], capture_output=True, check=False)
+    if mounted.returncode:
+        assert not os.environ.get("CI"), mounted.stderr
+        pytest.skip("this process may not mount")
+    said: list[str] = []
+    try:
+        found = Writer(place / "history.db", said.append)
+        found.put("INSERT INTO node_events VALUES ('red', 1.0, 'joined', '')", ())
+        found.flush().result(30)
+        found.close()
+        subprocess.run(["mount", "-o", "remount,ro", str(place)], check=True)
+        found = Writer(place / "history.db", said.append)
+        found.put("INSERT INTO node_events VALUES ('red', 2.0, 'left', '')", ())
+        until(lambda: said)
+        assert "cannot be written" in said[0]
+        subprocess.run(["mount", "-o", "remount,rw", str(place)], check=True)
+        until(lambda: len(said) == 2)
+        found.close()
+        assert said[1] == ""
+        assert [event["at"] for event in Reader(place / "history.db").events("red")] == [2.0, 1.0]
+    finally:
+        subprocess.run(["umount", str(place)], check=True)

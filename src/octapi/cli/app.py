@@ -7,7 +7,7 @@ import sys
 import typer
 
 from octapi._version import __version__
-from octapi.cli import container, devices, doctor, drain, fleet, jobs, page, runs, scripts, trust, wheels
+from octapi.cli import container, devices, doctor, drain, fleet, jobs, page, recover, runs, scripts, trust, wheels
 from octapi.errors import OctapiError
 
 EXIT_ERROR = 1
@@ -40,8 +40,9 @@ app.add_typer(trust.identity_app, name="identity")
 app.add_typer(wheels.app, name="wheels")
 app.command("ssh", context_settings={"allow_interspersed_args": False})(trust.ssh)
 app.command("doctor")(doctor.doctor)
-app.command("jobs")(jobs.jobs)
 app.command("page")(page.page)
+app.add_typer(jobs.jobs_app, name="jobs")
+jobs.jobs_app.command("recover")(recover.recover)
 app.command("submit", context_settings={"allow_extra_args": True, "allow_interspersed_args": False})(runs.submit)
 app.command("runs")(runs.runs)
 app.command("logs")(runs.logs)

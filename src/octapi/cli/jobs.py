@@ -20,6 +20,10 @@ if TYPE_CHECKING:
 Address = Annotated[str, typer.Option(help="host:port of the master.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
+jobs_app = typer.Typer(
+    help="List the scripts that use the cluster, or fetch what became of jobs.", invoke_without_command=True
+)
+
 
 def ask_master(address: str, *question: Any) -> tuple[Any, Way]:
     """Ask the master a question, and return its answer and the way to it."""
@@ -35,13 +39,17 @@ def ask_master(address: str, *question: Any) -> tuple[Any, Way]:
     return asyncio.run(ask(way, max(settings.patience_s, 0.1), hello(), *question)), way
 
 
+@jobs_app.callback()
 def jobs(
+    context: typer.Context,
     address: Address = "",
     stop: Annotated[int, typer.Option(help="Stop the jobs of the script with this number.")] = 0,
     watch: Annotated[bool, typer.Option("--watch", help="Go on showing it, until Ctrl-C.")] = False,
     as_json: AsJson = False,
 ) -> None:
     """List the scripts that use the cluster and how far their jobs are, or stop one."""
+    if context.invoked_subcommand:
+        return
     if watch:
         from octapi.cli import watch as watching
 

@@ -58,10 +58,19 @@ class Conversation:
             with contextlib.suppress(OSError):
                 await self._writer.wait_closed()
 
-    async def _hear(self, wanted: str) -> Any:
+    def say(self, *message: Any) -> None:
+        """Send one message."""
+        assert self._writer is not None
+        self._writer.write(wire.pack(message))
+
+    async def hear(self) -> Any:
+        """Wait for one message.  Raises OSError and asyncio.IncompleteReadError when the master is gone."""
         assert self._reader is not None
+        return await wire.read_frame(self._reader)
+
+    async def _hear(self, wanted: str) -> Any:
         while True:
-            kind, *rest = await wire.read_frame(self._reader)
+            kind, *rest = await self.hear()
             if kind == "refused":
                 raise refused(rest[0], self.way.label)
             if kind == wanted:
@@ -71,7 +80,7 @@ class Conversation:
         """Ask something about runs.  Raises :exc:`RunError` with the master's reason, and :exc:`MasterNotFound`."""
         assert self._writer is not None
         try:
-            self._writer.write(wire.pack(("manage", {"op": operation, **facts})))
+            self.say("manage", {"op": operation, **facts})
             await self._writer.drain()
             answer = await self._hear("manage")
         except (OSError, asyncio.IncompleteReadError) as error:

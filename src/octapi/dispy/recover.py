@@ -9,14 +9,16 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from octapi.connect import way_to
+from octapi.connect import any_way, way_to
 from octapi.dispatch.recovery import recover
 from octapi.dispy.job import DispyJob
 from octapi.dispy.logger import logger
 from octapi.errors import ClusterError, DispyError
+from octapi.settings import Settings
 
 if TYPE_CHECKING:
-    from octapi.dispatch.ticket import Extra, WorkerInfo
+    from octapi.dispatch.recovery import Recovered
+    from octapi.dispatch.way import Way
 
 PATTERN = "_dispy_*"
 
@@ -72,7 +74,7 @@ def recover_jobs(
         if path is None:
             raise FileNotFoundError(f"no {PATTERN} file in {Path.cwd()}")
         facts = json.loads(path.read_text(encoding="utf-8"))
-        found = recover(way_to(facts["address"]), facts["token"], timeout, terminate_pending, job_of)
+        found = recover(way_back(facts["address"]), {"token": facts["token"]}, timeout, terminate_pending, job_of)
     except (OSError, ValueError, KeyError, ClusterError) as error:
         print(f"Could not recover jobs from {path}: {error}")
         return []
@@ -82,10 +84,15 @@ def recover_jobs(
     return jobs
 
 
-def job_of(
-    kind: int, data: bytes, started: float, ended: float, worker: WorkerInfo | None, extra: Extra | None
-) -> DispyJob:
+def way_back(address: str) -> Way:
+    """Return the way to the master of a recovery file; on another computer it is this login's own."""
+    if address.endswith(".json") and not Path(address).exists():
+        return any_way("", Settings.load())
+    return way_to(address)
+
+
+def job_of(found: Recovered) -> DispyJob:
     """Make a job of an outcome that was found."""
     job = DispyJob(None, b"", (), {}, 0)
-    job.resolve(kind, data, started, ended, worker, extra)
+    job.resolve(found.kind, found.data, found.started, found.ended, found.worker, found.extra)
     return job

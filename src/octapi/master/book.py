@@ -7,9 +7,9 @@ forgotten when the master ends.
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import time
 from concurrent.futures import Future
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from octapi.errors import StateError
@@ -116,17 +116,18 @@ class Book:
         self.nodes.master_started(self.now())
         self.forget_old()
 
-    def forget_old(self) -> None:
-        """Drop outcomes that waited too long, and runs that are too old."""
+    def forget_old(self) -> list[str]:
+        """Drop outcomes that waited too long, and runs that are too old; return the runs whose outcomes were."""
         if self.reader is None:
-            return
+            return []
         now, day_s = self.now(), 86400.0
         try:
             waiting = self.reader.ended((runs.GONE,))
             oldest = [(ident, ended) for ident, ended in self.reader.ended(runs.STATES) if ident not in self.open_runs]
         except StateError:
-            return
-        for ident in too_old(waiting, now, self.settings.keep_days * day_s):
+            return []
+        dropped = too_old(waiting, now, self.settings.keep_days * day_s)
+        for ident in dropped:
             self.outcomes.drop(ident)
             self.move(ident, "aged", error=f"Its outcomes waited {self.settings.keep_days:g} days.", kept=0)
         for ident in too_old(oldest, now, self.settings.history_days * day_s):
@@ -134,6 +135,7 @@ class Book:
             for statement in ("DELETE FROM runs WHERE id = ?", "DELETE FROM story WHERE run = ?"):
                 self.writer.put(statement, (ident,))
             self._over.pop(ident, None)
+        return dropped
 
     # ---- runs
 
@@ -214,6 +216,13 @@ class Book:
         self.writer.put(runs.SAVE, run.row(), ("runs", run.id), lazily=lazily)
         return run
 
+    def kept(self, ident: str, more: int | None, dropped: int = 0) -> None:
+        """Count messages of a run that wait to be fetched; None for that nothing waits any more."""
+        run = self.find(ident)
+        if run is not None:
+            kept = 0 if more is None else run.kept + more
+            self.save(replace(run, kept=kept, dropped=run.dropped + dropped), lazily=True)
+
     def recent(self, limit: int = 100) -> list[Run]:
         """Return the latest runs, open ones as they are now."""
         found = self._over | self.open_runs
@@ -237,7 +246,7 @@ def new_run(ident: str, facts: Mapping[str, Any], owner: str, now: float, slots:
         user=text_of(facts, "user"),
         host=text_of(facts, "host"),
         owner=owner,
-        secret=digest(token) if isinstance(token, str) and token else "",
+        secret=runs.digest(token) if isinstance(token, str) and token else "",
         release=text_of(facts, "release"),
         python=text_of(facts, "python"),
         submitted=now,
@@ -249,8 +258,3 @@ def new_run(ident: str, facts: Mapping[str, Any], owner: str, now: float, slots:
 def text_of(facts: Mapping[str, Any], key: str) -> str:
     """Return what a client says of itself as a text that fits."""
     return str(facts.get(key) or "")[:200]
-
-
-def digest(token: str) -> str:
-    """Return what is kept of a key: its SHA-256."""
-    return hashlib.sha256(token.encode()).hexdigest()

@@ -19,8 +19,10 @@ from typing import TYPE_CHECKING, Any, Final
 from octapi.dispatch import wire
 from octapi.dispatch.outbox import Counter, Outbox
 from octapi.dispatch.story import Story
+from octapi.store.runs import digest
 
 if TYPE_CHECKING:
+    from octapi.master.vault import Vault
     from octapi.trust.names import Peer
 
 #: a client that has so much to fetch gets no more batches placed, in bytes
@@ -57,13 +59,15 @@ class Client:
 
     numbers = itertools.count(1)
 
-    def __init__(self, writer: asyncio.StreamWriter, facts: dict[str, Any], peer: Peer | None = None) -> None:
+    def __init__(self, writer: asyncio.StreamWriter | None, facts: dict[str, Any], peer: Peer | None = None) -> None:
         self.number = next(self.numbers)
-        self.writer: asyncio.StreamWriter | None = writer
+        self.writer = writer
         self.facts = facts
         self.peer = peer
         self.session = str(facts.get("session") or f"question-{self.number}")
         self.token = str(facts.get("token") or "")
+        #: what is kept of its key: with the key, others may fetch its outcomes
+        self.secret = digest(self.token) if self.token else ""
         self.is_recoverable = bool(facts.get("recoverable"))
         self.absence_s = min(float(facts.get("absence_s") or ABSENCE_S), LONGEST_ABSENCE_S)
         self.said_bye = False
@@ -88,9 +92,24 @@ class Client:
         self.run = ""
         self.is_run = False
         self.story: Story | None = None
+        #: batches that are over and that it has not acknowledged: their jobs and their function, by number
+        self.names: dict[int, tuple[int, str]] = {}
+        #: where its outcomes are kept while it is away, their bytes there, and the batches that did not fit
+        self.vault: Vault | None = None
+        self.stored = 0
+        self.short: set[int] = set()
+        #: whether the last master's book told of it, and it has not been seen by this one
+        self.is_found = False
+        #: who fetches its outcomes, and a sign that there are more
+        self.fetcher: Client | None = None
+        self.news = asyncio.Event()
+        self.fetching: list[Client] = []
+        self.pouring: asyncio.Task[None] | None = None
+        #: the writing of its outcomes that goes on just now
+        self.safe: asyncio.Future[None] | None = None
         self.since = time.time()
         self.expiry: asyncio.TimerHandle | None = None
-        self.heard_at = self.pulsed_at = asyncio.get_running_loop().time()
+        self.heard_at = self.pulsed_at = self.left_at = asyncio.get_running_loop().time()
 
     @property
     def keeps(self) -> bool:
@@ -116,6 +135,9 @@ class Client:
         """Send what an agent, or the gateway in its place, says of a batch, or keep it; return the frame's number."""
         frame = wire.pack(("agent", worker, message))
         number = self.outbox.append(frame) if self.keeps else 0
+        if self.vault is not None:
+            self.vault.keep(self, number, message, frame)
+        self.news.set()
         if self.writer is not None and not self.writer.is_closing():
             self.writer.write(frame)
         return number
@@ -128,7 +150,28 @@ class Client:
             _, worker, key = self.ends.popleft()
             over.setdefault(worker, []).append(key)
             self.leftover.pop(key[1], None)
+            self.names.pop(key[1], None)
         return over
+
+    def function_of(self, digest: str) -> str:
+        """Return the name of the function of one of its computations; an empty text if that is not known."""
+        return str(self.computations.get(digest, (b"", {}))[1].get("name") or "")
+
+    @property
+    def is_complete(self) -> bool:
+        """Say whether nothing more will come of its jobs."""
+        return not (self.held or self.claims or self.leftover or self.is_claiming)
+
+    def write(self, frame: bytes) -> None:
+        """Send a frame that is packed already.  Raises ConnectionError when it is not connected."""
+        if self.writer is None or self.writer.is_closing():
+            raise ConnectionResetError("it is gone")
+        self.writer.write(frame)
+
+    async def drain(self) -> None:
+        """Wait until what was sent is on its way."""
+        if self.writer is not None:
+            await self.writer.drain()
 
     def acknowledge(self) -> None:
         """Tell it what came of what it sent; also a sign of life."""

@@ -42,6 +42,8 @@ LOOK_S = 1.0
 #: a worker that gives no sign of life for so long gets no more batches, and after the second time is lost, in seconds
 SILENT_S = 8.0
 LOST_S = 15.0
+#: how often outcomes and runs are looked for that are too old, in seconds
+TIDY_S = 3600.0
 #: how long the batches of clients that do not come back stay with the workers that brought them, in seconds
 STRAY_S = 900.0
 
@@ -70,6 +72,8 @@ class Gateway(Sessions, SchedulerPlugin):  # type: ignore[misc]
         scheduler.stream_handlers[STREAM_OP] = self.from_agent
         scheduler.may_replace = self.may_replace
         scheduler.add_plugin(self)
+        self.take_up()
+        self._tidied = self.loop.time()
 
     async def stop(self) -> None:
         """Hang up on all clients."""
@@ -79,6 +83,7 @@ class Gateway(Sessions, SchedulerPlugin):  # type: ignore[misc]
         for client in list(self.clients.values()):
             if client.expiry is not None:
                 client.expiry.cancel()
+            self.keep_absent(client)
             if client.writer is not None:
                 client.writer.close()
         self.book.close()
@@ -92,6 +97,9 @@ class Gateway(Sessions, SchedulerPlugin):  # type: ignore[misc]
         now = self.loop.time()
         self._looking = self.loop.call_later(LOOK_S, self._look)
         self.look_at_clients(now)
+        if now - self._tidied > TIDY_S:
+            self._tidied = now
+            self.forget_old()
         self.look_at_agents(now)
 
     def share(self, client: Client, digest: str, agents: Iterable[Agent]) -> None:
@@ -219,11 +227,13 @@ class Gateway(Sessions, SchedulerPlugin):  # type: ignore[misc]
         client.held.pop(held.ident, None)
         client.ends.append((number, agent.name, held.key))
         again = remainder(held, *rest[:2])
-        if again is not None and client.is_orphan:
+        if again is None:
+            self.over(held, number)
+        elif client.is_orphan:
             self.hold(again)
-        elif again is not None:
+        else:
+            client.names[held.ident] = (held.facts["jobs"], client.function_of(held.digest))
             client.leftover[held.ident] = again
-        self.tell_if_complete(client)
         self.place()
 
     # ---- workers that come and go
@@ -323,8 +333,7 @@ class Gateway(Sessions, SchedulerPlugin):  # type: ignore[misc]
             self.book.nodes.went(agent.name, nodes.LOST, why, self.now())
             for held in list(agent.held.values()):
                 held.client.held.pop(held.ident, None)
-                held.client.deliver(agent.name, ("lost", held.ident, held.facts["jobs"]))
-                self.tell_if_complete(held.client)
+                self.over(held, held.client.deliver(agent.name, ("lost", held.ident, held.facts["jobs"])))
         self.place()
 
     def slots(self) -> int:

@@ -100,9 +100,9 @@ class Reception:
         self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, peer: Peer | None
     ) -> Client | None:
         kind, facts = await asyncio.wait_for(wire.read_frame(reader, 1 << 16), GREET_S)
-        if kind not in ("hello", "resume") or not compatible(facts):
+        if kind != "hello" or not compatible(facts):
             text = refusal(facts)
             say(f"octapi master: refused a client: {text}")
             writer.write(wire.pack(("refused", {"error": "VersionMismatch", "text": text})))
             return None
-        return self.gateway.greet(writer, kind, facts, peer)
+        return self.gateway.greet(writer, facts, peer)

@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING, Any
 
 from octapi import _version
 from octapi.dispatch import wire
-from octapi.master.client import LONGEST_ABSENCE_S, Client, Held
+from octapi.master.client import Client, Held
 from octapi.master.meter import Meter
-from octapi.master.questions import Questions
+from octapi.master.orphans import CLAIM_S, MASTER_ENDED, Orphans
+from octapi.store import runs
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -25,20 +26,17 @@ if TYPE_CHECKING:
     from octapi.master.placing import Agent
     from octapi.trust.names import Peer
 
-NO_SUCH_CLIENT = "The master knows no crashed client with this recovery file."
 TAKEN = "This session is another client's, or somebody else has fetched its jobs."
 #: messages of clients that must arrive once; they are counted and acknowledged
 COUNTED = frozenset({"define", "run", "tell", "claim"})
 #: what a client's summary says of its jobs
 COUNTS = ("waiting", "running", "done", "failed", "functions", "slots")
-#: how long a claimed batch may wait for the worker that has it, in seconds
-CLAIM_S = 30.0
 #: how often clients get a sign of life, and how long one may give none, in seconds
 PULSE_S = 5.0
 SILENT_S = 20.0
 
 
-class Sessions(Questions):
+class Sessions(Orphans):
     """Clients and their sessions; the other half is :class:`octapi.master.gateway.Gateway`."""
 
     scheduler: Scheduler
@@ -50,10 +48,6 @@ class Sessions(Questions):
         self.meter = Meter()
 
     # ---- what the other half does
-
-    def place(self) -> None:
-        """Give waiting batches to workers."""
-        raise NotImplementedError
 
     def to_agent(self, agent: Agent, message: tuple[Any, ...]) -> None:
         """Send one message to a worker."""
@@ -69,11 +63,9 @@ class Sessions(Questions):
 
     # ---- coming and going
 
-    def greet(self, writer: asyncio.StreamWriter, kind: str, facts: dict[str, Any], peer: Peer | None) -> Client | None:
-        """Welcome a client, or somebody who fetches what was kept of one; None for nobody."""
-        if kind == "resume":
-            return self._recover(writer, str(facts.get("token")))
-        client = self.sessions.get(str(facts.get("session")))
+    def greet(self, writer: asyncio.StreamWriter, facts: dict[str, Any], peer: Peer | None) -> Client | None:
+        """Welcome a client; None for one that may not have the session it asks for."""
+        client = self._known(facts)
         is_known = client is not None
         if client is None:
             client = Client(writer, facts, peer)
@@ -85,10 +77,30 @@ class Sessions(Questions):
             return None
         else:
             client.attach(writer)
+            if client.vault is not None:
+                self.vault.back(client)
             if client.is_run:
                 self.book.client_event(client.run, "back")
         self._welcome(client, is_known, int(facts.get("seen") or 0))
         return client
+
+    def _known(self, facts: dict[str, Any]) -> Client | None:
+        """Return the session that a client comes back to, if this process of the master knows it."""
+        client = self.sessions.get(str(facts.get("session")))
+        if client is None or not client.is_found or client.is_orphan:
+            return client
+        if hmac.compare_digest(client.secret, runs.digest(str(facts.get("token")))):
+            self._release(client)  # only the last master knew it, so it tells everything anew
+            self.vault.forget(client)
+            return None
+        return client
+
+    def _release(self, client: Client) -> None:
+        """Know a client no more."""
+        if client.expiry is not None:
+            client.expiry.cancel()
+        self.clients.pop(client.number, None)
+        self.sessions.pop(client.session, None)
 
     def _welcome(self, client: Client, is_known: bool, seen: int) -> None:
         welcome = {"dask_port": self.scheduler.port, "workers": self.rows(), "release": _version.__version__}
@@ -99,35 +111,7 @@ class Sessions(Questions):
             self.client_seen(client, seen)
             client.catch_up(seen)
 
-    def _recover(self, writer: asyncio.StreamWriter, token: str) -> Client | None:
-        """Let somebody with a client's token have what was kept of it."""
-        found = (c for c in self.sessions.values() if c.is_recoverable and hmac.compare_digest(c.token, token))
-        client = next(found, None)
-        if client is None or client.writer is not None:
-            writer.write(wire.pack(("refused", {"error": "ClusterError", "text": NO_SUCH_CLIENT})))
-            return None
-        client.attach(writer)
-        client.send("recovered", {"workers": self.rows()})
-        client.catch_up(client.outbox.acknowledged)
-        self._orphan(client)
-        self.tell_if_complete(client)
-        return client
-
-    def _orphan(self, client: Client) -> None:
-        """Act for a client that will not come back: run again what it would have sent again."""
-        client.is_orphan = True
-        for held in client.leftover.values():
-            self.hold(held)
-        client.leftover.clear()
-        for held in client.claims.values():
-            client.deliver("", ("lost", held.ident, held.facts["jobs"]))
-        client.claims.clear()
-        self.place()
-
-    def tell_if_complete(self, client: Client) -> None:
-        """Tell somebody who fetches a client's outcomes when there will be no more."""
-        if client.is_orphan and not client.held:
-            client.send("complete")
+    # ---- leaving
 
     def client_left(self, client: Client, writer: asyncio.StreamWriter) -> None:
         """Its connection is gone: go on without it for a time, or stop its jobs."""
@@ -135,31 +119,35 @@ class Sessions(Questions):
             return None  # it is back over another one
         client.writer = None
         self.watching.remove(client)
+        client.left_at = asyncio.get_running_loop().time()
+        if client.pouring is not None:
+            client.pouring.cancel()
         if client.is_run:
             self.book.client_event(client.run, "left")
         if not client.keeps or client.said_bye:
             return self.end(client)
-        patience_s = LONGEST_ABSENCE_S if client.is_orphan else client.absence_s
-        client.expiry = asyncio.get_running_loop().call_later(patience_s, self._expire, client)
-        return None
+        return self.wait_for(client)
+
+    def wait_for(self, client: Client) -> None:
+        """Give a client time to come back."""
+        client.expiry = asyncio.get_running_loop().call_later(client.absence_s, self._expire, client)
 
     def _expire(self, client: Client) -> None:
-        """It was away too long."""
+        """It was away too long: it is an orphan now, until its outcomes are fetched or too old."""
         client.expiry = None
-        if client.is_orphan or not client.is_recoverable:
+        if not client.is_run or not client.is_recoverable:
             return self.end(client)
-        self._orphan(client)
-        client.expiry = asyncio.get_running_loop().call_later(LONGEST_ABSENCE_S, self._expire, client)
-        return None
+        return self.orphan(client)
 
     def end(self, client: Client) -> None:
         """Forget a client and stop its jobs."""
-        if client.expiry is not None:
-            client.expiry.cancel()
-        if self.clients.pop(client.number, None) is not None:
+        if client.number in self.clients:
             self.watching.ended(client)
             self.chronicle.close(client.run)
-        self.sessions.pop(client.session, None)
+        self._release(client)
+        if client.is_run:
+            self.vault.forget(client)
+        client.news.set()
         client.waiting.clear()
         for agent in list(self.agents.values()):
             self.to_agent(agent, ("kill", client.session))
@@ -182,6 +170,8 @@ class Sessions(Questions):
                     client.writer.transport.abort()
             if client.claims:
                 self.settle_claims(client, now)
+            if client.writer is None and client.is_run:
+                self.look_at_absent(client, now)
 
     # ---- what clients say
 
@@ -217,16 +207,12 @@ class Sessions(Questions):
         if client.is_run:
             self.book.count(client.run, client.summary, self.slots(), client.number)
 
-    def client_settled(self, client: Client) -> None:
-        """Everything that was kept of a client has been fetched."""
-        client.said_bye = True
-        self.book.move(client.run, "fetched")
-
     def client_define(self, client: Client, digest: str, spec: bytes, facts: dict[str, Any]) -> None:
         """Keep a computation; workers that may run it get it now, so that setup can begin."""
         if not client.is_run:
             client.is_run = True
             self.book.begin(client.run, client.facts, owner_of(client.peer), self.slots())
+            self.vault.begin(client)
         client.computations[digest] = (spec, facts)
         has_limits = facts.get("limits") is not None
         self.share(client, digest, [agent for agent in self.agents.values() if digest in agent.known or has_limits])
@@ -242,9 +228,21 @@ class Sessions(Questions):
 
     def hold(self, held: Held) -> None:
         """Let a batch wait for a worker."""
+        if held.digest not in held.client.computations:  # only the last master had it
+            held.client.held.pop(held.ident, None)
+            return self.over(held, held.client.deliver("", ("lost", held.ident, held.facts["jobs"], MASTER_ENDED)))
         held.worker = None
         held.client.held[held.ident] = held
         held.client.waiting.append(held)
+        return None
+
+    def over(self, held: Held, number: int) -> None:
+        """A batch is over; its last message has this number."""
+        client = held.client
+        client.names[held.ident] = (held.facts["jobs"], client.function_of(held.digest))
+        if client.vault is not None:
+            self.vault.ended(client, number, held)
+        client.news.set()
 
     def client_tell(self, client: Client, worker: str | None, message: list[Any]) -> None:
         """Pass a message on to one agent or to all."""
@@ -321,13 +319,15 @@ class Sessions(Questions):
     def settle_claims(self, client: Client, now: float) -> None:
         """End the claims of batches that no worker can bring any more."""
         lives = {agent.name: agent.info["life"] for agent in self.agents.values()}
-        all_back = all(lives.get(name) == life for name, life in client.crew.items())
+        all_back = not client.is_found and all(lives.get(name) == life for name, life in client.crew.items())
         for ident, held in list(client.claims.items()):
             is_back = held.worker in lives if held.worker is not None else all_back
             if not is_back and now < client.claim_until:
                 continue
             del client.claims[ident]
-            if all_back and held.worker is None:  # it never reached a worker
+            if client.is_found:
+                self.over(held, client.deliver("", ("lost", ident, held.facts["jobs"], MASTER_ENDED)))
+            elif all_back and held.worker is None:  # it never reached a worker
                 client.deliver("", ("end", ident, "returned", held.facts.get("skip", 0), {}))
             else:
                 client.deliver(held.worker or "", ("lost", ident, held.facts["jobs"]))

@@ -86,17 +86,38 @@ class Reader:
 
     # ---- outcomes
 
-    def outcomes(self, run: str, after: int = -1, limit: int = 1000) -> list[tuple[int, bytes]]:
-        """Return kept messages of a run with their numbers, those above ``after``."""
+    def outcomes(self, run: str, after: int = -1, until: int = 1 << 62, limit: int = 1000) -> list[tuple[int, bytes]]:
+        """Return kept messages of a run with their numbers, those above ``after`` up to ``until``."""
         found = self.rows(
-            "SELECT number, frame FROM outcomes WHERE run = ? AND number > ? ORDER BY number LIMIT ?", run, after, limit
-        )
+            "SELECT number, frame FROM outcomes WHERE run = ? AND number > ? AND number <= ? ORDER BY number LIMIT ?",
+            run, after, until, limit,
+        )  # fmt: skip
         return [(row[0], row[1]) for row in found]
 
-    def batches(self, run: str) -> list[tuple[int, int, str]]:
-        """Return the batches of a run that got no end: number of the batch, of its jobs, and their function."""
-        found = self.rows("SELECT ident, jobs, function FROM batches WHERE run = ? ORDER BY ident", run)
-        return [(row[0], row[1], row[2]) for row in found]
+    def last_of(self, run: str, first: int, last: int) -> tuple[int | None, int]:
+        """Return the greatest number of a run's messages from ``first`` to ``last``, and the bytes in them."""
+        found = self.rows(
+            "SELECT max(number), coalesce(sum(length(frame)), 0) FROM outcomes"
+            " WHERE run = ? AND number BETWEEN ? AND ?", run, first, last,
+        )  # fmt: skip
+        return found[0][0], found[0][1]
+
+    def batches(self, run: str, first: int = 0, last: int = 1 << 62) -> list[tuple[int, int, str, int]]:
+        """Return batches of a run: its number, its jobs, their function, and whether it is over."""
+        found = self.rows(
+            "SELECT ident, jobs, function, ended FROM batches"
+            " WHERE run = ? AND ident >= ? AND ident < ? ORDER BY ident", run, first, last,
+        )  # fmt: skip
+        return [(row[0], row[1], row[2], row[3]) for row in found]
+
+    def sessions(self, states: tuple[str, ...]) -> list[tuple[str, str, str, int]]:
+        """Return the clients of runs in these states: session, run, hash of the key, and whether it was gone."""
+        marks = ", ".join("?" * len(states))
+        found = self.rows(
+            f"SELECT session, run, s.secret, gone FROM sessions s JOIN runs r ON r.id = run WHERE r.state IN ({marks})",
+            *states,
+        )
+        return [(row[0], row[1], row[2], row[3]) for row in found]
 
     def bytes_kept(self) -> int:
         """Return how many bytes of outcomes wait."""

@@ -13,6 +13,7 @@ A run that is gone or interrupted becomes running again when its client comes ba
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
 import secrets
@@ -60,6 +61,11 @@ def new_id(now: float) -> str:
     """
     letters = "".join(secrets.choice(LETTERS) for _ in range(3))
     return f"{time.strftime('%y%m%d-%H%M%S', time.gmtime(now))}-{letters}"
+
+
+def digest(token: str) -> str:
+    """Return what is kept of a key: its SHA-256."""
+    return hashlib.sha256(token.encode()).hexdigest()
 
 
 @dataclass(frozen=True, slots=True)

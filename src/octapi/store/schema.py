@@ -48,6 +48,13 @@ STEPS: Final[tuple[tuple[str, ...], ...]] = (
             PRIMARY KEY (run, kind, bucket)
         ) WITHOUT ROWID""",
     ),
+    (
+        "ALTER TABLE batches ADD COLUMN ended INTEGER NOT NULL DEFAULT 0",
+        """CREATE TABLE sessions (
+            session TEXT PRIMARY KEY, run TEXT NOT NULL, secret TEXT NOT NULL, at REAL NOT NULL, gone INTEGER NOT NULL
+        ) WITHOUT ROWID""",
+        "CREATE INDEX sessions_by_run ON sessions (run)",
+    ),
 )
 
 
