@@ -1,6 +1,5 @@
 """Clients that are killed: their jobs end, and what they return waits on the master until it is fetched."""
 
-import contextlib
 import json
 import pickle
 import signal
@@ -9,7 +8,6 @@ from typing import Any
 
 from octapi.store.place import database
 from octapi.store.reader import Reader
-from tests.faults.relay import Relay
 from tests.yard import Running, Yard, ports_of, until
 
 SCRIPT = """
@@ -40,7 +38,6 @@ class Field:
         workers: tuple[str, ...] = ("red",),
         code: str = SCRIPT,
         jobs: int = 4,
-        through: contextlib.ExitStack | None = None,
     ) -> None:
         self.yard = yard
         self.go = yard.states / "go"
@@ -51,11 +48,6 @@ class Field:
         yard.command("laptop", "login", yard.token("--role", "client"))
         script = yard.place / "killed.py"
         script.write_text(code)
-        self.relay: Relay | None = None
-        if through is not None:
-            self.relay = Relay(ports_of(self.master)["clients"])
-            through.callback(self.relay.close)
-            self.env = self.env | {"OCTAPI_ADDRESS": f"127.0.0.1:{self.relay.port}"}
         self.script = Running(
             [sys.executable, str(script), str(self.go), str(yard.place / "key")], yard.home("laptop"), env=self.env
         )
@@ -221,17 +213,15 @@ def test_a_recovery_file_lets_another_login_on_another_machine_fetch(yard: Yard)
 
 
 def test_a_client_that_comes_back_gets_everything_and_nothing_stays_on_disk(yard: Yard) -> None:
-    """Cut off for longer than the time after which results go to disk, it goes on as if nothing had happened."""
-    with contextlib.ExitStack() as stack:
-        field = Field(yard, through=stack)
-        assert field.relay is not None
-        field.relay.is_open = False
-        field.relay.cut()
+    """Frozen for longer than the time after which results go to disk, it goes on as if nothing had happened."""
+    field = Field(yard)
+    field.script.process.send_signal(signal.SIGSTOP)
+    try:
         until(lambda: field.state() == "gone", 60)
         field.release()
         until(lambda: len(field.reader().outcomes(field.run)) == 4, 60)
-        field.relay.is_open = True
-        until(lambda: field.state() == "running", 60)
-        until(lambda: not field.reader().outcomes(field.run), 60)
-        assert field.reader().batches(field.run) == []
-        field.script.stop(signal.SIGKILL)
+    finally:
+        field.script.process.send_signal(signal.SIGCONT)
+    until(lambda: field.state() == "running", 60)
+    until(lambda: not field.reader().outcomes(field.run), 60)
+    assert field.reader().batches(field.run) == []
