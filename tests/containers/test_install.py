@@ -275,7 +275,9 @@ def test_an_upgrade_starts_the_service_anew(master: Device, service: Device) -> 
     release = service.sh("readlink /opt/octapi/current").strip()
     until(lambda: main_process(service)["pid"] not in (before, "0"), 60)
 
-    until(lambda: release in service.sh(f"tr '\\0' ' ' </proc/{main_process(service)['pid']}/cmdline", code=None), 30)
+    assert until(
+        lambda: release in service.sh(f"tr '\\0' ' ' </proc/{main_process(service)['pid']}/cmdline", code=None), 30
+    )
 
 
 def test_a_removed_service_is_gone_and_the_identity_stays(service: Device) -> None:

@@ -48,9 +48,15 @@ def test_a_word_cannot_become_a_setting(word: str) -> None:
 
 def test_only_what_differs_from_the_default_goes_into_the_unit() -> None:
     """So a new release may have other defaults."""
-    given = [("--name", "red", ""), ("--slots", 0, 0), ("--no-dask", True, False), ("--port", 9000, 0)]
+    given = [
+        ("--name", "red", ""),
+        ("--slots", 0, 0),
+        ("--no-dask", True, False),
+        ("--port", 9000, 0),
+        ("--page", False, None),
+    ]
 
-    assert unit.arguments(given) == ["--name", "red", "--no-dask", "--port", "9000"]
+    assert unit.arguments(given) == ["--name", "red", "--no-dask", "--port", "9000", "--no-page"]
     values = {name: row.default for name, row in inspect.signature(devices.worker).parameters.items()}
     changed = values | {"token": "octapi1.x", "install_service": True, "ssh_port": 0}
     assert unit.arguments(services.options(devices.worker, changed)) == ["--ssh-port", "0"]

@@ -79,7 +79,7 @@ def fetch(target: Target, pip: Path, place: Path, pure: Iterable[str], tell: Cal
     environment = target.environment()
     done = {"octapi", "octapi_dispy", "pip"}
     here = {normal(name) for name in pure}
-    waiting = [row for row, _ in repack.requirements(metadata.distribution("octapi"), ("examples",), environment)]
+    waiting = [row for row, _ in repack.requirements(metadata.distribution("octapi"), repack.EXTRAS, environment)]
     while waiting:
         level = {normal(row.name): row for row in waiting if normal(row.name) not in done}
         done |= set(level)

@@ -31,6 +31,8 @@ if TYPE_CHECKING:
 
 OLDEST = (3, 11)
 ACCOUNTS = ("octapi", "octapi-slot")
+#: the extras of octapi, each with a wheel that is there if it is
+EXTRAS = {"examples": "py_enigma", "page": "uvicorn"}
 #: those that run for longer are listed first; the templates of logins have nothing to stop
 UNITS = ("octapi-worker.service", "octapi-master.service", "octapi-worker-ssh.socket", "octapi-master-ssh.socket")
 TEMPLATES = ("octapi-worker-ssh@.service", "octapi-master-ssh@.service")
@@ -114,11 +116,11 @@ def build(release: Path, python: Path, wheels: Path) -> None:
     It sees the system's packages, so that jobs may use what apt installed; OctaPi's own libraries come before them.
     """
     pip, package = newest(wheels, "pip"), newest(wheels, "octapi")
-    extra = "[examples]" if list(wheels.glob("py_enigma-*.whl")) else ""
+    extras = [extra for extra, name in EXTRAS.items() if list(wheels.glob(f"{name}-*.whl"))]
     run([python, "-m", "venv", "--without-pip", "--system-site-packages", release], "a virtual environment")
     mine = release / "bin/python"
     options = ("--isolated", "--disable-pip-version-check", "--quiet", "--no-cache-dir", "--no-index")
-    what = (f"{package}{extra}", newest(wheels, "octapi_dispy"), pip)
+    what = (f"{package}[{','.join(extras)}]", newest(wheels, "octapi_dispy"), pip)
     say(f"installing into {release}.")
     run(
         [mine, pip / "pip", "install", *options, "--ignore-installed", "--find-links", wheels, *what],

@@ -24,8 +24,9 @@ from octapi.setup.shelf import normal
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
-#: what every device gets
-ROOT: Final = "octapi[examples]"
+#: what every device gets, so that any of them may become the master
+EXTRAS: Final = ("examples", "page")
+ROOT: Final = f"octapi[{','.join(EXTRAS)}]"
 #: what pip notes of an installation, which is no part of a wheel
 NOTES: Final = ("RECORD", "INSTALLER", "REQUESTED", "direct_url.json")
 DISPY_METADATA: Final = "Metadata-Version: 2.1\nName: octapi-dispy\nVersion: {0}\nRequires-Dist: octapi=={0}\n"

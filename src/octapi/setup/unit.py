@@ -154,5 +154,6 @@ def arguments(given: Sequence[tuple[str, object, object]]) -> list[str]:
     for option, value, default in given:
         if value == default:
             continue
-        found += [option] if value is True else [option, str(value)]
+        switch = {True: option, False: option.replace("--", "--no-", 1)}
+        found += [switch[value]] if isinstance(value, bool) else [option, str(value)]
     return found
