@@ -71,6 +71,13 @@ class Diagnosis:
         addresses = discovery.own_addresses()
         if addresses:
             self.add("ok", "network", f"this device is reached at {', '.join(addresses)}")
+        elif discovery.is_container():
+            self.add(
+                "note",
+                "network",
+                "this container is on a bridge, so its own addresses mean nothing to other devices",
+                "They reach it at the address of its host, through published ports: OCTAPI_ADVERTISE says it.",
+            )
         else:
             self.add(
                 "fail", "network", "this device has no address that others could reach", "Is the cable in? Is Wi-Fi on?"

@@ -42,7 +42,7 @@ class Project:
     def __init__(self, *files: str | Path, **env: str) -> None:
         self.name = f"octapi-test-{uuid.uuid4().hex[:8]}"
         self.files = [argument for file in files for argument in ("-f", str(ROOT / "deploy" / file))]
-        self.env = dict(os.environ) | {"OCTAPI_IMAGE": IMAGE} | env
+        self.env = dict(os.environ) | {"OCTAPI_IMAGE": IMAGE, "OCTAPI_PAGE_PORT": "0"} | env
 
     def compose(self, *arguments: str, **options: Any) -> str:
         """Run a command of compose."""

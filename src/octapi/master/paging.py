@@ -50,7 +50,7 @@ class Wish:
     """How the page is wanted.
 
     ``listen`` is the address, by default the master's; behind a ``proxy`` it speaks HTTP and believes X-Forwarded-For;
-    ``names`` are further names of hosts by which browsers may ask for it, separated by commas.
+    ``names`` are further names of hosts by which browsers may ask for it, separated by commas; the first is in its links.
     """
 
     is_wanted: bool = True
@@ -138,8 +138,9 @@ class Paging:
 
     def link(self, token: str) -> str:
         """Return the address that lets somebody in."""
-        hosts = self._facts()["hosts"]
-        host = self.host if self.host not in ("0.0.0.0", "::") else (hosts[0] if hosts else "127.0.0.1")
+        named = [name for name in self.wish.names.replace(" ", "").split(",") if name and "*" not in name]
+        hosts = named + ([] if self.host in ("0.0.0.0", "::") else [self.host]) + self._facts()["hosts"]
+        host = hosts[0] if hosts else "127.0.0.1"
         if ":" in host:
             host = f"[{host}]"
         return f"{'https' if self.is_secure else 'http'}://{host}:{self.port}/login?token={token}"
