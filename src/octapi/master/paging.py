@@ -50,7 +50,7 @@ class Wish:
     """How the page is wanted.
 
     ``listen`` is the address, by default the master's; behind a ``proxy`` it speaks HTTP and believes X-Forwarded-For;
-    ``names`` are further names of hosts by which browsers may ask for it, separated by commas; the first is in its links.
+    ``names`` are names of hosts by which browsers may ask for it, separated by commas, the first in its links.
     """
 
     is_wanted: bool = True
