@@ -7,6 +7,9 @@ it does not need, so these classes do not let it listen.
 from __future__ import annotations
 
 import logging
+import shutil
+import tempfile
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from distributed import Client, Worker
@@ -14,6 +17,7 @@ from distributed.http.routing import RoutingApplication
 from distributed.scheduler import Scheduler
 from distributed.utils import in_async_call
 from tornado.httpserver import HTTPServer
+from tornado.netutil import bind_unix_socket
 
 from octapi.errors import RoleRefused
 
@@ -57,6 +61,25 @@ class QuietScheduler(NoWeb, Scheduler):  # type: ignore[misc]
             if self.stream_comms.get(worker) is stream:
                 stream.abort()
                 await self.remove_worker(worker, stimulus_id="octapi-connection-ended")
+
+
+class WatchedScheduler(QuietScheduler):
+    """The same with Dask's own dashboard, on a socket that only this account can open; the page stands before it."""
+
+    dashboard_place = ""
+
+    def start_http_server(self, routes: Any, *_: Any, **__: Any) -> None:
+        """Listen on a socket of the file system."""
+        self.http_application = RoutingApplication(routes)
+        self.http_server = HTTPServer(self.http_application)
+        self.http_server.address, self.http_server.port = "localhost", 80  # Dask makes links of them, which nobody sees
+        self.dashboard_place = str(Path(tempfile.mkdtemp(prefix="octapi-dask-")) / "dashboard.sock")
+        self.http_server.add_socket(bind_unix_socket(self.dashboard_place, 0o600))
+
+    async def close(self, *arguments: Any, **options: Any) -> None:
+        """End, and leave no file behind."""
+        await super().close(*arguments, **options)
+        shutil.rmtree(Path(self.dashboard_place).parent, ignore_errors=True)
 
 
 class NestedClient(Client):  # type: ignore[misc]

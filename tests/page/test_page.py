@@ -285,3 +285,38 @@ def test_a_lost_worker_and_its_retries_are_told_as_they_were(yard: Yard) -> None
     assert (kept["id"], kept["done"], kept["failed"]) == (row["run"], 5, 3)
     events = [(event["kind"], event["name"]) for event in sight.get("/state")["events"]]
     assert ("left", "pi-1") in events
+
+
+def test_dasks_own_dashboard_is_off_and_behind_the_login_when_it_is_on(yard: Yard) -> None:
+    """No port of its own; only a link to look only opens it, with its stream; nobody else reads its socket."""
+    import asyncio
+
+    from websockets.asyncio.client import connect
+    from websockets.exceptions import WebSocketException
+
+    sight = Sight(yard, "--dask-dashboard")
+    assert sight.request("GET", "/dask/status", token="")[0] == 401
+    status, _, found = sight.request("GET", "/dask/status")
+    assert (status, "look only" in found["error"]) == (403, True)
+    view = sight.new_token("--view")
+    status, headers, text = sight.request("GET", "/dask/status", token=view)
+    assert (status, "Bokeh" in text or "bokeh" in text) == (200, True)
+    assert "frame-ancestors 'none'" in headers["content-security-policy"]
+    assert sight.request("GET", "/dask/statics/css/base.css", token=view)[0] == 200
+
+    async def shake(token: str) -> str:
+        headers = {"authorization": f"Bearer {token}"} if token else {}
+        uri = f"ws://127.0.0.1:{sight.port}/dask/status/ws"
+        try:
+            async with connect(uri, additional_headers=headers, subprotocols=["bokeh", "wrong"]):  # type: ignore[list-item]
+                return "open"
+        except WebSocketException as error:
+            return str(error)
+
+    assert asyncio.run(shake("")) != "open"
+    assert asyncio.run(shake(sight.token)) != "open"
+
+
+def test_dasks_own_dashboard_is_off_unless_somebody_wants_it(sight: Sight) -> None:
+    """Its address does not exist."""
+    assert sight.request("GET", "/dask/status")[0] == 404

@@ -77,6 +77,9 @@ def master(
         bool | None, typer.Option("--page-proxy", help="A reverse proxy in front of the page speaks HTTPS.")
     ] = None,
     page_names: Annotated[str | None, typer.Option(help="Further host names of the page, with commas.")] = None,
+    dask_dashboard: Annotated[
+        bool | None, typer.Option("--dask-dashboard", help="Dask's own dashboard too, behind the page's login.")
+    ] = None,
     insecure: Insecure = False,
     install_service: service.Install = False,
     remove_service: service.Remove = False,
@@ -103,7 +106,9 @@ def master(
     if install_service:
         return service.install("master", service.options(master, given), home, ssh_port)
     watched = Metrics(home, metrics, metrics_share)
-    wish = wish_of(page=page, port=page_port, listen=page_listen, proxy=page_proxy, names=page_names)
+    wish = wish_of(
+        page=page, port=page_port, listen=page_listen, proxy=page_proxy, names=page_names, dask=dask_dashboard
+    )
     ports = (join_port, port, dask_port)
     keeper = Keeper(home, authority, listen or "0.0.0.0", ports, advertise, ssh_port, watched, wish)
     return run_keeper(keeper, is_new, share_token)

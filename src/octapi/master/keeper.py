@@ -103,7 +103,6 @@ class Keeper:
         self.announcement: discovery.Announcement | None = None
         self._announced: list[str] = []
         self._account: Account | None = None
-        self._dask_dashboard = ""
         self._heard = 0.0
         self._told_refused = 0
 
@@ -159,7 +158,6 @@ class Keeper:
             "places": [[here, self.port]],
             "hosts": self.hosts(),
             "state": Path(self._state_place) if self._state_place else None,
-            "dask": self._dask_dashboard,
         }
 
     def _log_joining(self, text: str) -> None:
@@ -256,6 +254,7 @@ class Keeper:
             "state": self._state_place,
             "settings": asdict(Settings.load()),
             "metrics_fd": self.metrics.fd(),
+            "dashboard": self.paging.wants_dask(),
         }
         self.scheduler = await asyncio.create_subprocess_exec(
             sys.executable,
@@ -275,6 +274,7 @@ class Keeper:
             raise ClusterError("The scheduler did not start; its own message is above.")
         facts = json.loads(ready)
         self.port, self.dask_port = facts["port"], facts["dask_port"]
+        self.paging.dask = facts.get("dashboard", "")
 
     def _prepare_state(self, account: Account | None) -> str:
         """Make the directory of what survives the master, and return the state directory; an empty text if it fails."""

@@ -31,6 +31,10 @@ if TYPE_CHECKING:
 DEFAULT_PORT: Final = 8787
 MISSING: Final = "no page: its parts are not installed. pip install 'octapi[page]' brings them."
 PARTS: Final = ("starlette", "uvicorn", "segno")
+DASK_PARTS: Final = ("bokeh", "websockets")
+DASK_MISSING: Final = (
+    "no Dask dashboard: its parts are not installed. pip install 'octapi[page,dashboard]' brings them."
+)
 STOP_S: Final = 5.0
 #: refusals at the door that people can read
 REFUSALS: Final = 50
@@ -58,16 +62,19 @@ class Wish:
     port: int = DEFAULT_PORT
     proxy: bool = False
     names: str = ""
+    dask: bool = False
 
 
 def wish_of(**passed: Any) -> Wish:
-    """Return the wish of the settings, with what was passed for ``page``, ``port``, ``listen``, ``proxy``, ``names``.
+    """Return the wish of the settings, and of what was passed.
 
-    Raises :exc:`octapi.errors.SettingsError`.
+    ``passed`` are ``page``, ``port``, ``listen``, ``proxy``, ``names`` and ``dask``; None leaves the setting.  Raises :exc:`octapi.errors.SettingsError`.
     """
-    named = {"page" if key == "page" else f"page_{key}": value for key, value in passed.items()}
+    named = {{"page": "page", "dask": "dask_dashboard"}.get(key, f"page_{key}"): passed[key] for key in passed}
     found = Settings.load(**named)
-    return Wish(found.page, found.page_listen, found.page_port, found.page_proxy, found.page_names)
+    return Wish(
+        found.page, found.page_listen, found.page_port, found.page_proxy, found.page_names, found.dask_dashboard
+    )
 
 
 def is_installed() -> bool:
@@ -119,6 +126,8 @@ class Paging:
         self.links = Links(home / "page" / "links.json", authority.now)
         self.port = 0
         self.fingerprint = ""
+        #: the socket of Dask's own dashboard; an empty text when it is off
+        self.dask = ""
         self._sock: socket.socket | None = None
         self._process: asyncio.subprocess.Process | None = None
         self._running: asyncio.Task[None] | None = None
@@ -144,6 +153,13 @@ class Paging:
         if ":" in host:
             host = f"[{host}]"
         return f"{'https' if self.is_secure else 'http'}://{host}:{self.port}/login?token={token}"
+
+    def wants_dask(self) -> bool:
+        """Say whether Dask's own dashboard is to be started; without its parts one line says what is missing."""
+        has_parts = all(importlib.util.find_spec(name) is not None for name in DASK_PARTS)
+        if self.wish.dask and not has_parts:
+            self._say(DASK_MISSING)
+        return self.wish.dask and self.wish.is_wanted and has_parts and is_installed()
 
     def names(self) -> list[str]:
         """Return the names of this device by which browsers may ask for the page."""
@@ -218,7 +234,7 @@ class Paging:
         }
         start |= {"identity": identity.to_json(), "key": self.links.key, "links": self.links.plain()}
         start |= {"cluster": self.authority.state.cluster, "names": self.names(), "proxy": self.wish.proxy}
-        start |= {"refusals": list(self.refusals), "dask": facts["dask"]}
+        start |= {"refusals": list(self.refusals), "dask": self.dask}
         if facts["state"]:
             start["history"] = str(place.database(facts["state"]))
         if self.is_secure:

@@ -18,7 +18,7 @@ import dask
 
 from octapi import lines, pulse
 from octapi.account import become
-from octapi.dasknode import QuietScheduler, answer_refusals, guarded, quiet_logs
+from octapi.dasknode import QuietScheduler, WatchedScheduler, answer_refusals, guarded, quiet_logs
 from octapi.master import meter
 from octapi.master.book import Book
 from octapi.master.gateway import Gateway, say
@@ -56,15 +56,19 @@ async def serve(
     follow: Callable[[Gateway], Any] | None = None,
     state: Path | None = None,
     settings: Settings | None = None,
+    on_dashboard: Callable[[str], None] | None = None,
 ) -> None:
     """Run a master until SIGINT or SIGTERM; ``on_ready(port, dask_port)`` is called once it listens.
 
     Without a ``guard`` nothing is encrypted.  ``follow(gateway)`` is awaited beside it, and its end is
-    the master's end.  ``state`` is the directory of what survives it.  Raises OSError when a port is taken.
+    the master's end.  ``on_dashboard(place)`` is told where Dask's dashboard is, which is off without it.  ``state`` is
+    the directory of what survives the master.  Raises OSError when a port is taken.
     """
     quiet_logs()
     with dask.config.set(DASK_SETTINGS):
-        scheduler = QuietScheduler(host=host, port=dask_port, dashboard=False, **guarded(guard))
+        kind = QuietScheduler if on_dashboard is None else WatchedScheduler
+        web = {"dashboard": on_dashboard is not None, "http_prefix": "/dask"}
+        scheduler = kind(host=host, port=dask_port, **web, **guarded(guard))
         if guard is not None:
             answer_refusals(scheduler)
         async with scheduler:
@@ -74,6 +78,8 @@ async def serve(
             gateway.watching.start()
             reception = Reception(gateway, None if guard is None else guard.trust)
             found = await reception.listen(host, port)
+            if on_dashboard is not None:
+                on_dashboard(scheduler.dashboard_place)
             on_ready(found, scheduler.port)
             ends = [asyncio.create_task(until_signalled())]
             if follow is not None:
@@ -151,11 +157,15 @@ def main() -> None:
             if door is not None:
                 door.close()
 
-    def ready(port: int, dask_port: int) -> None:
-        lines.tell({"kind": "ready", "port": port, "dask_port": dask_port})
+    found = {"kind": "ready", "dashboard": ""}
 
+    def ready(port: int, dask_port: int) -> None:
+        lines.tell(found | {"port": port, "dask_port": dask_port})
+
+    where = (start["host"], start["port"], start["dask_port"])
+    dashboard = (lambda place: found.update(dashboard=place)) if start.get("dashboard") else None
     with contextlib.suppress(KeyboardInterrupt, BrokenPipeError):
-        asyncio.run(serve(start["host"], start["port"], start["dask_port"], ready, guard, follow, state, settings))
+        asyncio.run(serve(*where, ready, guard, follow, state, settings, dashboard))
 
 
 if __name__ == "__main__":

@@ -58,6 +58,10 @@ def build(site: Site) -> Starlette:
         Mount("/static", Files(directory=STATIC)),
         *api.routes(site),
     ]
+    if site.dask:
+        from octapi.page import dask
+
+        routes.extend(dask.routes(site))
     return Starlette(routes=routes, middleware=[Middleware(Guard, site=site)])
 
 
