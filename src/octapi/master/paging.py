@@ -68,7 +68,8 @@ class Wish:
 def wish_of(**passed: Any) -> Wish:
     """Return the wish of the settings, and of what was passed.
 
-    ``passed`` are ``page``, ``port``, ``listen``, ``proxy``, ``names`` and ``dask``; None leaves the setting.  Raises :exc:`octapi.errors.SettingsError`.
+    ``passed`` are ``page``, ``port``, ``listen``, ``proxy``, ``names`` and ``dask``; None leaves the setting.
+    Raises :exc:`octapi.errors.SettingsError`.
     """
     named = {{"page": "page", "dask": "dask_dashboard"}.get(key, f"page_{key}"): passed[key] for key in passed}
     found = Settings.load(**named)
