@@ -24,7 +24,7 @@ from packaging.utils import parse_wheel_filename
 from octapi.errors import WheelProblem
 from octapi.setup import bootstrap, counter, fetching, line, repack, shelf, stock
 from octapi.trust import token as tokens
-from tests.yard import Running, Yard, clean_environment, ports_of
+from tests.yard import OCTAPI, Running, Yard, clean_environment, ports_of
 
 BOOTSTRAP = Path(bootstrap.__file__)
 
@@ -178,6 +178,16 @@ def test_requirements_are_read_for_the_python_that_is_wanted() -> None:
     assert names("3.11") == ["old"]
     assert names("3.13") == []
     assert names("3.13", "e") == ["x"]
+
+
+def test_a_home_that_the_wheels_make_is_good_for_an_identity(yard: Yard) -> None:
+    """They may come before the master's first start; others cannot enter."""
+    home = yard.place / "master"
+    yard.running.append(found := Running([*OCTAPI, "wheels", "pack"], home))
+    assert found.wait(60) == 0
+    assert home.stat().st_mode & 0o777 == 0o700
+
+    yard.master()
 
 
 @pytest.mark.parametrize(("machine", "python"), [("../x", "3.13"), ("aarch64", "3"), ("aarch64", "--index-url=x")])

@@ -78,12 +78,18 @@ def kind(file: str) -> tuple[str, str, frozenset[str]]:
     return (*distribution(file), frozenset(re.split(r"[-.]", found.group(3))))
 
 
+def make(place: Path) -> None:
+    """Make the shelf's directory; the home above it too, closed to others, for an identity may come to lie there."""
+    place.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    place.mkdir(mode=0o700, exist_ok=True)
+
+
 def put(place: Path, source: Path, release: str) -> list[str]:
     """Put the wheels of the directory ``source`` on the shelf, and return the names of others that had to go.
 
     Wheels of another version of the same distribution go.  Raises :exc:`WheelProblem` and OSError.
     """
-    place.mkdir(mode=0o700, parents=True, exist_ok=True)
+    make(place)
     new = sorted(path.name for path in source.glob("*.whl"))
     there = sorted(path.name for path in place.glob("*.whl"))
     known = {kind(name): name for name in there}

@@ -36,7 +36,7 @@ def pack(place: Path) -> list[str]:
     stamp, mark = place / STAMP, fingerprint(packages.values())
     if shelf.read(place) and stamp.exists() and stamp.read_text() == mark:
         return []
-    place.mkdir(mode=0o700, parents=True, exist_ok=True)
+    shelf.make(place)
     with tempfile.TemporaryDirectory(dir=place) as work:
         for package in packages.values():
             repack.pack(package, Path(work))
