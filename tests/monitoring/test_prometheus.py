@@ -4,7 +4,6 @@ import json
 import os
 import re
 import shutil
-import socket
 import subprocess
 import urllib.parse
 import urllib.request
@@ -56,10 +55,10 @@ class Watched(NamedTuple):
         return sorted((row["labels"]["job"], row["labels"].get("worker", ""), row["health"]) for row in found)
 
 
-def free_port() -> int:
-    """Return a port that is free now."""
-    with socket.create_server(("127.0.0.1", 0)) as sock:
-        return int(sock.getsockname()[1])
+def listening(running: Running) -> int:
+    """Return the port that the system chose for a program of Prometheus's makers."""
+    said = running.until_says('msg="Listening on" address=127.0.0.1:')
+    return int(said.split('msg="Listening on" address=127.0.0.1:')[1].split()[0])
 
 
 def sensors(place: Path) -> tuple[str, ...]:
@@ -103,26 +102,25 @@ def watched(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Watched]:
     place = tmp_path_factory.mktemp("watched")
     yard = Yard(place)
     try:
-        exporter, port = free_port(), free_port()
         prefix = sensors(place / "class")
-        yard.running.append(Running([programs[1], f"--web.listen-address=127.0.0.1:{exporter}"], place))
+        yard.running.append(Running([programs[1], "--web.listen-address=127.0.0.1:0"], place))
+        exporter = listening(yard.running[-1])
         master = yard.master("--metrics", "127.0.0.1:0", "--metrics-share", str(place / "shared"))
         config = adapted(place, door_of(master))
-        found = Watched(yard, port, config, exporter, bool(prefix), prefix)
+        prometheus = Running(
+            [
+                programs[0],
+                f"--config.file={config}",
+                f"--storage.tsdb.path={place}/data",
+                "--web.listen-address=127.0.0.1:0",
+            ],
+            place,
+        )
+        yard.running.append(prometheus)
+        found = Watched(yard, listening(prometheus), config, exporter, bool(prefix), prefix)
+        prometheus.until_says("Server is ready to receive web requests")
         for name in ("w1", "w2"):
             start_worker(found, name)
-        yard.running.append(
-            Running(
-                [
-                    programs[0],
-                    f"--config.file={config}",
-                    f"--storage.tsdb.path={place}/data",
-                    f"--web.listen-address=127.0.0.1:{port}",
-                ],
-                place,
-            )
-        )
-        yard.running[-1].until_says("Server is ready to receive web requests")
         assert yard.run("master", MIXED).split()[-1] == "3"
         yield found
     finally:
