@@ -17,6 +17,9 @@ from tests.yard import Yard, until
 
 SCRIPT = """
 import octapi
+
+#: real processes on machines that may be busy
+pytestmark = pytest.mark.timeout(300)
 with octapi.Cluster() as cluster:
     print(sum(cluster.map(abs, range(1000))))
 """

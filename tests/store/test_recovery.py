@@ -182,6 +182,9 @@ def test_the_room_for_results_is_bounded_and_the_limit_named(yard: Yard) -> None
 DISPY = """
 import sys, time, dispy
 
+#: real processes on machines that may be busy
+pytestmark = pytest.mark.timeout(300)
+
 def slow(place, n):
     import pathlib, time
     while not pathlib.Path(place).exists():

@@ -45,7 +45,7 @@ class RunLog:
             if used >= self.segment:
                 start += used
                 path, used = self.directory / f"log.{start:015}", 0
-                for _, old in there[: len(there) + 1 - SEGMENTS]:
+                for _, old in there[: max(0, len(there) + 1 - SEGMENTS)]:
                     old.unlink()
             part, data = data[: self.segment - used], data[self.segment - used :]
             if not used:

@@ -34,6 +34,8 @@ MOST_RUNNING = 100
 KEPT = 200
 #: how long a script may take to end after SIGTERM, in seconds
 STOP_S = 10.0
+#: the same when the master ends, which whoever ends it waits for
+CLOSE_S = 3.0
 #: the end of a failed script's output that is kept with its run, in bytes
 TAIL = 2000
 #: how long an upload may pause, in seconds
@@ -103,7 +105,7 @@ class Runner:
     async def close(self) -> None:
         """End all scripts; those that may be restarted are by the next master."""
         self._is_closing = True
-        await asyncio.gather(*(self._end(ident) for ident in list(self.processes)))
+        await asyncio.gather(*(self._end(ident, CLOSE_S) for ident in list(self.processes)))
         await asyncio.gather(*self._watching.values(), return_exceptions=True)
 
     # ---- requests
@@ -279,7 +281,7 @@ class Runner:
         report = {"code": code, "tail": tail.decode(errors="replace").strip(), "stopped": is_stopped}
         self.tell({"kind": "run", "event": "ended", "run": run.for_book()} | report)
 
-    async def _end(self, ident: str) -> None:
+    async def _end(self, ident: str, patience_s: float = STOP_S) -> None:
         """End a script: politely, then for good."""
         process = self.processes.get(ident)
         if process is None:
@@ -287,7 +289,7 @@ class Runner:
         with contextlib.suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGTERM)
         try:
-            await asyncio.wait_for(process.wait(), STOP_S)
+            await asyncio.wait_for(process.wait(), patience_s)
         except TimeoutError:
             end_all(self.runs[ident], process.pid)
 

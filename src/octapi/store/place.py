@@ -45,6 +45,8 @@ def prepare(state: Path, account: Account | None) -> Path:
     """
     try:
         state.mkdir(mode=0o700, parents=True, exist_ok=True)
+        if is_root() and state.stat().st_uid:
+            os.chown(state, 0, 0)  # nobody else may put another directory in the place of one in here
         state.chmod(0o711 if is_root() else 0o700)
         place = state / DIRECTORY
         place.mkdir(mode=0o700, exist_ok=True)
