@@ -15,11 +15,11 @@ from octapi.store.reader import Reader
 from octapi.store.writer import Writer
 from tests.yard import Yard, until
 
-SCRIPT = """
-import octapi
-
 #: real processes on machines that may be busy
 pytestmark = pytest.mark.timeout(300)
+
+SCRIPT = """
+import octapi
 with octapi.Cluster() as cluster:
     print(sum(cluster.map(abs, range(1000))))
 """

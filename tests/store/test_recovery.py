@@ -6,9 +6,14 @@ import signal
 import sys
 from typing import Any
 
+import pytest
+
 from octapi.store.place import database
 from octapi.store.reader import Reader
 from tests.yard import Running, Yard, ports_of, until
+
+#: real processes on machines that may be busy
+pytestmark = pytest.mark.timeout(300)
 
 SCRIPT = """
 import sys, time
@@ -181,9 +186,6 @@ def test_the_room_for_results_is_bounded_and_the_limit_named(yard: Yard) -> None
 
 DISPY = """
 import sys, time, dispy
-
-#: real processes on machines that may be busy
-pytestmark = pytest.mark.timeout(300)
 
 def slow(place, n):
     import pathlib, time

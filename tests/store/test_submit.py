@@ -9,15 +9,15 @@ import pytest
 
 from tests.yard import Running, Yard, until
 
+#: real processes on machines that may be busy
+pytestmark = pytest.mark.timeout(300)
+
 SCRIPT = """
 import sys
 import time
 from pathlib import Path
 import helper
 import octapi
-
-#: real processes on machines that may be busy
-pytestmark = pytest.mark.timeout(300)
 
 print("begins", sys.argv[1:], flush=True)
 with octapi.Cluster() as cluster:
