@@ -110,7 +110,8 @@ class Yard:
         """Return the home of one device."""
         path = self.place / name
         path.mkdir(mode=0o700, exist_ok=True)
-        path.chmod(0o700)
+        if path.stat().st_mode & 0o777 != 0o700:
+            path.chmod(0o700)
         return path
 
     def start(self, home: str, *arguments: str, prefix: tuple[str, ...] = (), **options: Any) -> Running:

@@ -36,11 +36,17 @@ def connect(address: str | None = None, *, slots: int | None = None, recoverable
     if wanted and wanted != LOCAL:
         way = way_to(wanted, settings)
         found = remote(way, settings, recoverable)
-        found.crash_workers = settings.crash_workers
+        configure(found, settings)
         if way.trust is None:
             remember(wanted)
         return found
     return (None if wanted else probe(settings, recoverable)) or local(slots or settings.slots or cores(), bool(wanted))
+
+
+def configure(dispatcher: Dispatcher, settings: Settings) -> None:
+    """Give a dispatcher the limits that are set."""
+    dispatcher.crash_workers = settings.crash_workers
+    dispatcher.largest = settings.largest_mb << 20
 
 
 def remote(way: Way, settings: Settings, recoverable: bool) -> Dispatcher:
@@ -176,7 +182,7 @@ def probe(settings: Settings, recoverable: bool) -> Dispatcher | None:
     for way in known_ways(settings):
         try:
             found = remote(way, quick, recoverable)
-            found.crash_workers = settings.crash_workers
+            configure(found, settings)
         except MasterNotFound:
             if way.trust is not None or way.source == last_master():
                 print(f"octapi: the last master, {way.label}, does not answer.", file=sys.stderr)

@@ -27,6 +27,7 @@ OctapiError
     ├── JobStopped          it was cancelled while it ran
     ├── WorkerLost          its worker went away too often
     ├── OutputTooLarge      it printed more than the limit
+    ├── ResultTooLarge      its result is larger than the limit
     ├── ResultNotPicklable  its result cannot travel
     ├── SetupFailed         the computation could not be prepared on any worker
     └── PythonMismatch      its bytecode needs another Python
@@ -213,6 +214,10 @@ class WorkerLost(JobError):
 
 class OutputTooLarge(JobError):
     """The job printed more than the limit for one job."""
+
+
+class ResultTooLarge(JobError):
+    """The job's result is larger than the limit for one result on its worker."""
 
 
 class ResultNotPicklable(JobError):

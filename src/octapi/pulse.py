@@ -7,6 +7,7 @@ run in processes of their own; one whose loop is stuck does not.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import os
 import sys
@@ -65,7 +66,8 @@ async def beat(role: str, state: Callable[[], str]) -> None:
     while True:
         found = state()
         if found:
-            write(role, found)
+            with contextlib.suppress(OSError):  # a full or read-only file system: `octapi health` says there is no sign
+                write(role, found)
         await asyncio.sleep(PERIOD_S)
 
 

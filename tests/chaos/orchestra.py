@@ -241,7 +241,8 @@ class Orchestra:
         self.yard.close()
         left = [f"process {pid}" for pid in pids if self._is_ours(pid)]
         for name in self.names:
-            left += [str(path) for path in (self.yard.home(name) / "tmp").rglob("*") if not path.is_dir()]
+            scratch = self.yard.home(name) / "tmp"  # Dask keeps two lock files there, which are used again
+            left += [str(path) for path in scratch.rglob("*") if not path.is_dir() and path.suffix != ".lock"]
         return left
 
     def _is_ours(self, pid: int) -> bool:

@@ -1,5 +1,6 @@
 """A run through every kind of fault tells the same outcomes as a run without any."""
 
+import faulthandler
 import os
 
 import pytest
@@ -20,6 +21,7 @@ SEED = 7
 @pytest.mark.timeout(420)
 def test_outcomes_are_the_same_through_all_faults() -> None:
     """Each job has one outcome, the right one; nobody is left over, and every slot is free again."""
+    faulthandler.cancel_dump_traceback_later()  # it takes longer than a test that hangs
     with Orchestra() as orchestra:
         right = orchestra.run("without", CYCLE, 0.0, [])
         faults = schedule(SEED, SECONDS - 25, len(orchestra.names), quick=True)

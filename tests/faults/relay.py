@@ -4,12 +4,14 @@ import contextlib
 import selectors
 import socket
 import threading
+import time
 
 
 class Relay:
     """Passes bytes between who connects to ``port`` and ``target`` on loopback."""
 
-    def __init__(self, target: int) -> None:
+    def __init__(self, target: int, bytes_per_s: float = 0.0) -> None:
+        self.bytes_per_s = bytes_per_s
         self.target = target
         self.is_open = True
         self.made = 0
@@ -44,8 +46,7 @@ class Relay:
                 self.made += 1
             self._start(self._pass_on, near, far)
 
-    @staticmethod
-    def _pass_on(near: socket.socket, far: socket.socket) -> None:
+    def _pass_on(self, near: socket.socket, far: socket.socket) -> None:
         others = {near: far, far: near}
         with selectors.DefaultSelector() as selector, near, far, contextlib.suppress(OSError, ValueError):
             for sock in others:
@@ -58,6 +59,8 @@ class Relay:
                     if not data:
                         return
                     others[sock].sendall(data)
+                    if self.bytes_per_s:
+                        time.sleep(len(data) / self.bytes_per_s)
 
     def cut(self) -> None:
         """Break all connections."""

@@ -54,6 +54,8 @@ class Core:
         self.is_closed = False
         self.is_broken: Exception | None = None
         self.crash_workers = 2
+        #: the most that one job's arguments may take, in bytes
+        self.largest = 1 << 30
         self.teller = Teller()
         #: how often the master wants to hear of this client, in seconds
         self.pace_s = PACE_S

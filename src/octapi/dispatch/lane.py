@@ -24,6 +24,10 @@ if TYPE_CHECKING:
     from octapi.errors import JobError
 
 
+#: a batch of more jobs than one takes no more than about so much, in bytes
+BATCH_BYTES = 32 << 20
+
+
 class Listener:
     """What wants to know about a computation's life on workers; every method may be overridden."""
 
@@ -74,7 +78,10 @@ class Lane:
         """Queue a job; never blocks.  Raises :exc:`ClusterClosed` after :meth:`close`."""
         ticket.lane = self
         ticket.serial = next(self._numbers)
-        self.add(ticket)
+        if len(ticket.payload) > self.dispatcher.largest:
+            error = large_error(self.computation.name, len(ticket.payload), self.dispatcher.largest)
+            return self.dispatcher.call(self.fail, [ticket], error)
+        return self.add(ticket)
 
     def add(self, entry: Entry) -> None:
         """Queue a job or a span of items; never blocks.  Raises :exc:`ClusterClosed` after :meth:`close`."""
@@ -198,9 +205,12 @@ class Lane:
             queue[0] = head.piece(head.start + count, head.stop)
             return [head.piece(head.start, head.start + count)]
         found: list[Entry] = []
+        room = BATCH_BYTES
         for _ in range(self.batcher.size(len(queue), slots)):
-            if isinstance(queue[0], Span):
+            entry = queue[0]
+            if isinstance(entry, Span) or room < 0:
                 break
+            room -= len(entry.payload)
             found.append(queue.popleft())
         return found
 
@@ -211,7 +221,16 @@ class Lane:
         if isinstance(entries[0], Span):
             span = entries[0]
             try:
-                flight = SpanFlight(ident, self, span, span.packed())
+                packed = span.packed()
+                while size_of(packed) > BATCH_BYTES and len(span) > 1:
+                    self.queue.appendleft(span.piece(span.start + len(span) // 2, span.stop))
+                    span = span.piece(span.start, span.start + len(span) // 2)
+                    packed = span.packed()
+                if size_of(packed) > self.dispatcher.largest:
+                    error = large_error(self.computation.name, size_of(packed), self.dispatcher.largest)
+                    fill(span, failed(error))
+                    return 0
+                flight = SpanFlight(ident, self, span, packed)
             except Exception:  # an item cannot be pickled: find out which
                 self._sift(span)
                 return 0
@@ -290,6 +309,21 @@ class Lane:
 def entry_size(entry: Entry) -> int:
     """Return how many jobs without an outcome an entry is."""
     return len(entry) if isinstance(entry, Span) else int(not entry.done)
+
+
+def size_of(packed: tuple[bool, Any]) -> int:
+    """Return how many bytes the items of a span take."""
+    is_simple, data = packed
+    return len(data) if is_simple else sum(map(len, data))
+
+
+def large_error(function: str, size: int, limit: int) -> JobError:
+    """Return the error for arguments that are too large to be sent."""
+    text = (
+        f"Its arguments take {size / 1e6:,.0f} MB; the limit is {limit >> 20} MB (largest_mb). Put what is large into "
+        "a file that workers can read, or set OCTAPI_LARGEST_MB."
+    )
+    return JobNotSent(text, function=function, arguments="...")
 
 
 def must_be_single(entry: Entry) -> bool:

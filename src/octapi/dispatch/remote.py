@@ -143,9 +143,12 @@ class RemoteLink:
         """Take messages until the connection breaks; return why.  Raises what the master's refusal says."""
         try:
             while True:
-                self.take(await wire.read_body(reader))
+                self.take(await wire.read_body(reader, progress=self._is_alive))
         except (asyncio.IncompleteReadError, OSError) as error:
             return str(error) if isinstance(error, OSError) and error.errno else "it hung up"
+
+    def _is_alive(self) -> None:
+        self._heard = asyncio.get_running_loop().time()
 
     def take(self, body: bytes) -> None:
         """Take one message of the master."""

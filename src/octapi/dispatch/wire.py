@@ -15,11 +15,14 @@ from octapi.errors import ClusterError
 
 if TYPE_CHECKING:
     import asyncio
+    from collections.abc import Callable
 
 PROTOCOL: Final = 2
 OLDEST_PROTOCOL: Final = 2
 FRAME_LIMIT: Final = 1 << 32
 LENGTH: Final = struct.Struct("<Q")
+#: longer frames are read in parts of so many bytes
+PART: Final = 1 << 20
 #: index in the batch, kind, bytes of payload, started (epoch seconds), duration (seconds)
 RECORD: Final = struct.Struct("<IBIdd")
 #: set in ``kind`` when the payload is msgpack of (data, stdout, stderr, memory)
@@ -51,9 +54,21 @@ async def read_frame(reader: asyncio.StreamReader, limit: int = FRAME_LIMIT) -> 
     return unpack(await read_body(reader, limit))
 
 
-async def read_body(reader: asyncio.StreamReader, limit: int = FRAME_LIMIT) -> bytes:
-    """Wait for one message as :func:`read_frame`, and return its bytes."""
+async def read_body(
+    reader: asyncio.StreamReader, limit: int = FRAME_LIMIT, progress: Callable[[], None] | None = None
+) -> bytes:
+    """Wait for one message as :func:`read_frame`, and return its bytes.
+
+    ``progress`` is called as the parts of a long one come: they are signs of life.
+    """
     (size,) = LENGTH.unpack(await reader.readexactly(LENGTH.size))
     if size > limit:
         raise ClusterError(f"A frame of {size:,} bytes came in; the limit is {limit:,}. Is the other side OctaPi?")
-    return await reader.readexactly(size)
+    if size <= PART:
+        return await reader.readexactly(size)
+    body = bytearray()
+    while len(body) < size:
+        body += await reader.readexactly(min(PART, size - len(body)))
+        if progress is not None:
+            progress()
+    return bytes(body)

@@ -126,6 +126,10 @@ class Client:
         """Say whether it must fetch what is there before more of its batches start."""
         return self.outbox.bytes > OUTBOX_LIMIT
 
+    def is_alive(self) -> None:
+        """Take a sign of life."""
+        self.heard_at = asyncio.get_running_loop().time()
+
     def send(self, *message: Any) -> None:
         """Send one message, if it is connected."""
         if self.writer is not None and not self.writer.is_closing():

@@ -295,6 +295,10 @@ class Gateway(Sessions, SchedulerPlugin):  # type: ignore[misc]
     def look_at_agents(self, now: float) -> None:
         """Give nothing more to workers that are silent, and count those as lost that stay so."""
         for agent in list(self.agents.values()):
+            read = bytes_read(self.scheduler.stream_comms.get(agent.address))
+            if read != agent.read:  # a long message on its way is a sign of life too
+                agent.read = read
+                self._heard(agent)
             silent_s = now - agent.heard_at
             if silent_s > LOST_S:
                 say(f"octapi master: {agent.name} gave no sign of life for {silent_s:.0f} s.")
@@ -357,6 +361,12 @@ class Gateway(Sessions, SchedulerPlugin):  # type: ignore[misc]
         self.on_workers([row | {"ssh": self.agents[row["name"]].info.get("ssh")} for row in rows])
         for client in self.clients.values():
             client.send("workers", rows)
+
+
+def bytes_read(stream: Any) -> int:
+    """Return how much has come over a connection of Dask's, the message that comes just now included."""
+    found = getattr(getattr(stream, "comm", None), "stream", None)
+    return int(getattr(found, "_total_read_index", 0)) + int(getattr(found, "_read_buffer_size", 0))
 
 
 def say(text: str) -> None:

@@ -31,6 +31,8 @@ class Agent:
         self.joined_at = self.heard_at = now
         #: how many of its batches have ended
         self.beats = 0
+        #: how many bytes came from it when it was looked at last
+        self.read = 0
         self.is_silent = False
         self.is_draining = False
 

@@ -54,7 +54,7 @@ class Reception:
         try:
             client = await self._greet(reader, writer, self._admit(writer))
             while client is not None:
-                self.gateway.take(client, await wire.read_body(reader))
+                self.gateway.take(client, await wire.read_body(reader, progress=client.is_alive))
         except (asyncio.IncompleteReadError, ConnectionError, ssl.SSLError):
             pass  # it is gone, which is what happens to clients
         except OSError as error:

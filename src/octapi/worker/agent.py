@@ -17,6 +17,7 @@ import os
 import shutil
 import signal
 import struct
+import sys
 import tempfile
 from collections import deque
 from pathlib import Path
@@ -41,6 +42,8 @@ if TYPE_CHECKING:
 
 #: how soon to look again for a job that is to be stopped and has not started, in seconds
 AGAIN_S = 0.05
+#: how soon to try again to start a slot when this device has no more descriptors, in seconds
+STARVED_S = 1.0
 
 
 class Agent:
@@ -80,6 +83,7 @@ class Agent:
     def start(self) -> None:
         """Start the zygote and one slot; further slots are forked when there is work for them."""
         env = dict(os.environ, OCTAPI_SLOT_HOME=str(self.home), **self.names)
+        env[slot.LARGEST] = str(self.watch.memory.largest)
         self.zygote = Zygote.launch(self.names, self._ended, env, self.account)
         self.idle.append(self._spawn(self.zygote))
         self.shared += 1
@@ -121,6 +125,10 @@ class Agent:
         self.feed()
         self.watch.tick_soon()
         return None
+
+    def names_of(self) -> str:
+        """Return this worker's name as jobs see it."""
+        return self.names.get("dispy_node_name", "this worker")
 
     def is_ready(self, batch: Batch) -> bool:
         """Say whether a batch waits only for a slot, not for its computation's setup."""
@@ -199,20 +207,35 @@ class Agent:
         while not self.closed and (batch := self._next()) is not None:
             self.queues[batch.run].remove(batch)
             known = self.computations.known[batch.computation]
-            if known.forks:
-                assert known.cradle is not None
-                child = self._spawn(known.cradle)
-                child.one_shot = True
-                child.known.add(batch.computation)
-                self.forked += 1
-            else:
-                child = self.idle.pop() if self.idle else self._new_slot()
+            try:
+                child = self._slot_for(batch, known)
+            except OSError as error:
+                return self._starve(batch, error)
             self._give(child, batch, known)
+        return None
+
+    def _slot_for(self, batch: Batch, known: Known) -> Child:
+        """Return a slot for a batch.  Raises OSError when this device has no more descriptors or processes."""
+        if not known.forks:
+            return self.idle.pop() if self.idle else self._new_slot()
+        assert known.cradle is not None
+        child = self._spawn(known.cradle)
+        child.one_shot = True
+        child.known.add(batch.computation)
+        self.forked += 1
+        return child
+
+    def _starve(self, batch: Batch, error: OSError) -> None:
+        """Let a batch wait until this device can start processes again."""
+        self.queues.setdefault(batch.run, deque()).appendleft(batch)
+        print(f"octapi worker: no slot can be started ({error}); trying again.", file=sys.stderr, flush=True)
+        self.loop.call_later(STARVED_S, self.feed)
 
     def _new_slot(self) -> Child:
         assert self.zygote is not None
+        child = self._spawn(self.zygote)
         self.shared += 1
-        return self._spawn(self.zygote)
+        return child
 
     def _next(self) -> Batch | None:
         busy = sum(self.busy.values())

@@ -30,6 +30,8 @@ class Known:
         self.cradle: Zygote | None = None
         self.running = 0
         self.refused = ""
+        #: its files are not there: what its client sends again begins it anew
+        self.is_broken = False
         self.ready = False
         self.leaving = False
         self.renewal: dict[str, Any] | None = None
@@ -66,7 +68,7 @@ class Computations:
     def define(self, digest: str, spec: bytes, facts: dict[str, Any]) -> None:
         """Take a computation, or new limits, files and setup arguments for one."""
         known = self.known.get(digest)
-        if known is None or known.leaving:
+        if known is None or known.leaving or known.is_broken:
             self._begin(digest, Known(spec, facts), facts)
             return
         known.limit = facts.get("limit")
@@ -76,7 +78,8 @@ class Computations:
 
     def _begin(self, digest: str, known: Known, facts: dict[str, Any]) -> None:
         self.known[digest] = known
-        self._write(known, digest, facts.get("files") or ())
+        if not self._write(known, digest, facts.get("files") or ()):
+            return
         if known.forks:
             self._raise_cradle(digest, known)
         else:
@@ -89,13 +92,19 @@ class Computations:
         if known is not None:
             self._write(known, digest, (row,))
 
-    def _write(self, known: Known, digest: str, rows: Any) -> None:
-        if rows:
+    def _write(self, known: Known, digest: str, rows: Any) -> bool:
+        """Write files into a computation's directory; one whose files cannot be written is refused."""
+        try:
             with files_of(self._agent.account):
-                target = self.place(known, digest)
-                target.mkdir(parents=True, exist_ok=True)
                 for row in rows:
+                    target = self.place(known, digest)
+                    target.mkdir(parents=True, exist_ok=True)
                     directory.write(target, File(*row))
+        except OSError as error:
+            known.is_broken = True
+            self.refuse(digest, known, f"A file of it cannot be written on {self._agent.names_of()}: {error}")
+            return False
+        return True
 
     # ---- leaving and renewing
 

@@ -21,7 +21,7 @@ from typing import Final
 SEQUENCE: Final = 0  # slot: number of result frames sent so far
 COMMITTED: Final = 1  # slot: bytes of complete records in the journal
 CURRENT: Final = 2  # slot: the job it runs, or IDLE
-STARTED: Final = 3  # slot: when that job started, in nanoseconds of the epoch
+STARTED: Final = 3  # slot: when that job started, in nanoseconds of the clock that nobody sets
 LIMIT: Final = 4  # agent: jobs from here on are not to be started
 INTERRUPT: Final = 5  # agent: the job that SIGINT is meant for
 FAILED: Final = 6  # slot: number of its jobs that ended in an error so far

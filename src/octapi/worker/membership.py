@@ -47,6 +47,7 @@ class Member:
         #: the address under which the master's door saw this device
         self.seen = ""
         self._due = asyncio.Event()
+        self._has_said_so = False
 
     def take(self, identity: Identity) -> None:
         """Use an identity with news in it from now on, and keep it."""
@@ -59,7 +60,12 @@ class Member:
             self.trust.accept(identity.authorities)
             self.trust.identity = identity
         if self.path is not None:
-            identities.save(self.path, identity)
+            try:
+                identities.save(self.path, identity)
+            except OSError as error:
+                if not self._has_said_so:
+                    self._has_said_so = True
+                    say(f"this worker's identity cannot be written, so news are lost when it ends: {error}")
 
     def news(self, news: dict[str, Any]) -> None:
         """Take what the master tells all workers: its time, who was removed, which authorities count."""

@@ -54,6 +54,8 @@ class MemoryGuard:
     def __init__(self, agent: Agent) -> None:
         settings = Settings.load()
         self._agent = agent
+        #: the most that one result may take, in bytes
+        self.largest = settings.largest_mb * MEGABYTE
         self.limit = settings.slot_memory_mb * MEGABYTE
         self._floor_mb = settings.memory_floor_mb
         self._next = 0.0

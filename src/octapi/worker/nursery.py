@@ -46,14 +46,19 @@ class Child:
         self.one_shot = False
         self.closed = False
         self.reading: asyncio.Task[None] | None = None
-        ours, self._theirs = socket.socketpair()
+        self._errors, self._error_end = os.pipe()
+        try:
+            ours, self._theirs = socket.socketpair()
+            fd = journal.create()
+            self._journal = os.dup(fd)
+            self.page = journal.Page(fd)
+        except OSError:  # no more descriptors: what was opened must not stay open
+            os.close(self._errors)
+            os.close(self._error_end)
+            raise
         ours.setblocking(False)
         self.sock = ours
-        fd = journal.create()
-        self._journal = os.dup(fd)
-        self.page = journal.Page(fd)
         self.page.clear()
-        self._errors, self._error_end = os.pipe()
         os.set_blocking(self._errors, False)
         self.writer: asyncio.StreamWriter | None = None
         self.connecting = False
@@ -169,7 +174,9 @@ class Zygote:
             home = env["OCTAPI_SLOT_HOME"]
             under = {"user": account.uid, "group": account.gid, "extra_groups": [], "cwd": home}
             env = {
-                key: value for key, value in env.items() if not key.startswith("OCTAPI_") or key == "OCTAPI_SLOT_HOME"
+                key: value
+                for key, value in env.items()
+                if not key.startswith("OCTAPI_") or key.startswith("OCTAPI_SLOT_")
             }
             env |= {"HOME": home, "USER": account.name, "LOGNAME": account.name}
         self.process = subprocess.Popen(

@@ -128,7 +128,13 @@ class Service:
         """Make sure that one identity is used by one process.  Raises :exc:`IdentityProblem` when it is not."""
         import fcntl
 
-        handle = os.open(self.home / LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            handle = os.open(self.home / LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        except OSError as error:  # a file system that is read-only can still hold the lock, if the file is there
+            try:
+                handle = os.open(self.home / LOCK, os.O_RDONLY | os.O_CLOEXEC)
+            except OSError:
+                raise IdentityProblem(f"The directory of this worker's identity cannot be used: {error}.") from error
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:

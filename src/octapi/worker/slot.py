@@ -25,7 +25,7 @@ from octapi import inside
 from octapi.dispatch import ticket, wire
 from octapi.dispatch.computation import Computation
 from octapi.dispatch.span import SIMPLE
-from octapi.errors import OutputTooLarge
+from octapi.errors import OutputTooLarge, ResultTooLarge
 from octapi.worker import directory, journal, loader
 from octapi.worker.loaded import Loaded
 from octapi.worker.outcome import by_value, dumps, failure
@@ -45,6 +45,8 @@ HEAD: Final = struct.Struct("<IB")
 RECORD_SIZE: Final = wire.RECORD.size
 #: larger values travel by themselves, in bytes
 PLAIN_LIMIT: Final = 4096
+#: the variable that tells a slot how large a result may be, in bytes
+LARGEST: Final = "OCTAPI_SLOT_LARGEST"
 #: results older than this are sent before the next job starts, in nanoseconds
 FLUSH_NS: Final = 20_000_000
 #: a slot measures its memory after jobs that took longer than this, in nanoseconds
@@ -70,6 +72,7 @@ class Slot:
         self.index = 0
         self.given = dict(names, dispy_provisional_result=self.provisional_result, dispy_send_file=self.send_file)
         self.loaded: dict[str, Loaded] = {}
+        self.largest = int(os.environ.get(LARGEST) or 1 << 30)
         self.current = ""
 
     # ---- what jobs call
@@ -272,12 +275,13 @@ class Slot:
     def loop(self, fresh: Callable[[], loader.Call], items: bool, payloads: list[Any], skip: int, budget: int) -> int:
         """Run jobs until the batch, its budget (in nanoseconds) or its limit ends; return the first index not run."""
         cells, stdout, stderr = self.page.cells, self.stdout, self.stderr
-        clock, loads, plain = time.time_ns, pickle.loads, SIMPLE if self.grouped else ()
+        clock, monotonic, loads = time.time_ns, time.monotonic_ns, pickle.loads
+        plain = SIMPLE if self.grouped else ()
         started = flushed = clock()
         end = started + budget
         base = journal.place(self.serial, 0)
         for index in range(skip, len(payloads)):
-            cells[journal.STARTED] = started
+            cells[journal.STARTED] = monotonic()
             cells[journal.CURRENT] = base + index
             if cells[journal.LIMIT] <= base + index:
                 return index
@@ -325,11 +329,21 @@ class Slot:
         """Record an outcome with what else is known of its job."""
         if kind & ~wire.WITH_EXTRA in (ticket.ERROR, ticket.FAULT):
             self.page.cells[journal.FAILED] += 1
+        if len(data) > self.largest:
+            kind, data = ticket.FAULT, self.too_large(len(data))
         if self.stdout.used or self.stderr.used:
             kind, data = kind | wire.WITH_EXTRA, self.with_output(data)
         elif ended - started > NOTEWORTHY_NS and not kind & wire.WITH_EXTRA:
             kind, data = kind | wire.WITH_EXTRA, msgpack.packb((data, "", "", peak_memory()))
         self.record(index, kind, data, started, ended)
+
+    def too_large(self, size: int) -> bytes:
+        """Return the outcome of a job whose result is too large to travel."""
+        text = (
+            f"Its result takes {size / 1e6:,.0f} MB; the limit of its worker is {self.largest >> 20} MB (largest_mb). "
+            "Let it write a file and return its name, or set OCTAPI_LARGEST_MB on the workers."
+        )
+        return pickle.dumps(ResultTooLarge(text, worker=str(self.given.get("dispy_node_name", ""))))
 
     def with_output(self, data: bytes) -> bytes:
         """Pack a result with what its job printed."""

@@ -45,7 +45,7 @@ def reached(child: Child, batch: Batch) -> int:
 
 def ran_s(child: Child) -> float:
     """Return how long the current job of a slot has run, in seconds."""
-    return time.time() - child.page.cells[journal.STARTED] / 1e9
+    return time.monotonic() - child.page.cells[journal.STARTED] / 1e9
 
 
 class Watch:
