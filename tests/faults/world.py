@@ -248,7 +248,7 @@ class World:
         self.cut()
         self.up, self.down = Pipe(), Pipe()
         facts = self.link.introduction(is_again)
-        self.client = self.loop.do(self.gateway.greet, self.down, "hello", facts, None)
+        self.client = self.loop.do(self.gateway.greet, self.down, facts, None)
         welcome = wire.unpack(self.down.frames.popleft()[wire.LENGTH.size :])[1]
         self.link.writer = self.up  # type: ignore[assignment]
         self.link.is_connected = True
