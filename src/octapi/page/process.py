@@ -127,7 +127,30 @@ def load(context: ssl.SSLContext, pem: str) -> None:
         context.load_cert_chain(path)
 
 
-def server_of(site: Site, context: ssl.SSLContext | None) -> uvicorn.Server:
+class Server(uvicorn.Server):
+    """A web server that sleeps while nobody asks; uvicorn's own wakes ten times a second."""
+
+    def __init__(self, config: uvicorn.Config) -> None:
+        super().__init__(config)
+        self._end = asyncio.Event()
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Any:
+        """Leave signals alone: the end is that of stdin."""
+        yield
+
+    async def main_loop(self) -> None:
+        """Wait for the end."""
+        await self.on_tick(0)
+        await self._end.wait()
+
+    def end(self) -> None:
+        """Stop serving."""
+        self.should_exit = True
+        self._end.set()
+
+
+def server_of(site: Site, context: ssl.SSLContext | None) -> Server:
     """Return the web server."""
     config = uvicorn.Config(
         build(site),
@@ -143,9 +166,7 @@ def server_of(site: Site, context: ssl.SSLContext | None) -> uvicorn.Server:
     )
     config.load()
     config.ssl = context
-    server = uvicorn.Server(config)
-    server.install_signal_handlers = lambda: None  # type: ignore[attr-defined]
-    return server
+    return Server(config)
 
 
 class Page:
@@ -216,7 +237,7 @@ class Page:
         following = asyncio.create_task(lines.follow(await lines.stdin(), self.take))
         on_ready()
         await asyncio.wait((serving, following), return_when=asyncio.FIRST_COMPLETED)
-        server.should_exit = True
+        server.end()
         await self.site.feed.close()
         following.cancel()
         await asyncio.gather(serving, following, return_exceptions=True)

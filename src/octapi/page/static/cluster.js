@@ -1,6 +1,6 @@
 // The cluster: what there is, what it does, and how it is.
 import * as charts from "./charts.js";
-import { colour, onTheme } from "./colours.js";
+import { colour, isDark, onTheme } from "./colours.js";
 import { fill, h, keyed, say, text } from "./dom.js";
 import { bytes, clock, count, percent, plural, rate, span } from "./format.js";
 import { Ring } from "./ring.js";
@@ -32,6 +32,7 @@ export function open(main, { projector }) {
 
   const update = (news) => {
     const rows = Object.values(state.workers).sort((a, b) => a.name.localeCompare(b.name, undefined, { numeric: true }));
+    const flashing = new Set(rows.length > 64 ? [] : news.flashes ?? []);
     const isEmpty = state.isKnown && rows.length === 0;
     empty.hidden = !isEmpty && state.isKnown;
     hero.hidden = isEmpty || !state.isKnown;
@@ -41,7 +42,7 @@ export function open(main, { projector }) {
     ring.update(rows, news.flashes ?? [], state.totals);
     canvas.setAttribute("aria-label", `${plural(rows.length, "worker")} around the master; ${count(state.totals.busy ?? 0)} of ${count(state.totals.slots ?? 0)} slots work`);
     keyed(runs, Object.values(state.runs).filter((row) => !row.ended).sort((a, b) => b.since - a.since).slice(0, projector ? 3 : 4), (row) => row.run, makeRun, updateRun);
-    if (!projector) keyed(cards, rows, (row) => row.name, makeCard, (node, row) => updateCard(node, row, (news.flashes ?? []).includes(row.name)));
+    if (!projector) keyed(cards, rows, (row) => row.name, makeCard, (node, row) => updateCard(node, row, flashing.has(row.name)));
     if (performance.now() - drawnUse > 1900 || news.full) {
       drawnUse = performance.now();
       drawUse(now10);
@@ -94,9 +95,31 @@ function makeCard() {
   return h("li", { class: "card worker" }, h("div", { class: "worker-head" }, h("h3"), h("span", { class: "muted where" })), h("div", { class: "lights" }), h("dl", { class: "gauges" }), h("ul", { class: "badges" }));
 }
 
+/** Do something when a key has changed since the last time; hundreds of cards are looked at a few times a second. */
+function when(node, name, key, action) {
+  const seen = node.__seen ?? (node.__seen = {});
+  if (seen[name] === key) return;
+  seen[name] = key;
+  action();
+}
+
 function updateCard(node, row, flashes) {
+  if (flashes) node.classList.toggle("flash-again", node.classList.contains("flash") && !node.classList.contains("flash-again"));
+  if (flashes) node.classList.add("flash");
+  if (node.__row === row) return;
+  node.__row = row;
   text(node.querySelector("h3"), row.name);
   text(node.querySelector(".where"), row.address ?? "");
+  when(node, "lights", `${isDark()} ${row.slots} ${row.lights.map((light) => `${light[0]} ${light[1]}`).join("|")}`, () => showLights(node, row));
+  const health = row.health ?? {};
+  when(node, "health", [health.cpu, health.memory, health.disk, health.temperature].join(), () => showGauges(node, row, health));
+  when(node, "badges", row.badges.map((badge) => badge[2]).join("|"), () => {
+    keyed(node.querySelector(".badges"), row.badges, (badge) => badge[1], () => h("li"), (item, badge) => { item.className = `badge ${badge[0]}`; text(item, badge[2]); });
+    node.classList.toggle("troubled", row.badges.some((badge) => badge[0] === "alarm"));
+  });
+}
+
+function showLights(node, row) {
   const lights = node.querySelector(".lights");
   const most = Math.min(row.slots, 64);
   while (lights.childElementCount > most) lights.lastChild.remove();
@@ -110,17 +133,16 @@ function updateCard(node, row, flashes) {
   lights.setAttribute("role", "img");
   lights.setAttribute("aria-label", `${row.lights.length} of ${row.slots} slots work${names.length ? `: ${names.join(", ")}` : ""}`);
   lights.title = names.join(", ");
-  if (flashes) { node.classList.remove("flash"); void node.offsetWidth; node.classList.add("flash"); }
-  const health = row.health ?? {};
+}
+
+function showGauges(node, row, health) {
   const gauges = [["load", health.cpu === undefined ? null : 1 - health.cpu / 100, percent], ["memory", row.memory && health.memory !== undefined ? 1 - health.memory / row.memory : null, percent]];
   if (health.temperature !== undefined) gauges.push(["heat", Math.max(0, Math.min(1, (health.temperature - 20) / 70)), () => `${Math.round(health.temperature)} °C`]);
   keyed(node.querySelector(".gauges"), gauges, (gauge) => gauge[0], ([name]) => h("div", { class: `gauge ${name}` }, h("dt", {}, name), h("dd", {}, h("span", { class: "track" }, h("i")), h("b"))), (gauge, [, share, show]) => {
-    gauge.querySelector("i").style.width = `${Math.round(100 * Math.max(0, Math.min(1, share ?? 0)))}%`;
+    gauge.querySelector("i").style.transform = `scaleX(${Math.max(0, Math.min(1, share ?? 0)).toFixed(2)})`;
     text(gauge.querySelector("b"), share === null ? "–" : show(share));
   });
   node.querySelector(".gauges").title = `${bytes(health.memory)} of memory and ${bytes(health.disk)} of disk free, Python ${row.python}, ${row.platform}`;
-  keyed(node.querySelector(".badges"), row.badges, (badge) => badge[1], () => h("li"), (item, badge) => { item.className = `badge ${badge[0]}`; text(item, badge[2]); });
-  node.classList.toggle("troubled", row.badges.some((badge) => badge[0] === "alarm"));
 }
 
 const WORDS = { joined: "joined", left: "left", began: "began", ended: "ended" };
