@@ -24,7 +24,12 @@ def test_the_wheel_holds_the_package_the_page_and_the_demo(built: Path) -> None:
     with zipfile.ZipFile(next(built.glob("*.whl"))) as wheel:
         names = wheel.namelist()
 
-    assert {"octapi/examples/compute.py", "octapi/dispy/monitor.html", "octapi/shim/dispy/__init__.py"} <= set(names)
+    assert {
+        "octapi/examples/compute.py",
+        "octapi/dispy/monitor.html",
+        "octapi/shim/dispy/__init__.py",
+        "octapi/page/static/app.js",
+    } <= set(names)
     assert {name.split("/")[0].split("-")[0] for name in names} == {"octapi"}
 
 
@@ -54,4 +59,13 @@ def test_a_slot_imports_nothing_heavy() -> None:
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
 
     for name in ("dask", "distributed", "tornado", "numpy", "rich", "typer", "asyncio"):
+        assert f"'{name}'" not in done.stdout
+
+
+def test_a_worker_never_imports_the_page() -> None:
+    """Neither the page nor what it is built on, also where the extra is installed."""
+    code = "import sys, octapi.worker.node, octapi.worker.service; print(sorted(sys.modules))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+
+    for name in ("octapi.page", "starlette", "uvicorn", "segno", "websockets", "bokeh"):
         assert f"'{name}'" not in done.stdout

@@ -195,7 +195,10 @@ class Paging:
         pause_s = AGAIN_S
         while True:
             began = time.monotonic()
-            await self._once(account)
+            try:
+                await self._once(account)
+            except OSError as error:
+                self._say(f"the page cannot start: {error}.")
             pause_s = AGAIN_S if time.monotonic() - began > STEADY_S else min(2 * pause_s, LONGEST_PAUSE_S)
             self._say(f"the page ended; it starts again in {pause_s:.0f} s.")
             await asyncio.sleep(pause_s)

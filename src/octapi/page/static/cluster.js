@@ -2,11 +2,11 @@
 import * as charts from "./charts.js";
 import { colour, isDark, onTheme } from "./colours.js";
 import { fill, h, keyed, say, text } from "./dom.js";
-import { bytes, clock, count, percent, plural, rate, span } from "./format.js";
+import { bytes, clock, count, percent, plural, rate, short, span } from "./format.js";
 import { Ring } from "./ring.js";
 import { listen, now, state } from "./state.js";
 
-const TOTALS = [["workers", "workers", count], ["slots", "slots", count], ["rate", "jobs/s", rate], ["waiting", "waiting", count], ["done", "done", count], ["failed", "failed", count]];
+const TOTALS = [["workers", "workers", count], ["slots", "slots", count], ["rate", "jobs/s", rate], ["waiting", "waiting", short], ["done", "done", short], ["failed", "failed", short]];
 
 export function open(main, { projector }) {
   const canvas = h("canvas", { class: "ring", role: "img", "aria-label": "Workers around the master" });
@@ -88,7 +88,7 @@ function updateRun(node, row) {
   done.style.width = `${(100 * (row.finished - row.failed)) / total}%`;
   done.style.background = colour(row.run, running);
   failed.style.width = `${(100 * row.failed) / total}%`;
-  text(node.querySelector(".muted"), `${count(row.finished)} of ${count(row.total)}${row.failed ? ` · ${count(row.failed)} failed` : ""}${row.eta_s ? ` · ${span(row.eta_s)} left` : ""}`);
+  text(node.querySelector(".muted"), `${short(row.finished)} of ${short(row.total)}${row.failed ? ` · ${short(row.failed)} failed` : ""}${row.eta_s ? ` · ${span(row.eta_s)} left` : ""}`);
 }
 
 function makeCard() {

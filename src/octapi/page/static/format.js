@@ -3,9 +3,14 @@ const whole = new Intl.NumberFormat("en");
 
 export function count(value) { return value === null || value === undefined ? "–" : whole.format(Math.round(value)); }
 
+const compact = new Intl.NumberFormat("en", { notation: "compact", maximumSignificantDigits: 3 });
+
+/** Counts that must fit: a hundred thousand and more are shortened. */
+export function short(value) { return value >= 1e5 ? compact.format(value) : count(value); }
+
 export function rate(value) {
   if (!value) return "0";
-  return value < 10 ? value.toFixed(1) : count(value);
+  return value < 10 ? value.toFixed(1) : short(value);
 }
 
 export function span(seconds) {

@@ -65,31 +65,34 @@ export class Ring {
     const small = Math.min(width, height);
     const count = Math.max(rows.length, 1);
     const showNames = count <= 48;
-    const size = Math.max(4, Math.min(small * (count < 7 ? 0.105 : 0.085), Math.PI * small * 0.36 / count));
+    const rings = Math.min(5, Math.ceil(count / 48));
+    const most = count < 7 ? 0.105 : rings > 1 ? 0.3 / (rings * 2.4) : 0.085;
+    const size = Math.max(4, Math.min(small * most, Math.PI * small * (rings > 1 ? 0.2 : 0.36) * rings / count));
     const outer = small / 2 - size * 1.15 - (showNames ? Math.max(20, size * 0.62) : 4);
     g.lineCap = "round";
     g.textAlign = "center";
     g.textBaseline = "middle";
     rows.forEach((row, index) => {
       const angle = -Math.PI / 2 + (2 * Math.PI * index) / count;
-      const [cx, cy] = [middle[0] + outer * Math.cos(angle), middle[1] + outer * Math.sin(angle)];
+      const reach = outer - (index % rings) * (outer - small * 0.16) / rings;
+      const [cx, cy] = [middle[0] + reach * Math.cos(angle), middle[1] + reach * Math.sin(angle)];
       const age = (now - (this.born.get(row.name) ?? 0)) / 700;
       const grown = row.isDying || calm.matches ? 1 : Math.min(1, 1 - (1 - Math.min(age, 1)) ** 3);
       g.globalAlpha = row.isDying ? Math.max(0, 1 - (now - this.dying.get(row.name)[0]) / 1600) : grown;
       const flash = Math.max(0, 1 - (now - (this.flashes.get(row.name) ?? -1e6)) / FLASH_MS);
       const busy = row.lights.length;
       g.strokeStyle = busy ? colour(row.lights[0][0], row.lights[0][1]) : line;
-      g.lineWidth = busy ? 1.4 + flash * 2.2 : 1;
+      g.lineWidth = (busy ? 1.4 + flash * 2.2 : 1) / Math.min(rings, 2.5);
       const inner = small * 0.105;
       g.beginPath();
       g.moveTo(middle[0] + inner * Math.cos(angle), middle[1] + inner * Math.sin(angle));
       g.lineTo(cx - size * 0.95 * Math.cos(angle), cy - size * 0.95 * Math.sin(angle));
       g.stroke();
       if (flash > 0 && !row.isDying) {
-        const travel = inner + (outer - size - inner) * flash;
+        const travel = inner + (reach - size - inner) * flash;
         g.fillStyle = g.strokeStyle;
         g.beginPath();
-        g.arc(middle[0] + travel * Math.cos(angle), middle[1] + travel * Math.sin(angle), Math.max(2.5, size * 0.16), 0, 7);
+        g.arc(middle[0] + travel * Math.cos(angle), middle[1] + travel * Math.sin(angle), Math.max(rings > 1 ? 1.2 : 2.5, size * 0.16), 0, 7);
         g.fill();
       }
       this.worker(g, row, cx, cy, size * (0.6 + 0.4 * grown), flash, { track, bad, muted, ink });
