@@ -6,8 +6,10 @@ import contextlib
 import ctypes
 import functools
 import os
+import signal
 import stat
 import sys
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -18,6 +20,10 @@ if TYPE_CHECKING:
 SCHEDULER_ACCOUNT = "octapi"
 SLOT_ACCOUNT = "octapi-slot"
 FALLBACK = "nobody"
+#: numbers of accounts that no system gives to anybody; each submitted script of a master that root runs has its own
+RUN_UIDS = range(60_578, 61_184)
+#: how long the end of an account's last process is waited for, in seconds
+END_S = 5.0
 
 
 class Account(NamedTuple):
@@ -77,6 +83,38 @@ def become(account: Any) -> None:
     os.setgid(found.gid)
     os.setuid(found.uid)
     os.environ["HOME"] = "/nonexistent"
+
+
+def pids_of(uid: int, place: Path = Path("/proc")) -> list[int]:
+    """Return the processes of an account that live, from /proc (proc(5)); zombies do not."""
+    found = []
+    for entry in place.iterdir():
+        if entry.name.isdigit():
+            try:
+                status = (entry / "status").read_text()
+            except OSError:
+                continue  # it has ended meanwhile
+            facts = dict(line.split(":", 1) for line in status.splitlines() if ":" in line)
+            if str(uid) in facts["Uid"].split() and not facts["State"].strip().startswith("Z"):
+                found.append(int(entry.name))
+    return found
+
+
+def end_account(uid: int) -> bool:
+    """Kill all processes of an account, and say whether none is left.
+
+    Root stops all of them before it kills any, again and again: one that runs could start others, or kill a helper that
+    had become the account.
+    """
+    deadline = time.monotonic() + END_S
+    while pids := pids_of(uid):
+        for number in (signal.SIGSTOP, signal.SIGKILL):
+            for pid in pids:
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(pid, number)
+        if time.monotonic() > deadline:
+            return False
+    return True
 
 
 @functools.cache

@@ -7,6 +7,7 @@ board's memory and 40 ms to import, against 1 MB and 7 ms (measured on x86_64).
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from octapi import _version
@@ -16,6 +17,8 @@ if TYPE_CHECKING:
 
     from octapi.tally import Tally
 
+#: a host's name or address as a target may hold it
+ADDRESS = re.compile(r"[A-Za-z0-9:][A-Za-z0-9.:_-]{0,252}")
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 GAUGE, COUNTER = "gauge", "counter"
 
@@ -215,6 +218,8 @@ def discovery(workers: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
             continue
         assert isinstance(door, dict)
         host = door.get("host") or facts["address"]
+        if not isinstance(host, str) or not ADDRESS.fullmatch(host):
+            continue
         target = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
         labels = {"worker": facts["name"], "slots": str(facts["slots"])}
         found.append({"targets": [target], "labels": labels | {"job": "octapi-worker", "__metrics_path__": "/metrics"}})

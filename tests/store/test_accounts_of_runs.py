@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from octapi.master.submitted import UIDS
+from octapi.account import RUN_UIDS
 from tests.yard import Yard, until
 
 if os.geteuid():
@@ -88,7 +88,7 @@ def test_a_submitted_script_reads_no_key_no_history_and_nothing_of_other_runs(
     found = json.loads(said.split("FOUND ")[1])
     assert set(found["read"].values()) == {"PermissionError"}, found["read"]
     assert not any(found["kill"])
-    assert found["uid"] in UIDS
+    assert found["uid"] in RUN_UIDS
     assert found["groups"] == []
     assert found["umask"] == 0o077
     assert found["own"] == [".octapi", "spy.py"]
@@ -98,7 +98,7 @@ def test_a_submitted_script_reads_no_key_no_history_and_nothing_of_other_runs(
     assert len(users) == 2
     assert str(found["uid"]) not in users
     yard.command("master", "stop", first)
-    until(lambda: not any(f"Uid:\t{uid}" in text for uid in UIDS for text in statuses()))
+    until(lambda: not any(f"Uid:\t{uid}" in text for uid in RUN_UIDS for text in statuses()))
 
 
 def statuses() -> list[str]:

@@ -136,11 +136,16 @@ class Keeper:
         keys = ("name", "role", "since", "renewed", "ends", "address")
         return [{key: asdict(member)[key] for key in keys} for member in self.authority.ledger.active()]
 
+    def removed(self) -> list[str]:
+        """Return the idents that are refused: of members that were removed, and of the scripts that they submitted."""
+        found = self.authority.removed()
+        return found + ([] if self.runner is None else self.runner.outcasts(found))
+
     def news(self) -> dict[str, Any]:
         """Return what the scheduler must know."""
         return {
             "time": self.authority.now(),
-            "removed": self.authority.removed(),
+            "removed": self.removed(),
             "authorities": self.authority.authorities(),
             "roster": self.roster(),
             "metrics": self.metrics.key(),
@@ -284,7 +289,8 @@ class Keeper:
         except StateError as error:
             say(f"no history, and no outcomes for clients that go away: {error}.")
             return ""
-        self.runner = Runner(state, Settings.load(), self._introduce, self.send, say)
+        cluster, removed = self.authority.state.cluster_id, self.authority.removed
+        self.runner = Runner(state, Settings.load(), self._introduce, self.send, say, cluster, removed)
         return str(state)
 
     def _introduce(self, run: Submitted, home: Path) -> dict[str, str]:
@@ -301,7 +307,14 @@ class Keeper:
         return {"OCTAPI_HOME": str(path.parent), "OCTAPI_ADDRESS": str(path)}
 
     def _hear(self, message: dict[str, Any]) -> None:
+        """Take what the scheduler's process tells; it repeats words of workers, so no message may end this one."""
         self._heard = asyncio.get_running_loop().time()
+        try:
+            self._take(message)
+        except (LookupError, TypeError, ValueError, OSError) as error:
+            say(f"ignored a message of the scheduler: {type(error).__name__}: {error}")
+
+    def _take(self, message: dict[str, Any]) -> None:
         if message["kind"] == "workers":
             self.workers = message["rows"]
             ssh.write_config(self.home, self.workers)

@@ -11,7 +11,6 @@ import base64
 import contextlib
 import os
 import signal
-import subprocess
 import sys
 import time
 from pathlib import Path
@@ -20,11 +19,12 @@ from typing import TYPE_CHECKING, Any
 from octapi import account, lines
 from octapi.errors import OctapiError, RunError
 from octapi.master.runlog import RunLog
-from octapi.master.submitted import UIDS, Shelf, Submitted, can_give_accounts, free_uid, of_request
+from octapi.master.submitted import Shelf, Submitted, can_give_accounts, free_uid, of_request
 from octapi.store import place
+from octapi.trust import names
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Collection
 
     from octapi.settings import Settings
 
@@ -58,6 +58,8 @@ class Runner:
         introduce: Callable[[Submitted, Path], dict[str, str]],
         tell: Callable[[dict[str, Any]], None],
         say: Callable[[str], None],
+        cluster: str = "",
+        removed: Callable[[], Collection[str]] = tuple,
     ) -> None:
         self.shelf = Shelf(state / "runs", settings.upload_mb << 20)
         self.gives_accounts = can_give_accounts()
@@ -65,6 +67,8 @@ class Runner:
         self.introduce = introduce
         self.tell = tell
         self.say = say
+        self.cluster = cluster
+        self.removed = removed
         self.runs: dict[str, Submitted] = {}
         self.processes: dict[str, asyncio.subprocess.Process] = {}
         self._watching: dict[str, asyncio.Task[None]] = {}
@@ -92,7 +96,7 @@ class Runner:
 
     async def _take_up(self, run: Submitted) -> None:
         end_all(run)  # its master may have been killed so suddenly that some of its processes live
-        if not run.restartable:
+        if not run.restartable or run.owner in self.removed():
             self._ended(run, None)
             return
         run.restarts += 1
@@ -131,15 +135,25 @@ class Runner:
         self._touched[found.id] = time.monotonic()
         return found
 
+    def _login(self, ident: Any) -> str:
+        """Return the login behind an ident: for a submitted script's own, who submitted it."""
+        runs = (run.owner for run in self.runs.values() if names.ident_of_run(self.cluster, run.id) == ident)
+        return next(runs, str(ident or ""))
+
+    def outcasts(self, removed: Collection[str]) -> list[str]:
+        """Return the idents of the runs of logins that were removed."""
+        return [names.ident_of_run(self.cluster, run.id) for run in self.runs.values() if run.owner in removed]
+
     def _own(self, request: dict[str, Any]) -> Submitted:
         found = self._run(request)
-        if found.owner != request.get("owner"):
+        if found.owner != self._login(request.get("owner")):
             raise RunError(f"The run {found.id} belongs to another login.")
         return found
 
     async def do_submit(self, request: dict[str, Any]) -> dict[str, Any]:
         """Take a new run, whose files follow."""
         run = of_request(request, time.time())
+        run.owner = self._login(run.owner)
         for other in [r for r in self.runs.values() if r.state == "uploading"]:
             if time.monotonic() - self._touched.get(other.id, 0.0) > UPLOAD_S:
                 self._forget(other)
@@ -209,7 +223,10 @@ class Runner:
             run = self.runs[ident]
             if time.monotonic() - self._introduced.get(ident, 0.0) > every_s:
                 self._introduced[ident] = time.monotonic()
-                self.introduce(run, self.shelf.home(run))
+                try:
+                    self.introduce(run, self.shelf.home(run))
+                except (OSError, OctapiError) as error:  # its own directory: it may have done anything to it
+                    self.say(f"run {run.id} could not be given a new identity: {error}")
 
     # ---- one script
 
@@ -310,7 +327,5 @@ def end_all(run: Submitted, pid: int = 0) -> None:
     if pid:
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.killpg(pid, signal.SIGKILL)
-    if run.uid in UIDS and account.is_root():
-        # as that account, -1 means all processes that it may signal, which are its own
-        command = [sys.executable, "-I", "-S", "-c", "import os, signal; os.kill(-1, signal.SIGKILL)"]
-        subprocess.run(command, user=run.uid, group=run.uid, extra_groups=[], check=False)
+    if run.uid is not None and run.uid in account.RUN_UIDS and account.is_root():
+        account.end_account(run.uid)

@@ -71,8 +71,10 @@ class Sessions(Orphans):
             client = Client(writer, facts, peer)
             client.since = self.now()
             client.run = self.book.new_id(facts.get("run"), lambda run: self.submissions.may(run, peer))
-            self.clients[client.number] = self.sessions[client.session] = client
-        elif not hmac.compare_digest(client.token, str(facts.get("token"))) or client.is_orphan:
+            self.clients[client.number] = client
+            if client.token:  # one that only asks has no session to come back to
+                self.sessions[client.session] = client
+        elif not is_same(client, facts, peer) or client.is_orphan:
             writer.write(wire.pack(("refused", {"error": "ClusterError", "text": TAKEN})))
             return None
         else:
@@ -331,6 +333,12 @@ class Sessions(Orphans):
                 client.deliver("", ("end", ident, "returned", held.facts.get("skip", 0), {}))
             else:
                 client.deliver(held.worker or "", ("lost", ident, held.facts["jobs"]))
+
+
+def is_same(client: Client, facts: dict[str, Any], peer: Peer | None) -> bool:
+    """Say whether who comes may have a session: by its key, and by the identity that it began with."""
+    told = str(facts.get("token") or "")
+    return bool(told) and hmac.compare_digest(client.token, told) and owner_of(client.peer) == owner_of(peer)
 
 
 def owner_of(peer: Peer | None) -> str:

@@ -17,7 +17,7 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any, Final
 
-from octapi.account import Account, is_root, unreadable
+from octapi.account import RUN_UIDS, Account, is_root, pids_of, unreadable
 from octapi.dispatch.computation import safe
 from octapi.errors import JobError, RunError
 from octapi.store import runs
@@ -28,8 +28,6 @@ HOME: Final = "home"
 MOST_FILES: Final = 1000
 MOST_ARGUMENTS: Final = 1000
 ARGUMENTS_LIMIT: Final = 100_000
-#: numbers of accounts that no system gives to anybody; each run of a master that root runs has one of its own
-UIDS: Final = range(60_578, 61_184)
 
 
 @dataclass(slots=True)
@@ -167,13 +165,13 @@ def free_uid(taken: set[int | None]) -> int:
     """Return the number of an account that no run has and no login of this device.  Raises :exc:`RunError`."""
     import pwd
 
-    for uid in UIDS:
-        if uid not in taken:
+    for uid in RUN_UIDS:
+        if uid not in taken and not pids_of(uid):
             try:
                 pwd.getpwuid(uid)
             except KeyError:
                 return uid
-    raise RunError(f"This master keeps {len(UIDS)} runs already. Stop some: octapi stop RUN")
+    raise RunError(f"This master keeps {len(RUN_UIDS)} runs already. Stop some: octapi stop RUN")
 
 
 def can_give_accounts() -> bool:

@@ -67,13 +67,10 @@ class Master:
         Raises :exc:`Problem` when it is another, OSError when nobody answers.
         """
         text = self.get("/authority.pem", LIST_LIMIT).decode("ascii", "replace")
-        try:
-            found = hashlib.sha256(public_key(ssl.PEM_cert_to_DER_cert(text))).digest()
-        except (ValueError, IndexError):
-            found = b""
-        if found != self.pin:
+        certificate = pinned(text, self.pin)
+        if not certificate:
             raise Problem(f"Whoever answers at {self.address} is not the master that made this token. Nothing was run.")
-        self.context.load_verify_locations(cadata=text)
+        self.context.load_verify_locations(cadata=certificate)
         self.context.verify_mode = ssl.CERT_REQUIRED
         self.context.verify_flags |= NO_CHECK_TIME
 
@@ -109,6 +106,20 @@ class Master:
                 say(f"{path}: {error}; trying again.")
                 time.sleep(number)
         raise AssertionError
+
+
+def pinned(text: str, pin: bytes) -> bytes:
+    """Return the one certificate (PEM) in ``text`` as DER if ``pin`` is the SHA-256 of its key; else nothing.
+
+    What is compared is all that is returned: a second certificate behind the first would be believed unseen.
+    """
+    try:
+        der = ssl.PEM_cert_to_DER_cert(text)
+        is_alone = text.count("-----BEGIN") == 1 and element(der, 0)[2] == len(der)
+        is_right = is_alone and hashlib.sha256(public_key(der)).digest() == pin
+    except (ValueError, IndexError):
+        return b""
+    return der if is_right else b""
 
 
 def public_key(certificate: bytes) -> bytes:

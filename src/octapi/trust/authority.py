@@ -238,8 +238,9 @@ class Authority:
     ) -> dict[str, Any]:
         answer, now = self.sign(peer, public, life_s), self.now()
         old = self.ledger.members.get(peer.ident)
-        ssh_key = facts.get("ssh_key", "")
-        if peer.role == WORKER and ssh_key:
+        line = facts.get("ssh_key", "") if peer.role == WORKER else ""
+        ssh_key = certificates.ssh_public_alone(line) if line else ""
+        if ssh_key:
             answer["ssh"] = self._ssh_host(peer, ssh_key, answer["begins"], answer["ends"])
         since = old.since if old is not None else now
         issuer, address = self.state.roots[0].ident, facts.get("address", "")

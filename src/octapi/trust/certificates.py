@@ -56,6 +56,19 @@ def pin_of(certificate: str) -> bytes:
     ).digest()
 
 
+def pinned(text: str, pin: bytes) -> str:
+    """Return the first certificate in ``text``, as PEM and nothing else, if ``pin`` is its own; else an empty text.
+
+    What is compared is all that is returned: a second certificate behind the first would be believed unseen.
+    """
+    try:
+        found = x509.load_pem_x509_certificate(text.encode())
+    except ValueError:
+        return ""
+    alone = found.public_bytes(serialization.Encoding.PEM).decode()
+    return alone if pin_of(alone) == pin else ""
+
+
 def authority_id(certificate: str) -> str:
     """Return the short name under which an authority is asked for: 16 hexadecimal digits of its pin."""
     return pin_of(certificate).hex()[:16]
@@ -228,6 +241,15 @@ def ssh_public(private: str) -> str:
     """Return the public line of an SSH key."""
     key = serialization.load_ssh_private_key(private.encode(), None)
     return key.public_key().public_bytes(serialization.Encoding.OpenSSH, serialization.PublicFormat.OpenSSH).decode()
+
+
+def ssh_public_alone(line: str) -> str:
+    """Return a public key in OpenSSH's format without what stands behind it.  Raises :exc:`TrustError` for none."""
+    try:
+        key = serialization.load_ssh_public_key(line.encode())
+    except (ValueError, UnsupportedAlgorithm) as error:
+        raise TrustError(f"The SSH key cannot be read: {error}.") from error
+    return key.public_bytes(serialization.Encoding.OpenSSH, serialization.PublicFormat.OpenSSH).decode()
 
 
 def ssh_certificate(

@@ -14,6 +14,7 @@ import socket
 import struct
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
+from octapi.account import RUN_UIDS, SCHEDULER_ACCOUNT, SLOT_ACCOUNT, find
 from octapi.dispatch import wire
 from octapi.errors import RoleRefused, TrustError
 from octapi.trust.door import FRAME_LIMIT, text
@@ -119,6 +120,8 @@ class Desk:
 
     def _login(self, request: dict[str, Any], uid: int, nonce: bytes) -> dict[str, Any]:
         is_owner = uid in (0, os.geteuid())
+        if not is_owner and is_account(uid):
+            raise RoleRefused("This account is for jobs or the scheduler, which must not act as a person.")
         if not is_owner and not is_in_group(uid):
             raise RoleRefused(
                 f"You are not in the group {GROUP!r} of this computer. Its owner can add you: "
@@ -238,6 +241,12 @@ def name_of(uid: int) -> str:
         return pwd.getpwuid(uid).pw_name
     except KeyError:
         return str(uid)
+
+
+def is_account(uid: int) -> bool:
+    """Say whether a user is one of the accounts under which jobs, submitted scripts and the scheduler run."""
+    accounts = (find(name) for name in (SCHEDULER_ACCOUNT, SLOT_ACCOUNT))
+    return uid in RUN_UIDS or uid in {account.uid for account in accounts if account is not None}
 
 
 def is_in_group(uid: int) -> bool:

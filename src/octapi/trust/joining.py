@@ -92,16 +92,13 @@ async def fetch_authority(address: str, token: Token) -> str:
     context.check_hostname = False
     context.verify_mode = ssl.CERT_NONE  # the pin takes the place of a chain; the next connection checks the chain
     async with conversation(address, context, token.pin.hex()[:16]) as (greeting, _, _):
-        try:
-            is_right = certificates.pin_of(greeting.authority) == token.pin
-        except ValueError:
-            is_right = False
-        if not is_right:
+        authority = certificates.pinned(greeting.authority, token.pin)
+        if not authority:
             raise PeerRefused(
                 f"Whoever answers at {address} is not the master that made this token: its authority is another. "
                 "Nothing was sent to it. Is the token of another cluster, or does somebody stand between?"
             )
-        return greeting.authority
+        return authority
 
 
 async def ask(

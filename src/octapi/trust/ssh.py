@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import getpass
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -221,7 +222,7 @@ class Sshd:
 
 def client_config(place: Path, rows: Iterable[dict[str, Any]]) -> str:
     """Return the configuration with which ``ssh NODE`` works; ``rows`` are workers with ``name, address, ssh``."""
-    reachable = [row for row in rows if row.get("ssh")]
+    reachable = [row for row in rows if is_sound(row)]
     parts = ["# Written by octapi master at every change of workers.\n"]
     parts += [
         f"Host {row['name']}\n    HostName {row['address']}\n    Port {int(row['ssh']['port'])}\n"
@@ -244,6 +245,25 @@ def client_config(place: Path, rows: Iterable[dict[str, Any]]) -> str:
         parts.append(f"Host {' '.join(str(row['name']) for row in reachable)}\n")
         parts += [f"    {name} {quoted(value)}\n" for name, value in common.items()]
     return "".join(parts)
+
+
+#: what may stand in the configuration: workers say it of themselves, and a line break would begin another setting
+SOUND: Final = {
+    "name": re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}"),
+    "address": re.compile(r"[A-Za-z0-9][A-Za-z0-9.:_-]{0,252}"),
+    "user": re.compile(r"[A-Za-z_][A-Za-z0-9_.-]{0,31}"),
+}
+
+
+def is_sound(row: dict[str, Any]) -> bool:
+    """Say whether a worker can be logged into, and says so in words that cannot be taken for anything else."""
+    login = row.get("ssh")
+    if not isinstance(login, dict):
+        return False
+    facts = {"name": row.get("name"), "address": row.get("address"), "user": login.get("user")}
+    port = login.get("port")
+    is_port = isinstance(port, int) and not isinstance(port, bool) and 0 < port < 1 << 16
+    return is_port and all(isinstance(text, str) and SOUND[key].fullmatch(text) for key, text in facts.items())
 
 
 def known_hosts(authority: str, revoked: Iterable[str]) -> str:
