@@ -2,6 +2,7 @@
 
 import json
 import pickle
+from pathlib import Path
 from typing import Any
 
 from hypothesis import given, settings
@@ -13,7 +14,8 @@ from octapi.dispatch.story import Story
 from octapi.dispatch.teller import Teller
 from octapi.dispatch.ticket import Extra, WorkerInfo
 from octapi.errors import WorkerLost
-from octapi.master.chronicle import pieces, whole
+from octapi.master.book import Book
+from octapi.master.chronicle import Chronicle, pieces, whole
 
 WORKER = WorkerInfo("pi-1", "10.0.0.1", "pi-1", 4, "Linux", "3.13.1")
 happening = st.tuples(
@@ -151,3 +153,22 @@ def test_a_story_is_kept_in_pieces_that_fit_and_found_again() -> None:
 
     assert comparable(heard)["buckets"] == comparable(told)["buckets"]
     assert len(heard.pieces) == len(told.pieces)
+
+
+def test_long_output_in_any_script_is_kept_whole_and_nothing_told_stops_a_run(tmp_path: Path) -> None:
+    """Lines of letters that take three bytes each fit in smaller pieces; a piece that fits in none is left out."""
+    said: list[str] = []
+    book = Book(tmp_path, say=said.append)
+    chronicle, told = Chronicle(book, clock=lambda: 0.0), Story(0.0)
+    for _ in range(300):
+        told.printed("pi-1", "work", "日" * 400, "out")
+    told.causes["x"] = {"key": "x", "count": 1, "message": "й" * (1 << 18)}
+    chronicle.take("run", told)
+    chronicle.close("run")
+    book.close()
+    assert book.reader is not None
+
+    kept = [row for _, piece in book.reader.story("run", "output") for row in piece]
+    assert kept == list(told.output)
+    assert book.reader.story("run", "causes") == []
+    assert [text for text in said if "is not kept" in text]

@@ -5,6 +5,8 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Any, Final
 
+from octapi.store.story import PIECE_LIMIT, written
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -13,7 +15,7 @@ if TYPE_CHECKING:
 
 #: how often the story of a run that goes on is written, in seconds
 EVERY_S: Final = 20.0
-#: rows of a list in one piece
+#: the most rows of a list in one piece
 ROWS: Final = {"workers": 1000, "functions": 1000, "buckets": 3000, "causes": 10, "pieces": 1000, "output": 200}
 TOTALS: Final = "totals"
 
@@ -23,11 +25,19 @@ def pieces(plain: dict[str, Any]) -> dict[tuple[str, int], Any]:
     found: dict[tuple[str, int], Any] = {
         (TOTALS, 0): {key: value for key, value in plain.items() if not isinstance(value, list)}
     }
-    for kind, size in ROWS.items():
-        rows = plain[kind]
-        for start in range(0, len(rows), size):
-            found[kind, start // size] = rows[start : start + size]
+    for kind, most in ROWS.items():
+        found |= {(kind, number): rows for number, rows in enumerate(cut(plain[kind], most))}
     return found
+
+
+def cut(rows: list[Any], most: int) -> list[list[Any]]:
+    """Cut rows into parts of at most ``most``, and smaller ones where their texts are long."""
+    if len(rows) > most:
+        starts = range(0, len(rows), most)
+        return [part for start in starts for part in cut(rows[start : start + most], most)]
+    if len(rows) > 1 and len(written(rows).encode(errors="replace")) > PIECE_LIMIT:
+        return cut(rows, (len(rows) + 1) // 2)
+    return [rows] if rows else []
 
 
 def whole(parts: dict[str, list[Any]]) -> dict[str, Any] | None:
@@ -70,11 +80,17 @@ class Chronicle:
             self.close(run)
 
     def _write(self, run: str, story: Story) -> None:
-        """Write those pieces that have changed; pieces of an earlier writing that are no more become empty."""
+        """Write those pieces that have changed; pieces of an earlier writing that are no more become empty.
+
+        A piece that cannot be kept is left out: no run may end for what is told of it.
+        """
         new, old = pieces(story.plain()), self._told.get(run, {})
         for kind, number in old.keys() - new.keys():
             new[kind, number] = []
         for (kind, number), data in new.items():
             if old.get((kind, number)) != data:
-                self._book.story.tell(run, kind, number, data)
+                try:
+                    self._book.story.tell(run, kind, number, data)
+                except (ValueError, TypeError) as error:
+                    self._book.say(f"a part of what run {run} did is not kept: {error}.")
         self._told[run] = new

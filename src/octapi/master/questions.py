@@ -83,11 +83,16 @@ class Questions:
             self.watching.remove(client)
 
     def take_story(self, client: Client, news: Any) -> None:
-        """Take what is new in a client's story."""
-        if news is not None:
+        """Take what is new in a client's story; one that makes no sense is left out, for jobs matter more."""
+        if news is None:
+            return
+        try:
             client.take_story(news)
-            self.watching.story(client, news)
-            self.chronicle.take(client.run, client.story)
+        except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
+            self.book.say(f"a report of run {client.run} makes no sense ({type(error).__name__}: {error}).")
+            return
+        self.watching.story(client, news)
+        self.chronicle.take(client.run, client.story)
 
     def client_stop_job(self, client: Client, number: int, ident: int) -> None:
         """Somebody asks to stop the job of a batch that runs now."""

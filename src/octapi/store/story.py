@@ -18,6 +18,11 @@ if TYPE_CHECKING:
 PIECE_LIMIT = 1 << 18
 
 
+def written(data: Any) -> str:
+    """Return a piece as it is kept: JSON with every letter as it is.  Raises TypeError for what JSON cannot hold."""
+    return json.dumps(data, separators=(",", ":"), ensure_ascii=False)
+
+
 class Story:
     """Tells stories of runs."""
 
@@ -25,10 +30,15 @@ class Story:
         self.writer = writer
 
     def tell(self, run: str, kind: str, bucket: int, data: Any) -> None:
-        """Keep one piece.  Raises ValueError for one over :data:`PIECE_LIMIT`, TypeError for what JSON cannot hold."""
-        text = json.dumps(data, separators=(",", ":"))
-        if len(text) > PIECE_LIMIT:
-            raise ValueError(f"a piece {kind!r} of a story has {len(text):,} bytes; the limit is {PIECE_LIMIT:,}")
+        """Keep one piece.
+
+        Raises ValueError for one over :data:`PIECE_LIMIT` or with text that UTF-8 cannot hold, and TypeError for what
+        JSON cannot hold.
+        """
+        text = written(data)
+        size = len(text.encode())
+        if size > PIECE_LIMIT:
+            raise ValueError(f"a piece {kind!r} of a story has {size:,} bytes; the limit is {PIECE_LIMIT:,}")
         self.writer.put(
             "INSERT OR REPLACE INTO story VALUES (?, ?, ?, ?)", (run, kind, bucket, text), ("story", run, kind, bucket)
         )
