@@ -316,7 +316,7 @@ def run_insecure_worker(address: str, name: str, slots: int, host: str) -> None:
 
     async def work() -> None:
         station = Station(slots, name or socket.gethostname())
-        await node.serve_once(address.removeprefix("tcp://"), station, node.Place(host or None), ready)
+        await node.serve_again(address.removeprefix("tcp://"), station, node.Place(host or None), ready)
 
     try:
         asyncio.run(work())

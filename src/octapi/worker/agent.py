@@ -15,7 +15,6 @@ from __future__ import annotations
 import asyncio
 import os
 import shutil
-import signal
 import struct
 import sys
 import tempfile
@@ -28,7 +27,8 @@ import msgpack
 from octapi import limits
 from octapi.account import files_of
 from octapi.tally import Tally
-from octapi.worker import memory, slot
+from octapi.worker import slot
+from octapi.worker.autopsy import findings
 from octapi.worker.batch import Batch
 from octapi.worker.computations import Computations
 from octapi.worker.nursery import Child, Zygote, frames, sequence_of
@@ -385,20 +385,8 @@ class Agent:
         """Keep the results of the finished jobs, blame the one that ran, give the others back."""
         self.watch.collect(batch, child)
         index = current(child)
-        assert child.exit is not None
-        status, most = child.exit
-        number = os.WTERMSIG(status) if os.WIFSIGNALED(status) else None
-        info = {
-            "signal": number,
-            "exit_code": os.WEXITSTATUS(status) if os.WIFEXITED(status) else None,
-            "memory": most,
-            "stderr": words,
-            "why": child.killed_for,
-            "out_of_memory": (self.memory_kills.have_grown() and number == signal.SIGKILL)
-            or child.killed_for in (memory.FULL, memory.LIMIT),
-            "limit": self.watch.memory.limit if child.killed_for == memory.LIMIT else None,
-            "ran_s": ran_s(child) if index is not None else 0.0,
-        }
+        info = findings(child, words, self.memory_kills.have_grown(), self.watch.memory.limit)
+        info["ran_s"] = ran_s(child) if index is not None else 0.0
         self._release(child, batch)
         if child.killed_for == "dropped":
             self._finish(batch, "dropped", reached(child, batch), info)

@@ -20,6 +20,7 @@ from octapi.errors import VersionMismatch
 from octapi.signals import until_signalled
 from octapi.trust.policy import STREAM_OP
 from octapi.worker import health
+from octapi.worker.sayings import say
 from octapi.worker.station import Station
 
 if TYPE_CHECKING:
@@ -48,6 +49,8 @@ PORT = 8789
 PROBE_S = 10
 #: how often the connection is looked at, in seconds
 LOOK_S = 0.5
+#: how soon a master that has gone is looked for again, in seconds
+AGAIN_S = 3.0
 #: how long Dask may take to say goodbye, in seconds
 CLOSE_S = 2
 
@@ -236,6 +239,38 @@ async def serve_once(
     """Run a worker as :func:`serve` does, until its first connection ends."""
     try:
         return await serve(master, station, place, on_ready, member)
+    finally:
+        station.close()
+
+
+async def serve_again(master: str, station: Station, place: Place, on_ready: Callable[[str], None]) -> None:
+    """Run a worker without encryption until a signal comes; once it has worked, it waits for a master that has gone.
+
+    Raises what :func:`serve` raises when the master does not answer the first time.
+    """
+    has_worked = False
+
+    def ready(address: str) -> None:
+        nonlocal has_worked
+        has_worked = True
+        on_ready(address)
+
+    try:
+        while True:
+            try:
+                if await serve(master, station, place, ready):
+                    return
+            except (OSError, RuntimeError) as error:
+                if not has_worked:
+                    raise
+                say(f"could not work for the master at {master}: {error.__cause__ or error}")
+            say("lost the master; looking for it again.")
+            told = asyncio.create_task(until_signalled())
+            await asyncio.wait((told,), timeout=AGAIN_S)
+            if told.done():
+                return
+            told.cancel()
+            await asyncio.gather(told, return_exceptions=True)
     finally:
         station.close()
 
