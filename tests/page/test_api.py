@@ -1,10 +1,12 @@
 """/api/v1 keeps to its own description, whatever it is asked."""
 
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 import schemathesis
-from hypothesis import HealthCheck, settings
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from schemathesis.specs.openapi.checks import (
     content_type_conformance,
     response_schema_conformance,
@@ -18,7 +20,8 @@ from tests.yard import Yard
 DESCRIPTION = openapi.describe()
 #: what would end, remove or flood what other requests look at
 LEFT_OUT = "^/(events|join)$"
-schema = schemathesis.openapi.from_dict(DESCRIPTION).exclude(path_regex=LEFT_OUT)
+SCHEMA = schemathesis.openapi.from_dict(DESCRIPTION).exclude(path_regex=LEFT_OUT)
+OPERATIONS = [found.ok() for found in SCHEMA.get_all_operations()]
 
 
 @pytest.fixture(scope="module")
@@ -31,10 +34,12 @@ def sight(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sight]:
     yard.close()
 
 
-@schema.parametrize()
-@settings(max_examples=12, deadline=None, suppress_health_check=list(HealthCheck))
-def test_every_answer_is_as_described(case: schemathesis.Case, sight: Sight) -> None:
+@pytest.mark.parametrize("operation", OPERATIONS, ids=lambda found: f"{found.method}-{found.path}")
+@settings(max_examples=10, deadline=None, suppress_health_check=list(HealthCheck))
+@given(data=st.data())
+def test_every_answer_is_as_described(operation: Any, data: st.DataObject, sight: Sight) -> None:
     """Status, kind and content, for requests that are right and for those that are not."""
+    case = data.draw(operation.as_strategy())
     answer = case.call(
         base_url=f"http://127.0.0.1:{sight.port}/api/v1", headers={"authorization": f"Bearer {sight.token}"}
     )

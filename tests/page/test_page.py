@@ -320,3 +320,19 @@ def test_dasks_own_dashboard_is_off_and_behind_the_login_when_it_is_on(yard: Yar
 def test_dasks_own_dashboard_is_off_unless_somebody_wants_it(sight: Sight) -> None:
     """Its address does not exist."""
     assert sight.request("GET", "/dask/status")[0] == 404
+
+
+def test_a_worker_is_drained_and_resumed(sight: Sight) -> None:
+    """It says so itself, and takes jobs again afterwards; one that is not here cannot be."""
+
+    def state() -> str:
+        found = next(row for row in sight.get("/workers")["workers"] if row["name"] == "pi-2")
+        return str(found["state"])
+
+    assert sight.post("/workers/pi-2/drain") == {"drained": True}
+    until(lambda: state() == "drained")
+    (row,) = [row for row in sight.get("/workers")["workers"] if row["name"] == "pi-2"]
+    assert row["badges"][0][1] == "drain"
+    assert sight.post("/workers/pi-2/resume") == {"drained": False}
+    until(lambda: state() == "ok")
+    assert sight.request("POST", "/api/v1/workers/nobody/drain", {})[0] == 409
