@@ -144,6 +144,39 @@ def test_what_waits_while_the_disk_is_full_is_bounded(tmp_path: Path, monkeypatc
     found.close()
 
 
+def test_many_changes_at_once_are_all_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """More than may wait while the disk is full: without trouble they are written early, and nothing is dropped."""
+    monkeypatch.setattr(writer, "MOST_WAITING", 50)
+    found = Writer(tmp_path / "history.db")
+    kept = Outcomes(found)
+    for number in range(5000):
+        kept.keep("run", number, b"x", 1.0)
+        found.put("INSERT INTO node_events VALUES ('red', ?, '', '')", (float(number),), lazily=True)
+    found.flush().result(30)
+    found.close()
+    assert len(Reader(tmp_path / "history.db").outcomes("run", limit=10_000)) == 5000
+    assert found.dropped == 0
+
+
+def test_a_change_that_lasts_is_not_dropped_for_others(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """While nothing can be written the others make room, and whoever has more is told that there is none."""
+    monkeypatch.setattr(writer, "MOST_WAITING", 50)
+    monkeypatch.setattr(writer, "RETRY_S", 0.05)
+    (tmp_path / "file").touch()
+    found = Writer(tmp_path / "file" / "history.db")
+    until(lambda: found.trouble)
+    kept = Outcomes(found)
+    for number in range(60):
+        kept.keep("run", number, b"x", 1.0)
+        found.put("INSERT INTO node_events VALUES ('red', ?, '', '')", (float(number),))
+    assert found.is_full
+    (tmp_path / "file").unlink()
+    until(lambda: not found.trouble)
+    found.flush().result(30)
+    found.close()
+    assert len(Reader(tmp_path / "file" / "history.db").outcomes("run")) == 60
+
+
 def test_a_damaged_database_is_put_aside_and_a_new_one_begun(tmp_path: Path) -> None:
     """The damaged file stays there under another name."""
     place = tmp_path / "history.db"

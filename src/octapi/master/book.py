@@ -41,8 +41,21 @@ class Forgetful(Writer):
         self.trouble = why
         self.dropped = 0
 
-    def put(self, statement: str, values: tuple[Any, ...], key: Any = None, *, lazily: bool = False) -> None:
+    def put(
+        self,
+        statement: str,
+        values: tuple[Any, ...],
+        key: Any = None,
+        *,
+        lazily: bool = False,
+        is_lasting: bool = False,
+    ) -> None:
         """Forget it."""
+
+    @property
+    def is_full(self) -> bool:
+        """Say that it takes more."""
+        return False
 
     def flush(self) -> Future[None]:
         """Say that nothing is safe."""
@@ -213,7 +226,7 @@ class Book:
             self._over.pop(run.id, None)
             if not lazily:
                 self._written[run.id] = self.now()
-        self.writer.put(runs.SAVE, run.row(), ("runs", run.id), lazily=lazily)
+        self.writer.put(runs.SAVE, run.row(), ("runs", run.id), lazily=lazily, is_lasting=True)
         return run
 
     def kept(self, ident: str, more: int | None, dropped: int = 0) -> None:

@@ -98,6 +98,8 @@ class Client:
         self.vault: Vault | None = None
         self.stored = 0
         self.short: set[int] = set()
+        #: the first message that the database could not take, so that it is in memory only; 0 for none
+        self.behind = 0
         #: whether the last master's book told of it, and it has not been seen by this one
         self.is_found = False
         #: who fetches its outcomes, and a sign that there are more

@@ -173,7 +173,9 @@ class Orphans(Questions):
         """Keep what a client that is gone has not got; what is safe on disk need be nowhere else."""
         if client.vault is None and now - client.left_at > DETACH_S:
             self.keep_absent(client)
-        elif client.is_orphan and len(client.outbox) and client.safe is None and not self.book.trouble:
+        self.vault.catch_up(client)
+        may = client.is_orphan and not client.behind and not self.book.trouble
+        if may and len(client.outbox) and client.safe is None:
             client.safe = asyncio.wrap_future(self.book.writer.flush())
             client.safe.add_done_callback(functools.partial(self._is_safe, client, client.outbox.last))
 

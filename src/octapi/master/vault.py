@@ -67,19 +67,35 @@ class Vault:
             "INSERT OR REPLACE INTO sessions VALUES (?, ?, ?, ?, ?)",
             (client.session, client.run, client.secret, self.book.now(), int(is_gone)),
             ("session", client.session),
+            is_lasting=True,
         )
 
     def spill(self, client: Client) -> None:
         """Write down what a client that is away has not got, and from now on all that comes for it."""
         client.vault = self
         self._session(client, is_gone=True)
-        for held in (*client.held.values(), *client.claims.values(), *client.leftover.values()):
+        self._write_down(client, client.outbox.acknowledged + 1)
+
+    def _write_down(self, client: Client, first: int) -> None:
+        """Write down the batches of a client, and its messages from the number ``first`` on."""
+        going_on = client.leftover | client.claims | client.held
+        for held in going_on.values():
             self.expect(client, held)
-        for ident, (jobs, function) in client.names.items():
-            self._batch(client, ident, jobs, function, is_over=True)
-        first = client.outbox.acknowledged + 1
-        for number, frame in enumerate(client.outbox.since(client.outbox.acknowledged), first):
+        for number, frame in enumerate(client.outbox.since(first - 1), first):
             self.keep(client, number, wire.unpack(frame[wire.LENGTH.size :])[2], frame)
+        for ident, (jobs, function) in client.names.items():
+            if ident not in going_on:
+                self._batch(client, ident, jobs, function, is_over=not client.behind)
+
+    def catch_up(self, client: Client) -> None:
+        """Write down what could not be when it came, if there is room now."""
+        if not client.behind or self.book.trouble or self.book.writer.is_full:
+            return
+        first, client.behind, was_short = client.behind, 0, set(client.short)
+        self._write_down(client, first)
+        ended = client.names.keys() - client.held.keys() - client.leftover.keys()
+        for number, ident in enumerate(sorted((client.short - was_short) & ended), first):
+            self._tell_short(client, number, ident, client.names[ident][0])
 
     def expect(self, client: Client, held: Held) -> None:
         """Note a batch that is on its way."""
@@ -88,13 +104,22 @@ class Vault:
     def _batch(self, client: Client, ident: int, jobs: int, function: str, *, is_over: bool) -> None:
         number = place(part_of(client.session), ident)
         self.book.writer.put(
-            "INSERT OR REPLACE INTO batches VALUES (?, ?, ?, ?, ?)", (client.run, number, jobs, function, int(is_over))
+            "INSERT OR REPLACE INTO batches VALUES (?, ?, ?, ?, ?)",
+            (client.run, number, jobs, function, int(is_over)),
+            ("batch", client.run, number),
+            is_lasting=True,
         )
 
     def keep(self, client: Client, number: int, message: Any, frame: bytes) -> None:
-        """Keep one message if it says what became of a job, and there is room."""
+        """Keep one message if it says what became of a job, and there is room.
+
+        While the database takes no more, it stays in memory, with all that follow (:meth:`catch_up`).
+        """
         kind, ident = message[0], message[1]
         if kind not in ("results", "lost") and not (kind == "end" and message[2] == "died"):
+            return
+        if client.behind or self.book.writer.is_full:
+            client.behind = client.behind or number
             return
         if self.used + len(frame) > self.limit:
             client.short.add(ident)
@@ -109,24 +134,33 @@ class Vault:
 
     def ended(self, client: Client, number: int, held: Held) -> None:
         """A batch is over; if something of it did not fit, its jobs are told why they have no result."""
+        if client.behind:
+            return  # it is not noted as over: a master that is started anew gets it from the worker
         jobs = held.facts["jobs"]
         self._batch(client, held.ident, jobs, client.function_of(held.digest), is_over=True)
         if held.ident in client.short:
-            text = FULL.format(self.limit >> 20)
-            self._write(client, number | EPILOGUE, wire.pack(("agent", "", ("lost", held.ident, jobs, text))))
-            self.book.kept(client.run, 0, dropped=1)
+            self._tell_short(client, number, held.ident, jobs)
+
+    def _tell_short(self, client: Client, number: int, ident: int, jobs: int) -> None:
+        """Keep, beside message ``number``, why jobs of a batch have no result."""
+        text = FULL.format(self.limit >> 20)
+        self._write(client, number | EPILOGUE, wire.pack(("agent", "", ("lost", ident, jobs, text))))
+        self.book.kept(client.run, 0, dropped=1)
 
     def back(self, client: Client) -> None:
         """A client came back: it gets everything from memory."""
         self._drop(client)
         client.vault = None
         client.short.clear()
+        client.behind = 0
         self._session(client, is_gone=False)
 
     def forget(self, client: Client) -> None:
         """Nobody will ask for a client's outcomes any more."""
         self._drop(client)
-        self.book.writer.put("DELETE FROM sessions WHERE session = ?", (client.session,), ("session", client.session))
+        self.book.writer.put(
+            "DELETE FROM sessions WHERE session = ?", (client.session,), ("session", client.session), is_lasting=True
+        )
 
     def _drop(self, client: Client) -> None:
         if client.vault is not None:

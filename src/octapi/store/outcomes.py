@@ -23,18 +23,23 @@ class Outcomes:
 
     def keep(self, run: str, number: int, frame: bytes, now: float) -> None:
         """Keep one message of a run; ``number`` orders them, and the same number is the same message."""
-        self.writer.put("INSERT OR IGNORE INTO outcomes VALUES (?, ?, ?, ?)", (run, number, now, frame))
+        self.writer.put(
+            "INSERT OR IGNORE INTO outcomes VALUES (?, ?, ?, ?)", (run, number, now, frame), is_lasting=True
+        )
 
     def drop_part(self, run: str, first: int, last: int) -> None:
         """Forget what is kept of a run with numbers from ``first`` up to, but without, ``last``."""
-        self.writer.put("DELETE FROM outcomes WHERE run = ? AND number >= ? AND number < ?", (run, first, last))
-        self.writer.put("DELETE FROM batches WHERE run = ? AND ident >= ? AND ident < ?", (run, first, last))
+        for statement in (
+            "DELETE FROM outcomes WHERE run = ? AND number >= ? AND number < ?",
+            "DELETE FROM batches WHERE run = ? AND ident >= ? AND ident < ?",
+        ):
+            self.writer.put(statement, (run, first, last), is_lasting=True)
         self.writer.put("PRAGMA incremental_vacuum(1000)", (), "vacuum")
 
     def drop(self, run: str) -> None:
         """Forget what is kept of a run: it was fetched, or is too old."""
         for table in ("outcomes", "batches", "sessions"):
-            self.writer.put(f"DELETE FROM {table} WHERE run = ?", (run,))
+            self.writer.put(f"DELETE FROM {table} WHERE run = ?", (run,), is_lasting=True)
         self.writer.put("PRAGMA incremental_vacuum(1000)", (), "vacuum")
 
 

@@ -27,7 +27,8 @@ if TYPE_CHECKING:
 GROUP_S = 3.0
 #: how often a database that could not be written is tried again, in seconds
 RETRY_S = 5.0
-#: the most changes that wait, and the most bytes in them, while the database cannot be written; the oldest are dropped
+#: with half as many changes they are written early; the most that wait while the database cannot be written, and the
+#: most bytes in them: then the oldest are dropped that need not last, and whoever has others to write keeps them
 MOST_WAITING = 20_000
 MOST_BYTES = 64 << 20
 
@@ -43,6 +44,8 @@ class Writer:
         self.trouble = ""
         self.dropped = 0
         self._changes: dict[Hashable, Change] = {}
+        #: the names of those that may be dropped, the oldest first
+        self._loose: dict[Hashable, None] = {}
         self._bytes = 0
         self._number = itertools.count()
         self._promises: list[Future[None]] = []
@@ -55,25 +58,46 @@ class Writer:
 
     # ---- from any thread
 
-    def put(self, statement: str, values: tuple[Any, ...], key: Hashable = None, *, lazily: bool = False) -> None:
+    def put(
+        self,
+        statement: str,
+        values: tuple[Any, ...],
+        key: Hashable = None,
+        *,
+        lazily: bool = False,
+        is_lasting: bool = False,
+    ) -> None:
         """Take a change: SQL with its values.  A later one with the same ``key`` replaces it while it waits.
 
-        One that is taken ``lazily`` is written with the next that is not.
+        One that is taken ``lazily`` is written with the next that is not.  One that ``is_lasting`` is never dropped:
+        who has many of them looks at :attr:`is_full` first.
         """
         with self._condition:
             name = key if key is not None else next(self._number)
             self._forget(name)
             self._changes[name] = (statement, values)
             self._bytes += weight(values)
-            while len(self._changes) > MOST_WAITING or (self.trouble and self._bytes > MOST_BYTES):
-                self._forget(next(iter(self._changes)))
+            if not is_lasting:
+                self._loose[name] = None
+            while self.is_full and self._loose:
+                self._forget(next(iter(self._loose)))
                 self.dropped += 1
-            if not lazily:
-                self._is_due = True
+            self._is_due = self._is_due or not lazily or self._is_much
+            if self._is_due:
                 self._condition.notify()
+
+    @property
+    def is_full(self) -> bool:
+        """Say whether as much waits as may: the database cannot be written, or not as fast as changes come."""
+        return self._bytes > MOST_BYTES or (bool(self.trouble) and len(self._changes) > MOST_WAITING)
+
+    @property
+    def _is_much(self) -> bool:
+        return len(self._changes) > MOST_WAITING // 2 or self._bytes > MOST_BYTES // 2
 
     def _forget(self, name: Hashable) -> None:
         old = self._changes.pop(name, None)
+        self._loose.pop(name, None)
         if old is not None:
             self._bytes -= weight(old[1])
 
@@ -100,7 +124,10 @@ class Writer:
             with self._condition:
                 self._condition.wait_for(lambda: self._is_due or self._promises or self._is_closing)
                 pause = RETRY_S if self.trouble else GROUP_S
-                self._condition.wait_for(lambda: self._promises or self._is_closing, pause)
+                self._condition.wait_for(
+                    lambda: self._promises or self._is_closing or (not self.trouble and self._is_much),
+                    pause,
+                )
             self._write()
         self._write()
         if self._connection is not None:
@@ -110,12 +137,15 @@ class Writer:
     def _write(self) -> None:
         with self._condition:
             taken, self._changes, self._bytes = self._changes, {}, 0
+            loose, self._loose = self._loose, {}
             promises, self._promises = self._promises, []
             self._is_due = False
         done = self._attempt(list(taken.values()), promises)
         if not done:
             with self._condition:
-                self._changes = taken | self._changes
+                later = self._changes  # one that replaces an earlier one comes last: others may be between them
+                self._changes = {name: taken[name] for name in taken if name not in later} | later
+                self._loose = {name: None for name in loose if name not in later} | self._loose
                 self._bytes = sum(weight(values) for _, values in self._changes.values())
                 self._is_due = True
         for promise in promises:
