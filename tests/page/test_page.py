@@ -336,3 +336,24 @@ def test_a_worker_is_drained_and_resumed(sight: Sight) -> None:
     assert sight.post("/workers/pi-2/resume") == {"drained": False}
     until(lambda: state() == "ok")
     assert sight.request("POST", "/api/v1/workers/nobody/drain", {})[0] == 409
+
+
+def test_the_table_is_the_one_that_print_status_prints(sight: Sight, tmp_path: Path) -> None:
+    """Jobs and seconds of each node, and the sum, of a dispy script with a job that fails."""
+    script = tmp_path / "compute.py"
+    script.write_text(
+        "import octapi.dispy as dispy\n"
+        "def compute(n):\n    import time\n    time.sleep(0.05)\n    return 1 / (n - 3)\n"
+        "cluster = dispy.JobCluster(compute)\n"
+        "jobs = [cluster.submit(n) for n in range(20)]\n"
+        "[job() for job in jobs]\ncluster.print_status()\ncluster.close()\n"
+    )
+    said = sight.yard.run("master", f"import runpy; runpy.run_path({str(script)!r}, run_name='__main__')")
+    printed = {cells[0].strip(): cells for line in said.splitlines() if len(cells := line.split("|")) == 7}
+    row = until(lambda: next((r for r in sight.get("/runs?search=compute")["runs"] if r["ended"]), None))
+    told = {name: (jobs, busy) for name, jobs, _, busy in sight.get(f"/runs/{row['run']}")["story"]["workers"]}
+
+    assert (row["done"], row["failed"]) == (19, 1)
+    assert {name: jobs for name, (jobs, _) in told.items()} == {name: int(printed[name][2]) for name in told}
+    for name, (_, busy) in told.items():
+        assert abs(busy - float(printed[name][4])) < 0.1
