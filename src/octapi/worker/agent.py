@@ -16,7 +16,6 @@ import asyncio
 import os
 import shutil
 import struct
-import sys
 import tempfile
 from collections import deque
 from pathlib import Path
@@ -32,6 +31,7 @@ from octapi.worker.autopsy import findings
 from octapi.worker.batch import Batch
 from octapi.worker.computations import Computations
 from octapi.worker.nursery import Child, Zygote, frames, sequence_of
+from octapi.worker.sayings import say
 from octapi.worker.watch import Watch, current, ran_s, reached
 
 if TYPE_CHECKING:
@@ -75,6 +75,9 @@ class Agent:
         self.shared = 0
         self.forked = 0
         self.closed = False
+        #: nothing can be started now; it is tried again soon
+        self.starves = False
+        self._launched = 0.0
         self.loop = asyncio.get_running_loop()
         self.watch = Watch(self)
         self.memory_kills = limits.MemoryKills()
@@ -82,11 +85,40 @@ class Agent:
 
     def start(self) -> None:
         """Start the zygote and one slot; further slots are forked when there is work for them."""
+        self.zygote = self._launch()
+        self.idle.append(self._new_slot())
+
+    def _launch(self) -> Zygote:
         env = dict(os.environ, OCTAPI_SLOT_HOME=str(self.home), **self.names)
         env[slot.LARGEST] = str(self.watch.memory.largest)
-        self.zygote = Zygote.launch(self.names, self._ended, env, self.account)
-        self.idle.append(self._spawn(self.zygote))
-        self.shared += 1
+        found = Zygote.launch(self.names, self._ended, env, self.account)
+        found.on_gone = self._zygote_gone
+        self._launched = self.loop.time()
+        return found
+
+    def _zygote_gone(self) -> None:
+        """The zygote has died: start another, at once if it is not the second in a short time."""
+        if self.closed:
+            return
+        say("the process that starts slots has died; starting another.")
+        self.idle.clear()
+        if self.loop.time() - self._launched > STARVED_S:
+            self._relaunch()
+        else:
+            self.loop.call_later(STARVED_S, self._relaunch)
+
+    def _relaunch(self) -> None:
+        if self.closed or self.zygote is None:
+            return
+        try:
+            fresh = self._launch()
+        except OSError as error:
+            say(f"the process that starts slots cannot be started ({error}); trying again.")
+            self.loop.call_later(STARVED_S, self._relaunch)
+            return
+        fresh.cradles.update(self.zygote.cradles)  # they live on
+        self.zygote = fresh
+        self.feed()
 
     # ---- messages from the link
 
@@ -204,7 +236,7 @@ class Agent:
 
     def feed(self) -> None:
         """Give batches to free slots."""
-        while not self.closed and (batch := self._next()) is not None:
+        while self._can_start() and (batch := self._next()) is not None:
             self.queues[batch.run].remove(batch)
             known = self.computations.known[batch.computation]
             try:
@@ -213,6 +245,9 @@ class Agent:
                 return self._starve(batch, error)
             self._give(child, batch, known)
         return None
+
+    def _can_start(self) -> bool:
+        return not (self.closed or self.starves or self.zygote is None or self.zygote.exited)
 
     def _slot_for(self, batch: Batch, known: Known) -> Child:
         """Return a slot for a batch.  Raises OSError when this device has no more descriptors or processes."""
@@ -228,8 +263,13 @@ class Agent:
     def _starve(self, batch: Batch, error: OSError) -> None:
         """Let a batch wait until this device can start processes again."""
         self.queues.setdefault(batch.run, deque()).appendleft(batch)
-        print(f"octapi worker: no slot can be started ({error}); trying again.", file=sys.stderr, flush=True)
-        self.loop.call_later(STARVED_S, self.feed)
+        say(f"no slot can be started ({error}); trying again.")
+        self.starves = True
+        self.loop.call_later(STARVED_S, self._try_again)
+
+    def _try_again(self) -> None:
+        self.starves = False
+        self.feed()
 
     def _new_slot(self) -> Child:
         assert self.zygote is not None
@@ -368,7 +408,11 @@ class Agent:
             return
         batch: Batch | None = child.batch
         words = child.last_words() if batch is not None else ""
-        if batch is not None:
+        if batch is not None and child.unborn is not None and child.killed_for != "dropped":
+            self._release(child, batch)
+            batch.child = None
+            self._starve(batch, child.unborn)
+        elif batch is not None:
             self._autopsy(child, batch, words)
         self.children.discard(child)
         if child in self.idle:

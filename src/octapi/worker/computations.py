@@ -11,12 +11,16 @@ from typing import TYPE_CHECKING, Any
 from octapi.account import files_of
 from octapi.dispatch.computation import Computation, File, safe
 from octapi.worker import directory
+from octapi.worker.sayings import say
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from octapi.worker.agent import Agent
     from octapi.worker.nursery import Zygote
+
+#: how soon a setup whose process could not be started, or has died, runs again, in seconds
+AGAIN_S = 1.0
 
 
 class Known:
@@ -157,8 +161,30 @@ class Computations:
 
     def _raise_cradle(self, digest: str, known: Known) -> None:
         assert self._agent.zygote is not None
-        known.cradle = self._agent.zygote.cradle(digest, known.spec, known.setup_args)
-        known.cradle.on_state = lambda cradle: self._cradle_state(digest, known, cradle)
+        try:
+            cradle = self._agent.zygote.cradle(digest, known.spec, known.setup_args)
+        except OSError as error:
+            say(f"no process for the setup of {known.computation.name} can be started ({error}); trying again.")
+            return self._raise_later(digest, known)
+        known.cradle = cradle
+        cradle.on_state = lambda cradle: self._cradle_state(digest, known, cradle)
+        cradle.on_gone = lambda: self._cradle_gone(digest, known)
+        return None
+
+    def _raise_later(self, digest: str, known: Known) -> None:
+        known.ready, known.cradle = False, None
+        self._agent.loop.call_later(AGAIN_S, self._raise_again, digest, known)
+
+    def _raise_again(self, digest: str, known: Known) -> None:
+        is_wanted = self.known.get(digest) is known and not known.leaving and known.renewal is None
+        if is_wanted and known.cradle is None and not self._agent.closed:
+            self._raise_cradle(digest, known)
+
+    def _cradle_gone(self, digest: str, known: Known) -> None:
+        """A cradle has died that nobody had asked to end: its setup runs again."""
+        if known.ready:
+            say(f"the process that ran the setup of {known.computation.name} has died; running its setup again.")
+            self._raise_later(digest, known)
 
     def _cradle_state(self, digest: str, known: Known, cradle: Zygote) -> None:
         if cradle.state == "ready":

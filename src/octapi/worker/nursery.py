@@ -39,6 +39,8 @@ class Child:
         self.known: set[str] = set()
         self.tail = b""
         self.exit: tuple[int, int] | None = None
+        #: why no process could be started for it
+        self.unborn: OSError | None = None
         self.sequence = 0
         self.consumed = 0
         self.failures = 0
@@ -220,29 +222,39 @@ class Zygote:
                     child.kill()
             else:
                 child.exit = (status, size)
+                child.unborn = None if pid else OSError(status, os.strerror(status))
                 del self.children[number]
                 self.on_end(child)
         elif number in self.cradles and what == zygote.ENDED:
-            self.cradles.pop(number)._gone()
+            why = "died" if pid else f"could not be started: {os.strerror(status)}"
+            self.cradles.pop(number)._gone(why)
 
-    def _gone(self) -> None:
+    def _gone(self, why: str = "died") -> None:
+        """Its process is gone: nobody tells any more how its children end, so they end now."""
         if self.exited:
             return
         self.exited = True
         asyncio.get_running_loop().remove_reader(self.sock)
         self.sock.close()
         if self.state == "starting":
-            self.state, self.text = "refused", "The setup process died."
+            self.state, self.text = "refused", f"The setup process {why}."
             self.on_state(self)
         self.state = "gone"
-        for child in list(self.children.values()):
-            child.exit = (signal.SIGKILL, 0)
-            self.on_end(child)
+        if self.process is not None:
+            self.process.kill()
+            self.process.wait()
+        children = list(self.children.values())
         self.children.clear()
-        self.on_gone()
+        for child in children:
+            child.kill()
+            child.exit = (signal.SIGKILL, 0)
+        self.on_gone()  # before the ends of the children, so that their successors are asked of the next zygote
+        for child in children:
+            self.on_end(child)
 
     def slot(self) -> Child:
-        """Ask for a new slot process."""
+        """Ask for a new slot process.  Raises OSError when the process is gone, or no descriptors are left."""
+        self._must_live()
         child = Child(next(self.numbers), self)
         self.children[child.number] = child
         self._ask(zygote.FORK_SLOT, child.number, child.fds())
@@ -250,7 +262,11 @@ class Zygote:
         return child
 
     def cradle(self, digest: str, spec: bytes, setup_args: bytes) -> Zygote:
-        """Ask for the cradle of a computation; its ``on_state`` is called when setup is done."""
+        """Ask for the cradle of a computation; its ``on_state`` is called when setup is done.
+
+        Raises OSError when the process is gone, or no descriptors are left.
+        """
+        self._must_live()
         ours, theirs = socket.socketpair()
         number = next(self.numbers)
         cradle = Zygote(ours, self.on_end)
@@ -259,6 +275,10 @@ class Zygote:
         theirs.close()
         cradle.watch()
         return cradle
+
+    def _must_live(self) -> None:
+        if self.exited:
+            raise ProcessLookupError("the process that starts others here has died")
 
     def cleanup(self) -> None:
         """Let a cradle run its computation's cleanup and end."""

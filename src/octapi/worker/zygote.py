@@ -11,6 +11,7 @@ A *cradle* is a zygote for one computation with ``setup``: forked from the zygot
 from __future__ import annotations
 
 import contextlib
+import errno
 import faulthandler
 import gc
 import os
@@ -32,7 +33,9 @@ from octapi.limits import be_first_to_die
 from octapi.worker import directory, loader
 
 REQUEST: Final = struct.Struct("<BxxxIQ")  # what, number, bytes of the body that follows
-REPORT: Final = struct.Struct("<BxxxIiiQ")  # what, number, process id, wait status, peak memory or bytes of text
+# what, number, process id, wait status, peak memory or bytes of text; a process that could not be started ends with
+# process id 0, and errno for its status
+REPORT: Final = struct.Struct("<BxxxIiiQ")
 FORK_SLOT: Final = 1  # with: socket, journal, stderr
 FORK_CRADLE: Final = 2  # with: socket, stderr; the body is msgpack of (digest, spec, setup args)
 CLEANUP: Final = 3
@@ -97,7 +100,12 @@ class Zygote:
 
     def fork(self, number: int, child: Any, fds: list[int], body: bytes) -> None:
         """Start a process that runs ``child`` and never returns from it."""
-        pid = os.fork()
+        try:
+            pid = os.fork()
+        except OSError as error:  # no more processes or memory: only this one could not be born
+            for fd in fds:
+                os.close(fd)
+            return self.report(ENDED, number, 0, error.errno or errno.EAGAIN, 0)
         if pid == 0:
             code = 1
             try:
@@ -111,7 +119,7 @@ class Zygote:
         for fd in fds:
             os.close(fd)
         self.children[pid] = number
-        self.report(STARTED, number, pid, 0, 0)
+        return self.report(STARTED, number, pid, 0, 0)
 
     def become_child(self) -> None:
         """Leave the zygote behind: own process group, own random numbers, none of its descriptors."""
