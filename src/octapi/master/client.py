@@ -39,7 +39,7 @@ class Held:
     ignored, because it will say it again.
     """
 
-    __slots__ = ("client", "digest", "facts", "heard", "ident", "is_muted", "key", "told", "worker")
+    __slots__ = ("client", "digest", "facts", "heard", "ident", "is_muted", "jobs", "key", "told", "worker")
 
     def __init__(self, client: Client, ident: int, digest: str, facts: dict[str, Any]) -> None:
         self.client = client
@@ -47,6 +47,8 @@ class Held:
         self.key = (client.session, ident)
         self.digest = digest
         self.facts = facts
+        #: how many jobs are this batch's: fewer once its client knows that it was cut, for it sends the rest again
+        self.jobs: int = facts["jobs"]
         self.worker: str | None = None
         self.heard = 0
         self.is_muted = False
@@ -80,6 +82,8 @@ class Client:
         self.leftover: dict[int, Held] = {}
         #: ends of batches that it has not acknowledged: the frame's number, the worker, the batch
         self.ends: deque[tuple[int, str, tuple[str, int]]] = deque()
+        #: where batches were cut, which it has not acknowledged: the frame's number, the batch, its jobs that stay
+        self.cuts: deque[tuple[int, int, int]] = deque()
         #: what it claims: the workers' lives as it knew them, and until when they are waited for
         self.is_claiming = bool(facts.get("again"))
         self.crew: dict[str, str] = {}
@@ -151,6 +155,11 @@ class Client:
     def seen(self, number: int) -> dict[str, list[tuple[str, int]]]:
         """Forget what its script has; return the batches that are over for good, by worker."""
         self.outbox.acknowledge(number)
+        while self.cuts and self.cuts[0][0] <= number:
+            _, ident, jobs = self.cuts.popleft()
+            held = self.held.get(ident) or self.leftover.get(ident)
+            if held is not None and not self.is_orphan:
+                held.jobs = min(held.jobs, jobs)
         over: dict[str, list[tuple[str, int]]] = {}
         while self.ends and self.ends[0][0] <= number:
             _, worker, key = self.ends.popleft()
@@ -216,8 +225,8 @@ def remainder(held: Held, reason: str, stop: int) -> Held | None:
     if reason in ("done", "refused"):
         return None
     start = int(stop) + (1 if reason == "died" else 0)
-    if start >= held.facts["jobs"]:
+    if start >= held.jobs:
         return None
     again = Held(held.client, held.ident, held.digest, dict(held.facts, skip=start))
-    again.heard = held.heard
+    again.heard, again.jobs = held.heard, held.jobs
     return again

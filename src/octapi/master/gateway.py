@@ -220,6 +220,8 @@ class Gateway(Sessions, SchedulerPlugin):  # type: ignore[misc]
         client = held.client
         held.heard += kind in wire.LASTING
         number = client.deliver(agent.name, (kind, held.ident, *rest))
+        if kind == "cut":
+            client.cuts.append((number, held.ident, int(rest[0])))
         if kind != "end":
             return
         agent.beats += 1
@@ -232,7 +234,7 @@ class Gateway(Sessions, SchedulerPlugin):  # type: ignore[misc]
         elif client.is_orphan:
             self.hold(again)
         else:
-            client.names[held.ident] = (held.facts["jobs"], client.function_of(held.digest))
+            client.names[held.ident] = (held.jobs, client.function_of(held.digest))
             client.leftover[held.ident] = again
         self.place()
 
@@ -337,7 +339,7 @@ class Gateway(Sessions, SchedulerPlugin):  # type: ignore[misc]
             self.book.nodes.went(agent.name, nodes.LOST, why, self.now())
             for held in list(agent.held.values()):
                 held.client.held.pop(held.ident, None)
-                self.over(held, held.client.deliver(agent.name, ("lost", held.ident, held.facts["jobs"])))
+                self.over(held, held.client.deliver(agent.name, ("lost", held.ident, held.jobs)))
         self.place()
 
     def slots(self) -> int:

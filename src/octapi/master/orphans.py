@@ -138,11 +138,15 @@ class Orphans(Questions):
         if client.vault is None and client.is_run:
             self.vault.spill(client)
         for held in client.leftover.values():
-            self.hold(held)
+            if held.facts["skip"] < held.jobs:
+                self.hold(held)
+            else:  # its client had sent the rest again before it went
+                ends = (number for number, _, key in client.ends if key == held.key)
+                self.over(held, next(ends, client.outbox.last))
         client.leftover.clear()
         if not client.is_found:
             for held in client.claims.values():
-                self.over(held, client.deliver("", ("lost", held.ident, held.facts["jobs"])))
+                self.over(held, client.deliver("", ("lost", held.ident, held.jobs)))
             client.claims.clear()
         return self.place()
 

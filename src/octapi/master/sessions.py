@@ -230,9 +230,9 @@ class Sessions(Orphans):
 
     def hold(self, held: Held) -> None:
         """Let a batch wait for a worker."""
-        if held.digest not in held.client.computations:  # only the last master had it
+        if held.digest not in held.client.computations or "data" not in held.facts:  # only the last master had it
             held.client.held.pop(held.ident, None)
-            return self.over(held, held.client.deliver("", ("lost", held.ident, held.facts["jobs"], MASTER_ENDED)))
+            return self.over(held, held.client.deliver("", ("lost", held.ident, held.jobs, MASTER_ENDED)))
         held.worker = None
         held.client.held[held.ident] = held
         held.client.waiting.append(held)
@@ -241,7 +241,7 @@ class Sessions(Orphans):
     def over(self, held: Held, number: int) -> None:
         """A batch is over; its last message has this number."""
         client = held.client
-        client.names[held.ident] = (held.facts["jobs"], client.function_of(held.digest))
+        client.names[held.ident] = (held.jobs, client.function_of(held.digest))
         if client.vault is not None:
             self.vault.ended(client, number, held)
         client.news.set()
@@ -328,11 +328,11 @@ class Sessions(Orphans):
                 continue
             del client.claims[ident]
             if client.is_found:
-                self.over(held, client.deliver("", ("lost", ident, held.facts["jobs"], MASTER_ENDED)))
+                self.over(held, client.deliver("", ("lost", ident, held.jobs, MASTER_ENDED)))
             elif all_back and held.worker is None:  # it never reached a worker
                 client.deliver("", ("end", ident, "returned", held.facts.get("skip", 0), {}))
             else:
-                client.deliver(held.worker or "", ("lost", ident, held.facts["jobs"]))
+                client.deliver(held.worker or "", ("lost", ident, held.jobs))
 
 
 def is_same(client: Client, facts: dict[str, Any], peer: Peer | None) -> bool:

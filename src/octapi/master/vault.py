@@ -99,7 +99,7 @@ class Vault:
 
     def expect(self, client: Client, held: Held) -> None:
         """Note a batch that is on its way."""
-        self._batch(client, held.ident, held.facts["jobs"], client.function_of(held.digest), is_over=False)
+        self._batch(client, held.ident, held.jobs, client.function_of(held.digest), is_over=False)
 
     def _batch(self, client: Client, ident: int, jobs: int, function: str, *, is_over: bool) -> None:
         number = place(part_of(client.session), ident)
@@ -136,7 +136,7 @@ class Vault:
         """A batch is over; if something of it did not fit, its jobs are told why they have no result."""
         if client.behind:
             return  # it is not noted as over: a master that is started anew gets it from the worker
-        jobs = held.facts["jobs"]
+        jobs = held.jobs
         self._batch(client, held.ident, jobs, client.function_of(held.digest), is_over=True)
         if held.ident in client.short:
             self._tell_short(client, number, held.ident, jobs)
