@@ -1,5 +1,6 @@
 """Which addresses a device tells others, from what the kernel says of its interfaces."""
 
+import asyncio
 import socket
 from pathlib import Path
 from types import SimpleNamespace
@@ -7,6 +8,10 @@ from types import SimpleNamespace
 import pytest
 
 from octapi import discovery
+from octapi.errors import TrustError
+from octapi.trust.authority import local_cluster
+from octapi.trust.names import WORKER
+from octapi.worker import membership
 
 
 def entry(address: str) -> SimpleNamespace:
@@ -39,3 +44,22 @@ def test_a_pairs_end_is_told_from_a_card(tmp_path: Path, iflink: str, uevent: st
 
     assert discovery.is_bridged("eth0", tmp_path) is is_bridged
     assert not discovery.is_bridged("eth9", tmp_path)
+
+
+def test_a_search_that_hangs_or_cannot_start_has_found_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever looks for a master goes on: a worker must not end with its jobs because of it."""
+    monkeypatch.setattr(discovery, "HANG_S", 0.0)
+    assert discovery.browse_apart(0.01) == []
+    monkeypatch.setattr(discovery.sys, "executable", "/nowhere/python")
+    assert discovery.browse_apart(0.01) == []
+
+
+def test_a_renewal_that_hangs_or_cannot_start_says_so(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """It is an error of trust, which those who renew expect."""
+    member = membership.Member(local_cluster().identity(WORKER, "red"), tmp_path / "worker.json")
+    monkeypatch.setattr(membership, "RENEW_S", 0.01)
+    with pytest.raises(TrustError, match="timed out"):
+        asyncio.run(member.renew("127.0.0.1:9"))
+    monkeypatch.setattr(membership.sys, "executable", "/nowhere/python")
+    with pytest.raises(TrustError, match="No such file"):
+        asyncio.run(member.renew("127.0.0.1:9"))

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 SERVICE: Final = "_octapi._tcp.local."
 #: how long to listen for masters, in seconds
 BROWSE_S: Final = 2.0
+#: how much longer a process that listens may take, in seconds
+HANG_S: Final = 30.0
 #: interfaces that lead to containers and virtual machines of this very device, or nowhere
 INNER: Final = tuple("lo docker br- veth balena supervisor resin cni flannel virbr lxc podman tun tap".split())
 
@@ -165,15 +167,17 @@ def announced(properties: Mapping[str, str | None], addresses: list[str], port: 
 
 
 def browse_apart(seconds: float = BROWSE_S, cluster_id: str = "") -> list[Announced]:
-    """Browse in a process of its own, so that a small board has its memory back afterwards."""
-    done = subprocess.run(
-        [sys.executable, "-m", "octapi.discovery", str(seconds), cluster_id],
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=seconds + 30,
-        stdin=subprocess.DEVNULL,
-    )
+    """Browse in a process of its own, so that a small board has its memory back afterwards.
+
+    A process that cannot be started, or hangs, has found nothing: whoever looks for a master looks again.
+    """
+    command = [sys.executable, "-m", "octapi.discovery", str(seconds), cluster_id]
+    try:
+        done = subprocess.run(
+            command, capture_output=True, text=True, check=False, timeout=seconds + HANG_S, stdin=subprocess.DEVNULL
+        )
+    except (OSError, subprocess.SubprocessError):
+        return []
     if done.returncode:
         return []
     return [Announced(row[0], row[1], tuple(row[2])) for row in json.loads(done.stdout)]

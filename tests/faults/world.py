@@ -176,6 +176,7 @@ class Worker:
         self.down.clear()
         if self.address:
             address, self.address = self.address, ""
+            self.world.scheduler.stream_comms.pop(address, None)
             self.world.loop.do(self.world.gateway.remove_worker, self.world.scheduler, address)
 
     def hear(self) -> None:
@@ -237,7 +238,8 @@ class World:
         return least_loaded(self.gateway.agents.values(), held)
 
     def send(self, address: str, message: dict[str, Any]) -> None:
-        """Carry a message of the master to a worker."""
+        """Carry a message of the master to a worker; as in Dask, one that has left has no stream."""
+        assert self.scheduler.stream_comms[address]
         for worker in self.workers:
             if worker.address == address:
                 worker.down.append(wire.unpack(message["body"][wire.LENGTH.size :]))

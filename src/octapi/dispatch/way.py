@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import ssl
+import subprocess
 import time
 from typing import TYPE_CHECKING, Any
 
@@ -96,7 +97,7 @@ class Way:
         self._look_next = now + LOOK_S
         try:
             return await asyncio.to_thread(self.look)
-        except OSError:
+        except (OSError, subprocess.SubprocessError):
             return None
 
     async def _first(

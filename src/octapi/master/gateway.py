@@ -173,7 +173,12 @@ class Gateway(Sessions, SchedulerPlugin):  # type: ignore[misc]
     # ---- agents
 
     def to_agent(self, agent: Agent, message: tuple[Any, ...]) -> None:
-        """Send one message over Dask's connection to the worker."""
+        """Send one message over Dask's connection to the worker.
+
+        One that has just left has no connection any more, a moment before it is told as lost with all that it holds.
+        """
+        if agent.address not in self.scheduler.stream_comms:
+            return
         self.scheduler.worker_send(agent.address, {"op": STREAM_OP, "body": wire.pack(message)})
 
     def tell_agents(self, message: tuple[Any, ...]) -> None:
@@ -201,6 +206,9 @@ class Gateway(Sessions, SchedulerPlugin):  # type: ignore[misc]
     def _computation_news(self, agent: Agent, kind: str, digest: str, rest: list[Any]) -> None:
         if kind == "refused":
             agent.refused.add(digest)
+        elif kind == "ready" and digest in agent.refused:
+            agent.refused.discard(digest)
+            self.place()
         for client in self.clients.values():
             if digest in client.computations:
                 client.deliver(agent.name, (kind, digest, *rest))

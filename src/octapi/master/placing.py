@@ -36,6 +36,11 @@ class Agent:
         self.is_silent = False
         self.is_draining = False
 
+    def forget(self, digest: str) -> None:
+        """It is to forget a computation: the next time it gets it anew, and may take it."""
+        self.known.discard(digest)
+        self.refused.discard(digest)
+
     @property
     def state(self) -> str:
         """Return its state in one word."""

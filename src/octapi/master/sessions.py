@@ -157,7 +157,7 @@ class Sessions(Orphans):
                 del agent.held[key]
             for digest in client.computations:
                 if digest in agent.known:
-                    agent.known.discard(digest)
+                    agent.forget(digest)
                     self.to_agent(agent, ("forget", digest))
         self.place()
 
@@ -254,7 +254,7 @@ class Sessions(Orphans):
         for agent in list(self.agents.values()):
             if worker in (None, agent.name):
                 if kind == "forget":
-                    agent.known.discard(subject)
+                    agent.forget(subject)
                 self.to_agent(agent, tuple(message))
         if kind == "forget" and worker is None:
             client.computations.pop(subject, None)

@@ -104,7 +104,10 @@ class Member:
         """Get a new certificate at the door at ``address``.  Raises :exc:`TrustError` when that fails."""
         if self.path is None:
             return
-        done = await asyncio.to_thread(self._renew_apart, address)
+        try:
+            done = await asyncio.to_thread(self._renew_apart, address)
+        except (OSError, subprocess.SubprocessError) as error:  # no process or memory for it, or it hangs
+            raise TrustError(f"The renewal could not be made: {error}.") from error
         if done.returncode:
             raise TrustError(done.stderr.strip() or "The renewal failed.")
         found = identities.load(self.path)
@@ -138,7 +141,7 @@ class Member:
             try:
                 await self.renew(address)
                 return True
-            except (OSError, TrustError, subprocess.TimeoutExpired) as error:
+            except (OSError, TrustError) as error:
                 say(f"could not renew this worker's certificate at {address}: {error}")
         return False
 
