@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 from octapi import discovery, lines, pulse
 from octapi.account import SCHEDULER_ACCOUNT, files_of, unprivileged
 from octapi.errors import ClusterError, StateError, TrustError
+from octapi.master.disk import Disk
 from octapi.master.metering import Metrics
 from octapi.master.paging import Paging, Wish
 from octapi.master.runner import Runner
@@ -102,6 +103,7 @@ class Keeper:
         self.workers: list[dict[str, Any]] = []
         self.announcement: discovery.Announcement | None = None
         self._announced: list[str] = []
+        self._disk = Disk(say)
         self._account: Account | None = None
         self._heard = 0.0
         self._told_refused = 0
@@ -203,16 +205,28 @@ class Keeper:
         self.identity = self.authority.identity(MASTER, "master")
         self.tell(identity=self.identity.to_json())
         self.paging.renew()
-        if self.sshd.process is not None:
-            self.sshd.renew(self.authority.ssh_host(ssh.host_key(self.home)))
+        self._renew_sshd()
 
     # ---- SSH
 
+    def _renew_sshd(self) -> None:
+        if self.sshd.process is not None:
+            self._disk.attempt(
+                "the certificate of this master's sshd",
+                lambda: self.sshd.renew(self.authority.ssh_host(ssh.host_key(self.home))),
+            )
+
     def _write_ssh(self) -> None:
+        self._disk.attempt("the master's certificate for SSH", self._write_ssh_client)
+        self._write_ssh_config()
+
+    def _write_ssh_config(self) -> None:
+        self._disk.attempt("the list of workers for SSH", lambda: ssh.write_config(self.home, self.workers))
+
+    def _write_ssh_client(self) -> None:
         revoked = [member.ssh_key for member in self.authority.ledger.removed()]
         public = ssh.key(self.home / ssh.DIRECTORY / "id_ed25519")
         ssh.write_client(self.home, self.authority.ssh_user(public), self.authority.ssh_authority(), revoked)
-        ssh.write_config(self.home, self.workers)
 
     def _start_ssh(self) -> None:
         """Let the owner of keys in ``authorized_keys`` log into this master, and nobody else but the master itself."""
@@ -317,7 +331,7 @@ class Keeper:
     def _take(self, message: dict[str, Any]) -> None:
         if message["kind"] == "workers":
             self.workers = message["rows"]
-            ssh.write_config(self.home, self.workers)
+            self._write_ssh_config()
         elif message["kind"] == "ask":
             answering = asyncio.create_task(self._answer(message))
             self._answering.add(answering)
@@ -378,10 +392,14 @@ class Keeper:
             await self._announce()
             if self.door.refused != self._told_refused:
                 self.tell()
-            if self.authority.now() >= self.identity.renew_at():
+            is_due = self.authority.now() >= self.identity.renew_at()
+            if is_due:
                 self._renew_own()
+            elif self._disk.is_failing:
+                self._renew_sshd()
+            if is_due or self._disk.is_failing:
                 self._write_ssh()
-                self.authority.save()
+                self._disk.attempt("the authority's state", self.authority.save)
             if self.runner is not None:
                 self.runner.introduce_again(RUN_RENEW_S)
 
@@ -405,4 +423,4 @@ class Keeper:
             except TimeoutError:
                 self.scheduler.kill()
                 await self.scheduler.wait()
-        self.authority.save()
+        self._disk.attempt("the authority's state", self.authority.save)

@@ -41,6 +41,14 @@ def write(path: Path, data: str | bytes) -> None:
         raise
 
 
+def update(path: Path, data: str) -> None:
+    """Replace a secret file whole if it holds something else; memory cards wear out.  Raises as :func:`write`."""
+    with contextlib.suppress(OSError, ValueError, IdentityProblem):
+        if read(path) == data:
+            return
+    write(path, data)
+
+
 def replace_as_owner(path: Path, data: str, mode: int) -> None:
     """Replace a file whole for another program, in a directory that may be open; its owner and group stay.
 

@@ -276,14 +276,14 @@ def known_hosts(authority: str, revoked: Iterable[str]) -> str:
 def write_client(home: Path, user_certificate: str, authority: str, revoked: Sequence[str]) -> None:
     """Write the master's own certificate and what it knows of hosts."""
     place = home / DIRECTORY
-    files.write(place / "id_ed25519-cert.pub", user_certificate + "\n")
-    files.write(place / "known_hosts", known_hosts(authority, revoked))
+    files.update(place / "id_ed25519-cert.pub", user_certificate + "\n")
+    files.update(place / "known_hosts", known_hosts(authority, revoked))
 
 
 def write_config(home: Path, rows: Iterable[dict[str, Any]]) -> None:
-    """Write the configuration for ``ssh``."""
+    """Write the configuration for ``ssh``, if it is another than before."""
     place = home / DIRECTORY
-    files.write(place / "config", client_config(place, rows))
+    files.update(place / "config", client_config(place, rows))
 
 
 def include(home: Path) -> str:
