@@ -54,7 +54,10 @@ class Reception:
         try:
             client = await self._greet(reader, writer, self._admit(writer))
             while client is not None:
-                self.gateway.take(client, await wire.read_body(reader, progress=client.is_alive))
+                body = await wire.read_body(reader, progress=client.is_alive)
+                if client.writer is not writer:
+                    break  # it is back over another connection, where it sends this again
+                self.gateway.take(client, body)
         except (asyncio.IncompleteReadError, ConnectionError, ssl.SSLError):
             pass  # it is gone, which is what happens to clients
         except OSError as error:
@@ -72,7 +75,7 @@ class Reception:
             RecursionError,
         ) as error:
             say(f"octapi master: hung up on a client: {type(error).__name__}: {error}")
-            if client is not None:  # it would send the same again
+            if client is not None and client.writer is writer:  # it would send the same again
                 client.said_bye = True
                 text = f"it was sent what it does not understand ({type(error).__name__}: {error})."
                 client.send("refused", {"error": "ClusterError", "text": text})
