@@ -14,7 +14,7 @@ import socket
 import struct
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
-from octapi.account import RUN_UIDS, SCHEDULER_ACCOUNT, SLOT_ACCOUNT, find
+from octapi.account import RUN_UIDS, SCHEDULER_ACCOUNT, SLOT_ACCOUNT
 from octapi.dispatch import wire
 from octapi.errors import RoleRefused, TrustError
 from octapi.trust.door import FRAME_LIMIT, text
@@ -245,8 +245,14 @@ def name_of(uid: int) -> str:
 
 def is_account(uid: int) -> bool:
     """Say whether a user is one of the accounts under which jobs, submitted scripts and the scheduler run."""
-    accounts = (find(name) for name in (SCHEDULER_ACCOUNT, SLOT_ACCOUNT))
-    return uid in RUN_UIDS or uid in {account.uid for account in accounts if account is not None}
+    import pwd
+
+    if uid in RUN_UIDS:
+        return True
+    try:
+        return pwd.getpwuid(uid).pw_name in (SCHEDULER_ACCOUNT, SLOT_ACCOUNT)
+    except KeyError:
+        return False
 
 
 def is_in_group(uid: int) -> bool:
