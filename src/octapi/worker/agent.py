@@ -147,9 +147,9 @@ class Agent:
         """Take a batch."""
         batch = Batch(ident, run, digest, facts, self.loop.time())
         known = self.computations.get(digest)
-        if known is None:
+        if known is None and not self.computations.is_awaited(digest):
             return self.post(("end", ident, "returned", batch.skip, {}))
-        if known.refused:
+        if known is not None and known.refused:
             return self.post(("end", ident, "refused", batch.skip, {"text": known.refused}))
         self.batches[ident] = batch
         self.alone += batch.alone
@@ -165,7 +165,7 @@ class Agent:
     def is_ready(self, batch: Batch) -> bool:
         """Say whether a batch waits only for a slot, not for its computation's setup."""
         known = self.computations.get(batch.computation)
-        return known is None or known.ready
+        return known.ready if known is not None else not self.computations.is_awaited(batch.computation)
 
     def on_cancel(self, ident: Any, index: int, grace_s: float) -> None:
         """Stop one job if it runs; unstarted jobs of its batch are given back so that it can be left out."""
@@ -222,8 +222,14 @@ class Agent:
             self.queues[batch.run].remove(batch)
             self._leave(batch)
         else:
+            batch.is_dropped = True
             batch.child.killed_for = "dropped"
             batch.child.kill()
+
+    def tell(self, batch: Batch, kind: str, *facts: Any) -> None:
+        """Say something of a batch, unless nobody waits for it."""
+        if not batch.is_dropped:
+            self.post((kind, batch.ident, *facts))
 
     # ---- giving work to slots
 
@@ -293,6 +299,7 @@ class Agent:
         child.batch, batch.child = batch, child
         batch.started = self.loop.time()
         self.busy[batch.run] = self.busy.get(batch.run, 0) + 1
+        batch.known = known
         known.running += 1
         if batch.computation not in child.known:
             child.known.add(batch.computation)
@@ -300,7 +307,7 @@ class Agent:
         budget = 0.0 if child.one_shot else batch.budget_s
         what = (batch.form, batch.data, batch.skip, budget, batch.extra, batch.grouped, batch.ids)
         child.send(("run", child.serial, batch.computation, *what))
-        self.post(("begun", batch.ident, batch.skip))
+        self.tell(batch, "begun", batch.skip)
         batch.seen = batch.skip
         self.watch.limit(batch)
 
@@ -323,23 +330,25 @@ class Agent:
             fresh = records[child.consumed :] if number == child.sequence else records
             child.sequence, child.consumed = number + 1, 0
             if fresh:
-                self.post(("results", batch.ident, fresh))
+                self.tell(batch, "results", fresh)
         elif kind == slot.SENDS_GROUPS[0]:  # its bytes are not the journal's; what is told twice is ignored
             number, records = sequence_of(body)
             child.sequence, child.consumed = number + 1, 0
-            self.post(("results", batch.ident, records))
+            self.tell(batch, "results", records)
         elif kind == slot.SENDS_EVENT[0]:
             index, what, *facts = msgpack.unpackb(body)
-            self.post((what, batch.ident, index, *facts))
+            self.tell(batch, what, index, *facts)
         elif kind == slot.SENDS_END[0]:
             self._ended_batch(child, batch, struct.unpack("<I", body)[0])
 
     def _ended_batch(self, child: Child, batch: Batch, stop: int) -> None:
         refused = child.killed_for == "refused"
-        child.killed_for = ""
+        child.killed_for = "dropped" if batch.is_dropped else ""
         stop = stop if batch.cut is None else min(stop, batch.cut)
         self._release(child, batch)
-        if refused:
+        if batch.is_dropped:
+            self._finish(batch, "dropped", stop, {})
+        elif refused:
             known = self.computations.get(batch.computation)
             self._finish(batch, "refused", stop, {"text": known.refused if known is not None else ""})
         elif stop >= batch.jobs:
@@ -348,7 +357,7 @@ class Agent:
             self._go_on(batch, stop)
         else:
             self._finish(batch, "returned", stop, {})
-        if child.one_shot or len(self.idle) >= self.slots:
+        if child.one_shot or child.killed_for or len(self.idle) >= self.slots:
             self._dismiss(child)
         else:
             self.idle.append(child)
@@ -369,11 +378,11 @@ class Agent:
             self.busy[batch.run] = left
         else:
             self.busy.pop(batch.run, None)
-        known = self.computations.known.get(batch.computation)
+        known, batch.known = batch.known, None
         if known is not None:
             known.running -= 1
             if not known.running:
-                self.computations.rest(batch.computation, known)
+                self.loop.call_soon(self.computations.rest, batch.computation, known)  # after its end is told
 
     def _leave(self, batch: Batch) -> None:
         if self.batches.pop(batch.ident, None) is not None:
@@ -408,7 +417,7 @@ class Agent:
             return
         batch: Batch | None = child.batch
         words = child.last_words() if batch is not None else ""
-        if batch is not None and child.unborn is not None and child.killed_for != "dropped":
+        if batch is not None and child.unborn is not None and not batch.is_dropped:
             self._release(child, batch)
             batch.child = None
             self._starve(batch, child.unborn)
@@ -432,7 +441,7 @@ class Agent:
         info = findings(child, words, self.memory_kills.have_grown(), self.watch.memory.limit)
         info["ran_s"] = ran_s(child) if index is not None else 0.0
         self._release(child, batch)
-        if child.killed_for == "dropped":
+        if batch.is_dropped:
             self._finish(batch, "dropped", reached(child, batch), info)
         elif index is None:
             self._finish(batch, "returned", batch.skip, info)

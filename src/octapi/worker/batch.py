@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from octapi.worker.computations import Known
     from octapi.worker.nursery import Child
 
 
@@ -13,7 +14,7 @@ class Batch:
 
     __slots__ = (
         "alone", "arrived", "child", "computation", "cut", "data", "extra", "form", "ids", "grouped", "ident", "jobs",
-        "run", "seen", "skip", "started", "stopping", "timeout_s", "budget_s", "first", "failed",
+        "is_dropped", "known", "run", "seen", "skip", "started", "stopping", "timeout_s", "budget_s", "first", "failed",
     )  # fmt: skip
 
     def __init__(self, ident: Any, run: Any, computation: str, facts: dict[str, Any], now: float) -> None:
@@ -39,3 +40,7 @@ class Batch:
         self.stopping = -1
         self.cut: int | None = None
         self.child: Child | None = None
+        #: the computation that its slot runs it with, also after a newer one of the same digest has come
+        self.known: Known | None = None
+        #: nobody waits for it: nothing more is said of it but its end
+        self.is_dropped = False

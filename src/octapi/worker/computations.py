@@ -5,11 +5,13 @@ A computation is left or renewed only when none of its jobs runs on this worker.
 
 from __future__ import annotations
 
+import contextlib
 import shutil
 from typing import TYPE_CHECKING, Any
 
 from octapi.account import files_of
 from octapi.dispatch.computation import Computation, File, safe
+from octapi.errors import JobError
 from octapi.worker import directory
 from octapi.worker.sayings import say
 
@@ -39,6 +41,10 @@ class Known:
         self.ready = False
         self.leaving = False
         self.renewal: dict[str, Any] | None = None
+        #: its cleanup has begun
+        self.is_resting = False
+        #: what it is to be defined as once it is cleaned up
+        self.successor: tuple[bytes, dict[str, Any]] | None = None
 
     @property
     def forks(self) -> bool:
@@ -65,6 +71,11 @@ class Computations:
         known = self.known.get(digest)
         return None if known is None or known.leaving else known
 
+    def is_awaited(self, digest: str) -> bool:
+        """Say whether a computation is cleaned up here and then begins anew."""
+        known = self.known.get(digest)
+        return known is not None and known.successor is not None
+
     def place(self, known: Known, digest: str) -> Path:
         """Return the directory of a computation on this worker."""
         return self._agent.home / safe(known.computation.dest or digest)
@@ -72,13 +83,16 @@ class Computations:
     def define(self, digest: str, spec: bytes, facts: dict[str, Any]) -> None:
         """Take a computation, or new limits, files and setup arguments for one."""
         known = self.known.get(digest)
-        if known is None or known.leaving or known.is_broken:
-            self._begin(digest, Known(spec, facts), facts)
-            return
+        if known is None:
+            return self._begin(digest, Known(spec, facts), facts)
+        if known.leaving or known.is_broken:
+            known.successor = spec, facts
+            return None if known.leaving else self._leave(digest, known)
         known.limit = facts.get("limit")
         self._write(known, digest, facts.get("files") or ())
         if known.limit == 0:
             self._agent.recall_all(digest)
+        return None
 
     def _begin(self, digest: str, known: Known, facts: dict[str, Any]) -> None:
         self.known[digest] = known
@@ -92,8 +106,11 @@ class Computations:
 
     def file(self, digest: str, row: list[Any]) -> None:
         """Put one more file into a computation's directory."""
-        known = self.get(digest)
-        if known is not None:
+        known = self.known.get(digest)
+        if known is not None and known.successor is not None:
+            spec, facts = known.successor
+            known.successor = spec, facts | {"files": [*(facts.get("files") or ()), row]}
+        elif known is not None and not known.leaving:
             self._write(known, digest, (row,))
 
     def _write(self, known: Known, digest: str, rows: Any) -> bool:
@@ -104,7 +121,7 @@ class Computations:
                     target = self.place(known, digest)
                     target.mkdir(parents=True, exist_ok=True)
                     directory.write(target, File(*row))
-        except OSError as error:
+        except (OSError, JobError) as error:
             known.is_broken = True
             self.refuse(digest, known, f"A file of it cannot be written on {self._agent.names_of()}: {error}")
             return False
@@ -114,11 +131,17 @@ class Computations:
 
     def forget(self, digest: str) -> None:
         """Clean up and forget, once no job of it runs."""
-        known = self.get(digest)
-        if known is not None:
-            known.leaving = True
+        known = self.known.get(digest)
+        if known is not None and known.leaving and known.successor is not None:
+            known.successor = None
             self._agent.recall_all(digest)
-            self.rest(digest, known)
+        elif known is not None and not known.leaving:
+            self._leave(digest, known)
+
+    def _leave(self, digest: str, known: Known) -> None:
+        known.leaving = True
+        self._agent.recall_all(digest)
+        self.rest(digest, known)
 
     def renew(self, digest: str, facts: dict[str, Any]) -> None:
         """Run cleanup and then setup again with new arguments and files, once no job of it runs."""
@@ -130,8 +153,10 @@ class Computations:
 
     def rest(self, digest: str, known: Known) -> None:
         """Do what was put off while jobs of a computation ran."""
-        if known.running or not (known.leaving or known.renewal is not None):
+        is_wanted = known.leaving or known.renewal is not None
+        if known.running or known.is_resting or not is_wanted or self._agent.closed:
             return
+        known.is_resting = True
         cradle, known.cradle = known.cradle, None
         known.ready = False
         if cradle is None or cradle.exited:
@@ -153,9 +178,17 @@ class Computations:
             child.send(("forget", digest))
             child.known.discard(digest)
         if not known.computation.keep_files:
-            with files_of(self._agent.account):
-                shutil.rmtree(self.place(known, digest), ignore_errors=True)
-        self._agent.post(("closed", digest))
+            self._remove(known, digest)
+        if known.successor is None or not known.is_broken:
+            self._agent.post(("closed", digest))
+        if known.successor is not None:
+            spec, facts = known.successor
+            self._begin(digest, Known(spec, facts), facts)
+            self._agent.feed()
+
+    def _remove(self, known: Known, digest: str) -> None:
+        with files_of(self._agent.account), contextlib.suppress(JobError):  # a bad name was refused, nothing is there
+            shutil.rmtree(self.place(known, digest), ignore_errors=True)
 
     # ---- setup
 

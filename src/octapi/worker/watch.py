@@ -99,7 +99,7 @@ class Watch:
         index = current(child)
         if index is not None and index != batch.seen:
             batch.seen = index
-            self._agent.post(("begun", batch.ident, index))
+            self._agent.tell(batch, "begun", index)
         if now - batch.started > OVERSTAY_S and index is not None and ran_s(child) > OVERSTAY_S / 2:
             self.collect(batch, child)
             if batch.jobs - index > 1:
@@ -112,7 +112,7 @@ class Watch:
         records = child.page.committed()[child.consumed :]
         if records:
             child.consumed += len(records)
-            self._agent.post(("results", batch.ident, records))
+            self._agent.tell(batch, "results", records)
 
     # ---- time limits
 
@@ -165,4 +165,4 @@ class Watch:
         if child.closed or child.batch is not batch or batch.cut is not None or current(child) != index:
             return
         batch.cut = index + 1
-        self._agent.post(("cut", batch.ident, index + 1))
+        self._agent.tell(batch, "cut", index + 1)
