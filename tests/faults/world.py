@@ -16,6 +16,7 @@ from octapi.dispatch.core import Core
 from octapi.dispatch.lane import Lane, Listener
 from octapi.dispatch.remote import RemoteLink
 from octapi.dispatch.ticket import Ticket
+from octapi.master.book import Book
 from octapi.master.gateway import Gateway
 from octapi.settings import Settings
 from octapi.worker.station import Station
@@ -228,8 +229,12 @@ class World:
         self.scheduler: Any = SimpleNamespace(
             stream_handlers={}, add_plugin=lambda _: None, port=1, workers={}, stream_comms={}, worker_send=self.send
         )
-        self.gateway = self.loop.do(lambda: Gateway(self.scheduler))
+        self.gateway = self.loop.do(lambda: Gateway(self.scheduler, None, self.book()))
         self.gateway.choose = lambda held: next(iter(self.found(held)), None)
+
+    def book(self) -> Book | None:
+        """Return what a master writes down; here nothing."""
+        return None
 
     def found(self, held: Any) -> Any:
         """Choose a worker without asking Dask."""

@@ -106,6 +106,8 @@ class Client:
         self.behind = 0
         #: whether the last master's book told of it, and it has not been seen by this one
         self.is_found = False
+        #: whether it was an orphan of the last master, so that what is on disk of it is nowhere else
+        self.was_orphan = False
         #: who fetches its outcomes, and a sign that there are more
         self.fetcher: Client | None = None
         self.news = asyncio.Event()

@@ -137,6 +137,8 @@ class Orphans(Questions):
                 return self.end(client)  # nothing of it is left
         if client.vault is None and client.is_run:
             self.vault.spill(client)
+        if client.is_run:
+            self.vault.note_orphan(client)
         for held in client.leftover.values():
             if held.facts["skip"] < held.jobs:
                 self.hold(held)

@@ -27,6 +27,10 @@ if TYPE_CHECKING:
     from octapi.trust.names import Peer
 
 TAKEN = "This session is another client's, or somebody else has fetched its jobs."
+AWAY = (
+    "This script was away longer than {} (reconnect_s). Its jobs went on without it, and its results are kept: "
+    "octapi jobs recover {}"
+)
 #: messages of clients that must arrive once; they are counted and acknowledged
 COUNTED = frozenset({"define", "run", "tell", "claim"})
 #: what a client's summary says of its jobs
@@ -74,8 +78,8 @@ class Sessions(Orphans):
             self.clients[client.number] = client
             if client.token:  # one that only asks has no session to come back to
                 self.sessions[client.session] = client
-        elif not is_same(client, facts, peer) or client.is_orphan:
-            writer.write(wire.pack(("refused", {"error": "ClusterError", "text": TAKEN})))
+        elif why := self._why_not(client, facts, peer):
+            writer.write(wire.pack(("refused", {"error": "ClusterError", "text": why})))
             return None
         else:
             client.attach(writer)
@@ -86,10 +90,26 @@ class Sessions(Orphans):
         self._welcome(client, is_known, int(facts.get("seen") or 0))
         return client
 
+    def _why_not(self, client: Client, facts: dict[str, Any], peer: Peer | None) -> str:
+        """Return why somebody may not have a session that is known; an empty text if it may."""
+        if client.is_found:  # its key is known by its digest, and not who had it
+            is_its = hmac.compare_digest(client.secret, runs.digest(str(facts.get("token"))))
+        else:
+            is_its = is_same(client, facts, peer)
+        if not is_its:
+            return TAKEN
+        if client.is_found:
+            return AWAY.format("it may be", client.run)
+        if client.is_orphan:
+            away_s = asyncio.get_running_loop().time() - client.left_at
+            is_late = away_s >= client.absence_s
+            return AWAY.format(f"{client.absence_s:.0f} s", client.run) if is_late else TAKEN
+        return ""
+
     def _known(self, facts: dict[str, Any]) -> Client | None:
         """Return the session that a client comes back to, if this process of the master knows it."""
         client = self.sessions.get(str(facts.get("session")))
-        if client is None or not client.is_found or client.is_orphan:
+        if client is None or not client.is_found or client.is_orphan or client.was_orphan:
             return client
         if hmac.compare_digest(client.secret, runs.digest(str(facts.get("token")))):
             self._release(client)  # only the last master knew it, so it tells everything anew

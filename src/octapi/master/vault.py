@@ -24,6 +24,10 @@ if TYPE_CHECKING:
 
 #: how long a client may be away before what it would have got is written down, in seconds
 DETACH_S: Final = 10.0
+#: what is kept of a session: its client is connected, is away, or will not be let in again
+HERE: Final = 0
+GONE: Final = 1
+ORPHAN: Final = 2
 #: bits of a number that are the frame's; the one below the highest marks what the master itself says at the end
 FRAME_BITS: Final = 38
 EPILOGUE: Final = 1 << (FRAME_BITS - 1)
@@ -60,12 +64,12 @@ class Vault:
 
     def begin(self, client: Client) -> None:
         """Note that a client works, so that a master that is started anew knows whose batches workers bring."""
-        self._session(client, is_gone=False)
+        self._session(client, HERE)
 
-    def _session(self, client: Client, *, is_gone: bool) -> None:
+    def _session(self, client: Client, gone: int) -> None:
         self.book.writer.put(
             "INSERT OR REPLACE INTO sessions VALUES (?, ?, ?, ?, ?)",
-            (client.session, client.run, client.secret, self.book.now(), int(is_gone)),
+            (client.session, client.run, client.secret, self.book.now(), gone),
             ("session", client.session),
             is_lasting=True,
         )
@@ -73,8 +77,12 @@ class Vault:
     def spill(self, client: Client) -> None:
         """Write down what a client that is away has not got, and from now on all that comes for it."""
         client.vault = self
-        self._session(client, is_gone=True)
+        self._session(client, GONE)
         self._write_down(client, client.outbox.acknowledged + 1)
+
+    def note_orphan(self, client: Client) -> None:
+        """Note that what is on disk of a client is nowhere else, so that no later master lets it begin anew."""
+        self._session(client, ORPHAN)
 
     def _write_down(self, client: Client, first: int) -> None:
         """Write down the batches of a client, and its messages from the number ``first`` on."""
@@ -153,7 +161,7 @@ class Vault:
         client.vault = None
         client.short.clear()
         client.behind = 0
-        self._session(client, is_gone=False)
+        self._session(client, HERE)
 
     def forget(self, client: Client) -> None:
         """Nobody will ask for a client's outcomes any more."""
@@ -181,19 +189,20 @@ class Vault:
         except StateError:
             return []
         found = []
-        for session, ident, secret, is_gone in rows:
+        for session, ident, secret, gone in rows:
             run = self.book.find(ident)
             if run is not None and run.kind == runs.ATTACHED and run.state in (runs.GONE, runs.INTERRUPTED):
-                found.append(self._found(session, run, secret, is_gone=bool(is_gone)))
+                found.append(self._found(session, run, secret, gone))
             else:
                 self.book.writer.put("DELETE FROM sessions WHERE session = ?", (session,))
         return found
 
-    def _found(self, session: str, run: Run, secret: str, *, is_gone: bool) -> Client:
+    def _found(self, session: str, run: Run, secret: str, gone: int) -> Client:
         facts = {"script": run.script, "user": run.user, "host": run.host, "recoverable": True, "again": True}
         client = Client(None, facts | {"session": session, "token": secret})
         client.run, client.is_run, client.secret, client.is_found = run.id, True, secret, True
-        if is_gone and self.book.reader is not None:
+        client.was_orphan = gone == ORPHAN
+        if gone and self.book.reader is not None:
             client.vault, part = self, part_of(session)
             last, client.stored = self.book.reader.last_of(run.id, place(part, 0), place(part, EPILOGUE - 1))
             client.outbox.acknowledged = 0 if last is None else last - place(part, 0)

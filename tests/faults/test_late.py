@@ -1,0 +1,64 @@
+"""A script that was away too long is told where its results are, also by a master that was started anew."""
+
+from pathlib import Path
+from typing import Any
+
+from octapi.dispatch import wire
+from octapi.master.book import Book
+from tests.faults.world import Pipe, Told, World
+
+
+class Remembering(World):
+    """A world whose master keeps a book."""
+
+    def __init__(self, place: Path) -> None:
+        self.place = place
+        super().__init__()
+
+    def book(self) -> Book:
+        return Book(self.place, say=lambda _: None)
+
+
+def come_back(world: World) -> Any:
+    """Let the script greet the master again, and return the answer."""
+    down: Any = Pipe()
+    world.loop.do(world.gateway.greet, down, world.link.introduction(True), None)
+    return wire.unpack(down.frames.popleft()[wire.LENGTH.size :])
+
+
+def test_a_script_that_slept_too_long_is_told_where_its_results_are(tmp_path: Path) -> None:
+    """Its outcomes, which the worker need not keep any more, stay on disk until they are fetched."""
+    world = Remembering(tmp_path)
+    try:
+        red = world.workers[0]
+        red.join()
+        for _ in range(8):
+            red.speak()
+            world.client_hears()
+        world.tickets.append(Told(0, 0))
+        world.loop.do(world.lane.submit, world.tickets[0])
+        for _ in range(4):
+            world.client_speaks()
+            red.hear()
+        run = world.client.run
+        world.cut()
+        for _ in range(4):
+            red.agent.step()
+            red.speak()
+        world.client.absence_s, world.client.is_recoverable = 30.0, True
+        world.pass_time(31)
+        world.loop.do(world.gateway._expire, world.client)
+        kind, facts = come_back(world)
+        assert kind == "refused"
+        assert "away longer than 30 s" in facts["text"]
+        assert facts["text"].endswith(f"octapi jobs recover {run}")
+        world.gateway.book.writer.flush().result(30)
+
+        world.restart_master()
+        kind, facts = come_back(world)
+        assert kind == "refused"
+        assert facts["text"].endswith(f"octapi jobs recover {run}")
+        world.gateway.book.writer.flush().result(30)
+        assert len(world.gateway.book.reader.outcomes(run)) == 1
+    finally:
+        world.close()
