@@ -73,13 +73,11 @@ class Core:
 
     def usable(self, lane: Lane) -> list[WorkerInfo]:
         """Return the workers that may run a lane's jobs."""
-        return [worker for worker in self.infos.values() if lane.may_use(worker) and lane.fits(worker)]
+        return lane.usable(self.infos.values())
 
     def capacity(self, lane: Lane) -> int:
         """Return how many slots a lane can use now."""
-        if lane.limits is None:
-            return sum(worker.slots for worker in self.usable(lane))
-        return sum(min(worker.slots, lane.limits[worker.name]) for worker in self.usable(lane))
+        return lane.slots_of(self.usable(lane))
 
     def add_lane(self, lane: Lane) -> None:
         """Take a computation, and tell the link about it."""

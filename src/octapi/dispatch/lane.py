@@ -157,6 +157,16 @@ class Lane:
         """Say whether a worker's Python can load the computation: bytecode needs the same minor version."""
         return not self.computation.python_bound or minor(worker.python) == minor(self.computation.python)
 
+    def usable(self, workers: Iterable[WorkerInfo]) -> list[WorkerInfo]:
+        """Return those workers that may run its jobs."""
+        return [worker for worker in workers if self.may_use(worker) and self.fits(worker)]
+
+    def slots_of(self, workers: Iterable[WorkerInfo]) -> int:
+        """Return how many slots of these workers it may use at once."""
+        if self.limits is None:
+            return sum(worker.slots for worker in workers)
+        return sum(min(worker.slots, self.limits.get(worker.name, 0)) for worker in workers)
+
     def misfits(self) -> list[WorkerInfo]:
         """Return the workers that could run the jobs if their Python were another."""
         return [w for w in self.dispatcher.infos.values() if self.may_use(w) and not self.fits(w)]

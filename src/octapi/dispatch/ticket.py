@@ -18,6 +18,9 @@ FAULT = 4
 #: a pickled list of the plain values of consecutive jobs
 GROUP = 5
 
+#: a worker's states: it takes batches; it gives no sign of life; it takes no more batches, and has some; has none left
+OK, SILENT, DRAINING, DRAINED = "ok", "silent", "draining", "drained"
+
 
 class Extra(NamedTuple):
     """What a job left behind besides its result: its output, and its slot's peak memory in bytes."""
@@ -30,7 +33,7 @@ class Extra(NamedTuple):
 class WorkerInfo(NamedTuple):
     """One worker as clients see it; ``health`` holds free CPU %, available memory and disk in bytes, free swap %.
 
-    ``life`` names one run of its agent, ``state`` is one of those in :mod:`octapi.master.placing`.
+    ``life`` names one run of its agent, ``state`` is one of those above.
     """
 
     name: str

@@ -5,34 +5,93 @@ from __future__ import annotations
 import asyncio
 import sys
 import time
+from collections import Counter
 from typing import TYPE_CHECKING, Any
 
+from octapi.dispatch.ticket import DRAINED, DRAINING, OK, SILENT, Ticket
+
 if TYPE_CHECKING:
+    from collections.abc import Collection, Iterable, Mapping
+
     from octapi.dispatch.core import Core
     from octapi.dispatch.flight import AnyFlight
     from octapi.dispatch.lane import Lane
+    from octapi.dispatch.ticket import WorkerInfo
 
 #: how long a wait may last before it is told, and how often it is told again, in seconds
 FIRST_S = 2.0
 AGAIN_S = 5.0
 
 
-def reason(lane: Lane, capacity: int, workers: int) -> str | None:
-    """Say why a lane's jobs cannot start; None when they can, or when there are none."""
+def reason(lane: Lane, workers: Mapping[str, WorkerInfo]) -> str | None:
+    """Say why a lane's jobs cannot start on these workers; None when they can, or when there are none."""
     waiting = len(lane.queue) + len(lane.pinned) + sum(flight.count() for flight in stuck(lane))
-    if not waiting:
-        return None
-    jobs = f"{waiting:,} job{'s' if waiting != 1 else ''} of {lane.computation.name}"
-    if not workers:
-        return f"{jobs} wait: no worker has joined the cluster yet. Start one with 'octapi worker'."
-    if not capacity:
-        wanted = lane.wanted or "Check the nodes that the script names."
-        return f"{jobs} wait: none of the {workers} workers may run them. {wanted}"
-    if stuck(lane):
-        if lane.computation.setup and not lane.ready_on:
-            return f"{jobs} wait for {lane.computation.setup}() to end on the workers."
-        return f"{jobs} wait: other scripts have all {capacity} slots. 'octapi jobs' lists them."
+    if waiting and (why := reason_of_all(lane, workers)):
+        return f"{jobs(waiting)} of {lane.computation.name} {why}"
+    pinned = Counter(name for name in pinned_to(lane) if name not in workers or workers[name].state != OK)
+    for name, count in pinned.items():
+        why = (
+            unavailable([workers[name]], {}) if name in workers else f"{name} is not here; 'octapi nodes' lists who is"
+        )
+        return f"{jobs(count)} of {lane.computation.name} may run on worker {name} only: {why}."
+    if waiting and stuck(lane):
+        return f"{jobs(waiting)} of {lane.computation.name} {reason_of_stuck(lane, workers)}"
     return None
+
+
+def jobs(count: int) -> str:
+    """Write a number of jobs."""
+    return f"{count:,} job{'s' if count != 1 else ''}"
+
+
+def reason_of_all(lane: Lane, workers: Mapping[str, WorkerInfo]) -> str:
+    """Say why no worker at all takes a lane's jobs now; an empty text when one does."""
+    if not workers:
+        return "wait: no worker has joined the cluster yet. Start one with 'octapi worker'."
+    usable = lane.usable(workers.values())
+    if not lane.slots_of(usable):
+        wanted = lane.wanted or "Check the nodes that the script names."
+        return f"wait: none of the {len(workers)} workers may run them. {wanted}"
+    return "" if taking(lane, usable) else f"wait: {unavailable(usable, lane.refused_on)}."
+
+
+def reason_of_stuck(lane: Lane, workers: Mapping[str, WorkerInfo]) -> str:
+    """Say what a lane waits for of whose batches none has started, though there are workers that take them."""
+    if lane.computation.setup and not lane.ready_on:
+        return f"wait for {lane.computation.setup}() to end on the workers."
+    pinned = pinned_to(lane)
+    if len(pinned) >= sum(flight.count() for flight in stuck(lane)):
+        return f"wait for a free slot of {', '.join(sorted(set(pinned)))}, where alone they may run."
+    slots = lane.slots_of(taking(lane, lane.usable(workers.values())))
+    return f"wait: other scripts have all {slots} slots. 'octapi jobs' lists them."
+
+
+def taking(lane: Lane, usable: Iterable[WorkerInfo]) -> list[WorkerInfo]:
+    """Return those workers that take a lane's batches now."""
+    return [worker for worker in usable if worker.state == OK and worker.name not in lane.refused_on]
+
+
+def unavailable(workers: Collection[WorkerInfo], refused_on: Collection[str]) -> str:
+    """Say why each of these workers takes no batches."""
+    silent = [worker.name for worker in workers if worker.state == SILENT]
+    drained = [worker.name for worker in workers if worker.state in (DRAINING, DRAINED)]
+    refused = [worker.name for worker in workers if worker.state == OK and worker.name in refused_on]
+    parts = []
+    if drained:
+        resume = f"'octapi nodes resume {drained[0]}' lets {'it' if len(drained) == 1 else 'the first'} take jobs again"
+        parts.append(f"{', '.join(drained)} {'is' if len(drained) == 1 else 'are'} drained ({resume})")
+    if silent:
+        parts.append(f"{', '.join(silent)} {'gives' if len(silent) == 1 else 'give'} no sign of life")
+    if refused:
+        parts.append(f"{', '.join(refused)} cannot run them")
+    return "; ".join(parts)
+
+
+def pinned_to(lane: Lane) -> list[str]:
+    """Return the workers that jobs wait for which may run nowhere else, once for each job."""
+    flying = [flight.ours() for flight in lane.flights.values() if flight.worker is None]
+    waiting = [*lane.pinned, *(entry for entries in flying for entry in entries)]
+    return [entry.worker for entry in waiting if isinstance(entry, Ticket) and entry.worker]
 
 
 def stuck(lane: Lane) -> list[AnyFlight]:
@@ -81,7 +140,7 @@ async def speak(dispatcher: Core) -> None:
             continue
         reporter.report()
         lanes = list(dispatcher.lanes.values())
-        reasons = (reason(lane, dispatcher.capacity(lane), len(dispatcher.infos)) for lane in lanes)
+        reasons = (reason(lane, dispatcher.infos) for lane in lanes)
         speaker.hear(next((text for text in reasons if text), None))
 
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from octapi.dispatch.ticket import DRAINED, DRAINING, OK, SILENT
+
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
@@ -11,8 +13,6 @@ if TYPE_CHECKING:
 
 #: batches that a worker may hold for each slot: one that runs and one that waits
 AHEAD = 2
-#: a worker's states: it takes batches; it gives no sign of life; it takes no more batches, and has some; has none left
-OK, SILENT, DRAINING, DRAINED = "ok", "silent", "draining", "drained"
 
 
 class Agent:
