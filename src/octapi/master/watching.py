@@ -16,6 +16,7 @@ from octapi.master.hello import FACTS
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from octapi.dispatch.story import Story
     from octapi.master.client import Client
     from octapi.master.placing import Agent
 
@@ -27,6 +28,11 @@ SAMPLES: Final = 120
 #: comings and goings that are kept, and runs that are over
 EVENTS: Final = 100
 OVER: Final = 40
+#: a watcher with more unread bytes is told nothing, and after so many seconds hung up on; with more news of stories
+#: that it has not been told, it gets everything anew
+UNREAD_BYTES: Final = 1 << 20
+UNREAD_S: Final = 60.0
+UNTOLD: Final = 500
 
 View = dict[str, dict[str, Any]]
 
@@ -68,6 +74,22 @@ class Seen:
         self.is_new = True
         self.last_event = 0
         self.stories: dict[str, list[dict[str, Any]]] = {}
+        #: since when it has too much to read, in seconds of the loop's clock; None if it has not
+        self.behind_since: float | None = None
+
+    def is_behind(self, now: float) -> bool:
+        """Say whether it has too much to read already, and hang up on it if that has been so for long."""
+        writer = self.client.writer
+        if writer is None or writer.transport.get_write_buffer_size() <= UNREAD_BYTES:
+            self.behind_since = None
+            return False
+        if self.behind_since is None:
+            self.behind_since = now
+        elif now - self.behind_since > UNREAD_S:
+            writer.transport.abort()
+        if sum(map(len, self.stories.values())) > UNTOLD:
+            self.is_new, self.stories = True, {}
+        return True
 
 
 class Watching:
@@ -87,7 +109,8 @@ class Watching:
         self._sampling: asyncio.Task[None] | None = None
         self.samples: deque[list[float]] = deque(maxlen=SAMPLES)
         self.events: deque[dict[str, Any]] = deque(maxlen=EVENTS)
-        self.over: dict[str, tuple[dict[str, Any], Client]] = {}
+        #: runs that are over: what is shown of them, and their story; nothing else of them stays in memory
+        self.over: dict[str, tuple[dict[str, Any], Story | None]] = {}
         self._number = 0
 
     def start(self) -> None:
@@ -145,7 +168,7 @@ class Watching:
         self.event("ended", client.run, str(client.facts.get("script") or ""))
         self.over[client.run] = (
             client.row() | {"ended": self._now(), "running": 0, "waiting": 0, "is_detached": False},
-            client,
+            client.story,
         )
         while len(self.over) > OVER:
             del self.over[next(iter(self.over))]
@@ -168,7 +191,8 @@ class Watching:
         while True:
             view = self.view()
             for seen in list(self._seen.values()):
-                self._tell(seen, *view)
+                if not seen.is_behind(asyncio.get_running_loop().time()):
+                    self._tell(seen, *view)
             await asyncio.sleep(TICK_S)
 
     def view(self) -> tuple[View, View]:
@@ -186,8 +210,9 @@ class Watching:
         frame["workers"], frame["gone"] = differences(seen.workers, workers)
         frame["runs"], frame["forgotten"] = differences(seen.runs, runs)
         if seen.is_new:
-            clients = [*(client for _, client in self.over.values()), *self._clients()]
-            stories = {c.run: [c.story.plain()] for c in clients if c.story is not None}
+            found = {run: story for run, (_, story) in self.over.items()}
+            found |= {client.run: client.story for client in self._clients() if client.story is not None}
+            stories = {run: [story.plain()] for run, story in found.items() if story is not None}
             frame |= {"stories": stories, "samples": list(self.samples), "events": list(self.events)}
         else:
             events = [event for event in self.events if event["number"] > seen.last_event]

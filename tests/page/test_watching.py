@@ -1,0 +1,75 @@
+"""What the master keeps for those who watch is bounded, whatever they and the scripts do."""
+
+import asyncio
+import gc
+from types import SimpleNamespace
+from typing import Any
+
+from octapi.dispatch.story import Story
+from octapi.master.client import Client
+from octapi.master.watching import UNREAD_BYTES, UNREAD_S, Watching
+
+
+class Unread:
+    """A connection of somebody who reads nothing."""
+
+    def __init__(self) -> None:
+        self.bytes = 0
+        self.is_aborted = False
+        self.transport = SimpleNamespace(get_write_buffer_size=lambda: self.bytes, abort=self.abort)
+
+    def write(self, data: bytes) -> None:
+        self.bytes += len(data)
+
+    def is_closing(self) -> bool:
+        return self.is_aborted
+
+    def abort(self) -> None:
+        self.is_aborted = True
+
+
+def test_of_a_run_that_is_over_only_its_story_stays_in_memory() -> None:
+    """Not the computations, the batches and the outcomes of its client."""
+
+    async def scene() -> None:
+        client = Client(None, {})
+        client.run, client.story = "run", Story(0.0)
+        watching = Watching(list, list, lambda: 0.0)
+        watching.ended(client)
+        del client
+        gc.collect()
+        assert not [found for found in gc.get_objects() if isinstance(found, Client) and found.run == "run"]
+        assert watching.over["run"][1] is not None
+
+    asyncio.run(scene())
+
+
+def test_a_watcher_that_reads_no_more_is_told_no_more_and_hung_up_on() -> None:
+    """What waits for it stays within a frame of the limit; one that reads again in time is told everything anew."""
+
+    async def scene() -> None:
+        writer: Any = Unread()
+        client = Client(writer, {})
+        watching = Watching(list, lambda: [client], lambda: 0.0)
+        watching.add(client)
+        (seen,) = watching._seen.values()
+        news = {"output": ["x" * 10_000]}
+        for second in range(3000):
+            watching.story(client, news)
+            if not seen.is_behind(second * 0.01):
+                watching._tell(seen, {}, {})
+        assert writer.bytes < UNREAD_BYTES + 20_000
+        assert seen.is_new
+        assert not seen.stories
+        assert not writer.is_aborted
+        writer.bytes = 0
+        assert not seen.is_behind(31.0)
+        writer.bytes = 2 * UNREAD_BYTES
+        assert seen.is_behind(100.0)
+        assert seen.is_behind(100.0 + UNREAD_S - 1.0)
+        assert not writer.is_aborted
+        assert seen.is_behind(100.0 + UNREAD_S + 1.0)
+        assert writer.is_aborted
+        watching.close()
+
+    asyncio.run(scene())
