@@ -97,20 +97,33 @@ def test_a_revoked_link_ends_its_logins(tmp_path: Path) -> None:
 
 
 def test_wrong_tokens_are_limited_and_logged_without_the_token() -> None:
-    """After five in a minute an address waits, also with the right one; others do not."""
+    """After five in a minute an address is told to wait, and is logged no more."""
     clock, log = Clock(), []
-    links = Links(None, clock)
-    token = links.new(ACT)
-    gate = gate_of(links, clock, log)
+    gate = gate_of(Links(None, clock), clock, log)
     for _ in range(5):
         assert gate.by_token("abcdef.secret-guess", "10.0.0.66") is None
 
     with pytest.raises(TooMany, match="Wait"):
-        gate.by_token(token, "10.0.0.66")
-    assert gate.by_token(token, "10.0.0.7") is not None
-    assert len(log) == 5
+        gate.by_token("abcdef.secret-guess", "10.0.0.66")
+    assert gate.by_token("abcdef.secret-guess", "10.0.0.7") is None
+    assert len(log) == 6
     assert "10.0.0.66" in log[0]
     assert "secret-guess" not in "".join(log)
+
+
+def test_no_number_of_wrong_tokens_keeps_a_right_one_out() -> None:
+    """Neither many from its own address, nor as many from everywhere as are counted at all."""
+    clock = Clock()
+    links = Links(None, clock)
+    token = links.new(ACT)
+    gate = gate_of(links, clock)
+    for number in range(100):
+        gate.by_token("abcdef.secret-guess", f"10.0.0.{number // 5}")
+
+    with pytest.raises(TooMany):
+        gate.by_token("abcdef.secret-guess", "10.0.1.1")
+    assert gate.by_token(token, "10.0.0.1") is not None
+    assert gate.by_token(token, "10.0.1.1") is not None
 
 
 @pytest.mark.parametrize(

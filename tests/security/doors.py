@@ -101,12 +101,12 @@ async def false_door(field: Field) -> str:
 
 @attack("join: guessing secrets, as fast as it goes")
 async def guessing(field: Field) -> str:
-    """This comes last: the door is closed to this address for a minute."""
+    """This comes last: wrong secrets of this address are counted for a minute."""
     texts = [await must_be_refused(field.request(**field.joining(secret=bytes([n]) * 16))) for n in range(30)]
     slowed = sum("Too many wrong tokens" in text for text in texts)
     if slowed < 25:
         raise Succeeded(f"only {slowed} of 30 guesses were slowed down")
-    return f"{slowed} of 30 guesses were not even looked at"
+    return f"{slowed} of 30 guesses were told to wait"
 
 
 # ---- clients

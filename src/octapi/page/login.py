@@ -30,7 +30,7 @@ TOKEN_LIMIT: Final = 200
 
 
 class TooMany(Exception):
-    """Too many wrong tokens came from one address, or from everywhere; ``wait_s`` says how long to wait."""
+    """A wrong token, after too many from one address, or from everywhere; ``wait_s`` says how long to wait."""
 
     def __init__(self, wait_s: float) -> None:
         super().__init__(f"Too many wrong tokens. Wait {wait_s:.0f} seconds and try again.")
@@ -55,16 +55,20 @@ class Gate:
         self.links = {row["ident"]: Link(**row) for row in links}
 
     def by_token(self, token: str, address: str) -> Link | None:
-        """Return the link of a token; None for a wrong one.  Raises :exc:`TooMany`."""
-        wait_s = self._attempts.wait_s(address)
-        if wait_s:
-            raise TooMany(wait_s)
+        """Return the link of a token; None for a wrong one.  Raises :exc:`TooMany` for one wrong token too many.
+
+        A right one always lets in: strangers with wrong ones would otherwise lock everybody out, and 192 random bits
+        are not guessed.
+        """
         ident, _, secret = token[:TOKEN_LIMIT].partition(".")
         link = self.links.get(ident)
         known = link.hash if link is not None else hash_of(b"")
         is_right = hmac.compare_digest(known, hash_of(secret.encode("utf-8", "replace")))
         if is_right and link is not None and link.ends > self._now():
             return link
+        wait_s = self._attempts.wait_s(address)
+        if wait_s:
+            raise TooMany(wait_s)
         self._attempts.count(address)
         self._log(f"page: refused a wrong or expired token from {address}.")
         return None

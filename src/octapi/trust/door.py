@@ -237,10 +237,6 @@ class Door:
         return answer | self.standing()
 
     def _join(self, request: dict[str, Any], proven: Peer | None, nonce: bytes, address: str) -> dict[str, Any]:
-        wait_s = self.attempts.wait_s(address)
-        if wait_s:
-            self.log(f"joining: {address} tries too often; refused for another {wait_s:.0f} s.")
-            raise TokenRefused(f"Too many wrong tokens came from {address}. Wait {wait_s:.0f} seconds and try again.")
         role, name = text(request, "role"), text(request, "name")
         ident, secret = text(request, "token"), request.get("secret")
         try:
@@ -257,12 +253,24 @@ class Door:
             )
         except TrustError as error:
             if isinstance(error, TokenUnknown):
-                self.attempts.count(address)
+                self._count_wrong(address)
             self.log(f"joining: refused {name[:64]!r} at {address} with token {ident[:8]!r}: {error}")
             raise
         self.log(f"{role} {name} joined from {address} with token {ident}.")
         self.on_change()
         return answer | self.standing()
+
+    def _count_wrong(self, address: str) -> None:
+        """Note a wrong token.  Raises :exc:`TokenRefused` after too many.
+
+        Right ones are never refused for that: strangers would otherwise keep everybody from joining, and 128 random
+        bits are not guessed.
+        """
+        wait_s = self.attempts.wait_s(address)
+        if wait_s:
+            self.log(f"joining: {address} tries too often; wrong tokens are refused for another {wait_s:.0f} s.")
+            raise TokenRefused(f"Too many wrong tokens came from {address}. Wait {wait_s:.0f} seconds and try again.")
+        self.attempts.count(address)
 
 
 def text(request: dict[str, Any], key: str) -> str:
