@@ -78,6 +78,8 @@ class Settings:
     page_listen: str = ""
     #: on a master: the page stands behind a reverse proxy that speaks HTTPS with browsers
     page_proxy: bool = False
+    #: on a master: addresses and networks, with commas, of such proxies on other computers
+    page_proxy_from: str = ""
     #: on a master: further host names, with commas and ``*``, under which browsers may ask for the page
     page_names: str = ""
     #: on a master: start Dask's own dashboard too, behind the page's login

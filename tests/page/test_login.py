@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from octapi.errors import TrustError
-from octapi.page import login
+from octapi.errors import SettingsError, TrustError
+from octapi.page import login, proxies
 from octapi.page.links import ACT, LOOK, Links
 from octapi.page.login import Gate, TooMany
 
@@ -124,6 +124,24 @@ def test_no_number_of_wrong_tokens_keeps_a_right_one_out() -> None:
         gate.by_token("abcdef.secret-guess", "10.0.1.1")
     assert gate.by_token(token, "10.0.0.1") is not None
     assert gate.by_token(token, "10.0.1.1") is not None
+
+
+@pytest.mark.parametrize(
+    ("address", "is_one"),
+    [
+        *((address, True) for address in ("127.0.0.1", "::1", "::ffff:127.0.0.1", "172.17.0.9", "10.0.0.5")),
+        *((address, False) for address in ("10.0.0.6", "::ffff:10.0.0.6", "?", "")),
+    ],
+)
+def test_only_proxies_here_and_those_named_are_believed(address: str, is_one: bool) -> None:
+    """Everybody else could say in a header to be who he likes."""
+    assert proxies.is_believed(address, proxies.networks("172.17.0.1/16, 10.0.0.5")) is is_one
+
+
+def test_what_is_no_network_is_refused_by_name() -> None:
+    """Before the master starts."""
+    with pytest.raises(SettingsError, match=r"'pi\.local'"):
+        proxies.networks("127.0.0.1,pi.local")
 
 
 @pytest.mark.parametrize(

@@ -255,6 +255,20 @@ def test_towards_a_network_the_page_speaks_https_with_the_fingerprint_that_was_p
     assert json.loads(yard.command("master", "page", "--json"))["fingerprint"] == found["fingerprint"]
 
 
+def test_behind_a_proxy_only_this_computer_reaches_the_page_and_its_link_leads_to_the_proxy(yard: Yard) -> None:
+    """The link would otherwise lead its token past the proxy, unencrypted; what others say of themselves counts not."""
+    arguments = ("--listen", "0.0.0.0", "--page-proxy", "--page-names", "*.x.org,pi.example.org")
+    sight = Sight(yard, *arguments)
+    link = json.loads(yard.command("master", "page", "--json"))["link"]
+    assert link.startswith("https://pi.example.org/login?token=")
+
+    with pytest.raises(OSError), socket.create_connection(("127.0.0.2", sight.port), 5):
+        pass
+    path, https = f"/login?token={sight.token}", {"x_forwarded_proto": "https"}
+    assert "secure" in sight.request("GET", path, token="", **https)[1]["set-cookie"].lower()
+    assert "secure" not in sight.request("GET", path, token="")[1]["set-cookie"].lower()
+
+
 def test_a_lost_worker_and_its_retries_are_told_as_they_were(yard: Yard) -> None:
     """Script, page, API and database agree on what was done, tried again and failed."""
     sight = Sight(yard)

@@ -72,9 +72,12 @@ def master(
     ] = None,
     page: Annotated[bool | None, typer.Option("--page/--no-page", help="Show the page; it is an extra.")] = None,
     page_port: Annotated[int | None, typer.Option(help="Port of the page; 0 takes a free one.")] = None,
-    page_listen: Annotated[str | None, typer.Option(help="Address of the page; the master's by default.")] = None,
+    page_listen: Annotated[str | None, typer.Option(help="Its address; the master's, 127.0.0.1 with a proxy.")] = None,
     page_proxy: Annotated[
         bool | None, typer.Option("--page-proxy", help="A reverse proxy in front of the page speaks HTTPS.")
+    ] = None,
+    page_proxy_from: Annotated[
+        str | None, typer.Option(help="Addresses of such proxies elsewhere, with commas.")
     ] = None,
     page_names: Annotated[str | None, typer.Option(help="Further host names of the page, with commas.")] = None,
     dask_dashboard: Annotated[
@@ -106,9 +109,7 @@ def master(
     if install_service:
         return service.install("master", service.options(master, given), home, ssh_port)
     watched = Metrics(home, metrics, metrics_share)
-    wish = wish_of(
-        page=page, port=page_port, listen=page_listen, proxy=page_proxy, names=page_names, dask=dask_dashboard
-    )
+    wish = wish_of(given)
     ports = (join_port, port, dask_port)
     keeper = Keeper(home, authority, listen or "0.0.0.0", ports, advertise, ssh_port, watched, wish)
     return run_keeper(keeper, is_new, share_token)

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from octapi import lines
 from octapi.errors import OctapiError, TrustError
+from octapi.page import proxies
 from octapi.page.links import ACT, LIFE_S, Links
 from octapi.settings import Settings
 from octapi.store import place
@@ -29,12 +30,15 @@ if TYPE_CHECKING:
     from octapi.trust.desk import Desk
 
 DEFAULT_PORT: Final = 8787
+LOOPBACK: Final = "127.0.0.1"
 MISSING: Final = "no page: its parts are not installed. pip install 'octapi[page]' brings them."
 PARTS: Final = ("starlette", "uvicorn", "segno")
 DASK_PARTS: Final = ("bokeh", "websockets")
 DASK_MISSING: Final = (
     "no Dask dashboard: its parts are not installed. pip install 'octapi[page,dashboard]' brings them."
 )
+#: the settings that a wish is made of
+SETTINGS: Final = ("page", "page_port", "page_listen", "page_proxy", "page_proxy_from", "page_names", "dask_dashboard")
 STOP_S: Final = 5.0
 #: refusals at the door that people can read
 REFUSALS: Final = 50
@@ -53,28 +57,35 @@ TOKEN_LIFE_S: Final = 7 * 86400.0
 class Wish:
     """How the page is wanted.
 
-    ``listen`` is the address, by default the master's; behind a ``proxy`` it speaks HTTP and believes X-Forwarded-For;
-    ``names`` are names of hosts by which browsers may ask for it, separated by commas, the first in its links.
+    ``listen`` is the address, by default the master's.  Behind a ``proxy`` it is loopback by default, the page speaks
+    HTTP and believes X-Forwarded-For from loopback and from the addresses and networks in ``proxy_from``.  ``names``
+    are names of hosts by which browsers may ask for it, separated by commas, the first in its links.
     """
 
     is_wanted: bool = True
     listen: str = ""
     port: int = DEFAULT_PORT
     proxy: bool = False
+    proxy_from: str = ""
     names: str = ""
     dask: bool = False
 
 
-def wish_of(**passed: Any) -> Wish:
-    """Return the wish of the settings, and of what was passed.
+def wish_of(given: dict[str, Any]) -> Wish:
+    """Return the wish of the settings, and of those of them that were given as options; None leaves the setting.
 
-    ``passed`` are ``page``, ``port``, ``listen``, ``proxy``, ``names`` and ``dask``; None leaves the setting.
     Raises :exc:`octapi.errors.SettingsError`.
     """
-    named = {{"page": "page", "dask": "dask_dashboard"}.get(key, f"page_{key}"): passed[key] for key in passed}
-    found = Settings.load(**named)
+    found = Settings.load(**{key: given.get(key) for key in SETTINGS})
+    proxies.networks(found.page_proxy_from)
     return Wish(
-        found.page, found.page_listen, found.page_port, found.page_proxy, found.page_names, found.dask_dashboard
+        found.page,
+        found.page_listen,
+        found.page_port,
+        found.page_proxy,
+        found.page_proxy_from,
+        found.page_names,
+        found.dask_dashboard,
     )
 
 
@@ -144,13 +155,16 @@ class Paging:
     @property
     def host(self) -> str:
         """Return the address to listen on."""
-        return self.wish.listen or self._facts()["listen"] or "0.0.0.0"
+        return self.wish.listen or (LOOPBACK if self.wish.proxy else self._facts()["listen"] or "0.0.0.0")
 
     def link(self, token: str) -> str:
-        """Return the address that lets somebody in."""
+        """Return the address that lets somebody in; behind a proxy none that leads past it through the network."""
         named = [name for name in self.wish.names.replace(" ", "").split(",") if name and "*" not in name]
-        hosts = named + ([] if self.host in ("0.0.0.0", "::") else [self.host]) + self._facts()["hosts"]
-        host = hosts[0] if hosts else "127.0.0.1"
+        if self.wish.proxy and named:
+            return f"https://{named[0]}/login?token={token}"
+        found = [] if self.wish.proxy else self._facts()["hosts"]
+        hosts = named + ([] if self.host in ("0.0.0.0", "::") else [self.host]) + found
+        host = hosts[0] if hosts else LOOPBACK
         if ":" in host:
             host = f"[{host}]"
         return f"{'https' if self.is_secure else 'http'}://{host}:{self.port}/login?token={token}"
@@ -238,6 +252,7 @@ class Paging:
         }
         start |= {"identity": identity.to_json(), "key": self.links.key, "links": self.links.plain()}
         start |= {"cluster": self.authority.state.cluster, "names": self.names(), "proxy": self.wish.proxy}
+        start["proxy_from"] = self.wish.proxy_from
         start |= {"refusals": list(self.refusals), "dask": self.dask}
         if facts["state"]:
             start["history"] = str(place.database(facts["state"]))

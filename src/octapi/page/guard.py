@@ -41,16 +41,22 @@ def problem(status: int, text: str, **headers: str) -> JSONResponse:
 
 def address_of(request: Request, site: Site) -> str:
     """Return where a request comes from."""
-    if site.proxy:
+    peer = peer_of(request)
+    if site.is_proxy(peer):
         forwarded = request.headers.get("x-forwarded-for", "").rpartition(",")[2].strip()
         if forwarded:
             return forwarded[:64]
+    return peer
+
+
+def peer_of(request: Request) -> str:
+    """Return who is at the other end of the connection, which may be a proxy."""
     return request.client.host if request.client is not None else "?"
 
 
 def is_secure(request: Request, site: Site) -> bool:
     """Say whether the browser speaks HTTPS."""
-    forwarded = request.headers.get("x-forwarded-proto", "") if site.proxy else ""
+    forwarded = request.headers.get("x-forwarded-proto", "") if site.is_proxy(peer_of(request)) else ""
     return (forwarded or request.url.scheme) == "https"
 
 

@@ -27,6 +27,7 @@ from octapi.page.feed import GatewayFeed
 from octapi.page.history import History
 from octapi.page.local import LocalFeed
 from octapi.page.login import Gate
+from octapi.page.proxies import networks
 from octapi.page.site import Site
 from octapi.trust import files
 from octapi.trust.contexts import Clock, Trust
@@ -185,6 +186,7 @@ class Page:
             cluster=start.get("cluster", ""),
             names=start.get("names", []),
             proxy=bool(start.get("proxy")),
+            proxy_from=networks(start.get("proxy_from", "")),
             members=start.get("roster", []),
             refusals=start.get("refusals", []),
             history=History(Path(start["history"])) if start.get("history") else None,

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from octapi.page.events import Hub
 from octapi.page.model import Model
+from octapi.page.proxies import Network, is_believed
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -44,14 +45,16 @@ class Site:
     """One page.
 
     ``names`` are the names of hosts under which it may be asked for; behind a ``proxy`` the headers X-Forwarded-For
-    and X-Forwarded-Proto are believed.  ``ask_keeper(operation, **facts)`` reaches the process with the authority's
-    key, and raises :exc:`octapi.errors.OctapiError`.  ``members`` and ``refusals`` are the keeper's latest news.
+    and X-Forwarded-Proto are believed, from loopback and the networks ``proxy_from``.
+    ``ask_keeper(operation, **facts)`` reaches the process with the authority's key, and raises
+    :exc:`octapi.errors.OctapiError`.  ``members`` and ``refusals`` are the keeper's latest news.
     """
 
     gate: Gate
     cluster: str = ""
     names: list[str] = field(default_factory=list)
     proxy: bool = False
+    proxy_from: list[Network] = field(default_factory=list)
     ask_keeper: Callable[..., Awaitable[dict[str, Any]]] = nobody
     members: list[dict[str, Any]] = field(default_factory=list)
     refusals: list[dict[str, Any]] = field(default_factory=list)
@@ -63,6 +66,10 @@ class Site:
     def __post_init__(self) -> None:
         self.hub = Hub(self.model)
         self.feed: Feed
+
+    def is_proxy(self, address: str) -> bool:
+        """Say whether a reverse proxy of ours is at an address."""
+        return self.proxy and is_believed(address, self.proxy_from)
 
     def take(self, frame: dict[str, Any]) -> None:
         """Take one frame of state, and tell everybody."""
