@@ -30,7 +30,8 @@ from octapi.worker import slot
 from octapi.worker.autopsy import findings
 from octapi.worker.batch import Batch
 from octapi.worker.computations import Computations
-from octapi.worker.nursery import Child, Zygote, frames, sequence_of
+from octapi.worker.nursery import frames, sequence_of
+from octapi.worker.root import Root
 from octapi.worker.sayings import say
 from octapi.worker.watch import Watch, current, ran_s, reached
 
@@ -39,6 +40,7 @@ if TYPE_CHECKING:
 
     from octapi.account import Account
     from octapi.worker.computations import Known
+    from octapi.worker.nursery import Child, Zygote
 
 #: how soon to look again for a job that is to be stopped and has not started, in seconds
 AGAIN_S = 0.05
@@ -63,7 +65,7 @@ class Agent:
         self.home = Path(tempfile.mkdtemp(prefix="octapi-"))
         if account is not None:
             os.chown(self.home, account.uid, account.gid)
-        self.zygote: Zygote | None = None
+        self.root: Root | None = None
         self.idle: list[Child] = []
         self.children: set[Child] = set()
         self.queues: dict[Any, deque[Batch]] = {}
@@ -77,7 +79,6 @@ class Agent:
         self.closed = False
         #: nothing can be started now; it is tried again soon
         self.starves = False
-        self._launched = 0.0
         self.loop = asyncio.get_running_loop()
         self.watch = Watch(self)
         self.memory_kills = limits.MemoryKills()
@@ -85,40 +86,8 @@ class Agent:
 
     def start(self) -> None:
         """Start the zygote and one slot; further slots are forked when there is work for them."""
-        self.zygote = self._launch()
+        self.root = Root(self)
         self.idle.append(self._new_slot())
-
-    def _launch(self) -> Zygote:
-        env = dict(os.environ, OCTAPI_SLOT_HOME=str(self.home), **self.names)
-        env[slot.LARGEST] = str(self.watch.memory.largest)
-        found = Zygote.launch(self.names, self._ended, env, self.account)
-        found.on_gone = self._zygote_gone
-        self._launched = self.loop.time()
-        return found
-
-    def _zygote_gone(self) -> None:
-        """The zygote has died: start another, at once if it is not the second in a short time."""
-        if self.closed:
-            return
-        say("the process that starts slots has died; starting another.")
-        self.idle.clear()
-        if self.loop.time() - self._launched > STARVED_S:
-            self._relaunch()
-        else:
-            self.loop.call_later(STARVED_S, self._relaunch)
-
-    def _relaunch(self) -> None:
-        if self.closed or self.zygote is None:
-            return
-        try:
-            fresh = self._launch()
-        except OSError as error:
-            say(f"the process that starts slots cannot be started ({error}); trying again.")
-            self.loop.call_later(STARVED_S, self._relaunch)
-            return
-        fresh.cradles.update(self.zygote.cradles)  # they live on
-        self.zygote = fresh
-        self.feed()
 
     # ---- messages from the link
 
@@ -253,7 +222,7 @@ class Agent:
         return None
 
     def _can_start(self) -> bool:
-        return not (self.closed or self.starves or self.zygote is None or self.zygote.exited)
+        return not (self.closed or self.starves or self.root is None or self.root.zygote.exited)
 
     def _slot_for(self, batch: Batch, known: Known) -> Child:
         """Return a slot for a batch.  Raises OSError when this device has no more descriptors or processes."""
@@ -278,8 +247,8 @@ class Agent:
         self.feed()
 
     def _new_slot(self) -> Child:
-        assert self.zygote is not None
-        child = self._spawn(self.zygote)
+        assert self.root is not None
+        child = self._spawn(self.root.zygote)
         self.shared += 1
         return child
 
@@ -401,7 +370,7 @@ class Agent:
 
     # ---- ends of slots
 
-    def _ended(self, child: Child) -> None:
+    def ended(self, child: Child) -> None:
         """The zygote reports that a slot's process has ended."""
         if child.reading is None or child.reading.done():
             self._bury(child)
@@ -464,8 +433,8 @@ class Agent:
                 child.reading.cancel()
             child.close()
         self.children.clear()
-        if self.zygote is not None:
-            self.zygote.close()
+        if self.root is not None:
+            self.root.zygote.close()
         with files_of(self.account):
             shutil.rmtree(self.home, ignore_errors=True)
         # the directory's own entry is in a place that the account cannot write

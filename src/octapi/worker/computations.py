@@ -193,9 +193,9 @@ class Computations:
     # ---- setup
 
     def _raise_cradle(self, digest: str, known: Known) -> None:
-        assert self._agent.zygote is not None
+        assert self._agent.root is not None
         try:
-            cradle = self._agent.zygote.cradle(digest, known.spec, known.setup_args)
+            cradle = self._agent.root.zygote.cradle(digest, known.spec, known.setup_args)
         except OSError as error:
             say(f"no process for the setup of {known.computation.name} can be started ({error}); trying again.")
             return self._raise_later(digest, known)

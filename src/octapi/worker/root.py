@@ -1,0 +1,58 @@
+"""The one zygote of an agent, and its successor when it dies."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+from octapi.worker import slot
+from octapi.worker.nursery import Zygote
+from octapi.worker.sayings import say
+
+if TYPE_CHECKING:
+    from octapi.worker.agent import Agent
+
+#: a zygote that lived for less is not followed at once, and how soon it is tried again to start one, in seconds
+AGAIN_S = 1.0
+
+
+class Root:
+    """Keeps a zygote for an agent.  Raises OSError when the first one cannot be started."""
+
+    def __init__(self, agent: Agent) -> None:
+        self._agent = agent
+        self._launched = 0.0
+        self.zygote = self._launch()
+
+    def _launch(self) -> Zygote:
+        agent = self._agent
+        env = dict(os.environ, OCTAPI_SLOT_HOME=str(agent.home), **agent.names)
+        env[slot.LARGEST] = str(agent.watch.memory.largest)
+        found = Zygote.launch(agent.names, agent.ended, env, agent.account)
+        found.on_gone = self._gone
+        self._launched = agent.loop.time()
+        return found
+
+    def _gone(self) -> None:
+        """The zygote has died: start another, at once if it is not the second in a short time."""
+        if self._agent.closed:
+            return
+        say("the process that starts slots has died; starting another.")
+        self._agent.idle.clear()
+        if self._agent.loop.time() - self._launched > AGAIN_S:
+            self._relaunch()
+        else:
+            self._agent.loop.call_later(AGAIN_S, self._relaunch)
+
+    def _relaunch(self) -> None:
+        if self._agent.closed:
+            return
+        try:
+            fresh = self._launch()
+        except OSError as error:
+            say(f"the process that starts slots cannot be started ({error}); trying again.")
+            self._agent.loop.call_later(AGAIN_S, self._relaunch)
+            return
+        fresh.cradles.update(self.zygote.cradles)  # they live on
+        self.zygote = fresh
+        self._agent.feed()
