@@ -4,19 +4,7 @@ from pathlib import Path
 from typing import Any
 
 from octapi.dispatch import wire
-from octapi.master.book import Book
-from tests.faults.world import Pipe, Told, World
-
-
-class Remembering(World):
-    """A world whose master keeps a book."""
-
-    def __init__(self, place: Path) -> None:
-        self.place = place
-        super().__init__()
-
-    def book(self) -> Book:
-        return Book(self.place, say=lambda _: None)
+from tests.faults.world import Pipe, Remembering, Told, World
 
 
 def come_back(world: World) -> Any:

@@ -6,6 +6,7 @@ Everything but sockets and processes is real: the dispatcher's core, the link, t
 import asyncio
 import pickle
 from collections import Counter, deque
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -334,3 +335,14 @@ class World:
         """Free the loop."""
         self.loop.do(self.gateway.stop)
         self.loop.close()
+
+
+class Remembering(World):
+    """A world whose master keeps a book."""
+
+    def __init__(self, place: Path) -> None:
+        self.place = place
+        super().__init__()
+
+    def book(self) -> Book:
+        return Book(self.place, say=lambda _: None)

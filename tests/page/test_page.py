@@ -145,6 +145,9 @@ def test_a_run_is_told_as_the_script_the_api_and_the_database_know_it(sight: Sig
     assert (cause["count"], cause["kind"], cause["function"]) == (8, "ValueError", "work")
     assert "raise ValueError" in cause["traceback"] or "ValueError: item" in cause["traceback"]
     assert any(line.startswith("row ") for _, _, _, line in found["story"]["output"])
+    shown = sight.request("GET", f"/api/v1/runs/{row['run']}", token=sight.new_token("--view"))[2]["story"]
+    (shy,) = shown["causes"]
+    assert (shown["output"], shy["traceback"], shy["arguments"], shy["count"]) == ([], "", "", 8)
     kept = json.loads(sight.yard.command("master", "runs", "--json")) if has_runs(sight) else [row]
     assert row["run"] in json.dumps(kept)
 

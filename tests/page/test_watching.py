@@ -2,12 +2,21 @@
 
 import asyncio
 import gc
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 from octapi.dispatch.story import Story
 from octapi.master.client import Client
-from octapi.master.watching import UNREAD_BYTES, UNREAD_S, Watching
+from octapi.master.watching import UNREAD_BYTES, UNREAD_S, Seen, Watching
+from tests.faults.world import Remembering
+
+NEWS = {
+    "output": [["pi-1", "work", "out", "secret"]],
+    "causes": [
+        {"key": "k", "count": 1, "line": "x.py:3", "arguments": "secret", "traceback": "secret", "output": "secret"}
+    ],
+}
 
 
 class Unread:
@@ -73,3 +82,55 @@ def test_a_watcher_that_reads_no_more_is_told_no_more_and_hung_up_on() -> None:
         watching.close()
 
     asyncio.run(scene())
+
+
+def test_watchers_that_may_not_read_a_run_get_its_counts_but_no_words() -> None:
+    """Output, arguments and tracebacks are left out, in all of a story and in what is new."""
+
+    async def scene() -> None:
+        writer: Any = Unread()
+        stranger, owner = Client(writer, {}), Client(writer, {})
+        stories: dict[int, Any] = {}
+        watching = Watching(list, list, lambda: 0.0, lambda client, run: client is owner)
+        client = Client(None, {})
+        client.run, client.story = "run", Story(0.0)
+        client.story.printed("pi-1", "work", "secret", "out")
+        found = client.story.cause("k")
+        assert found is not None
+        found |= NEWS["causes"][0]  # type: ignore[arg-type]
+        watching.ended(client)
+        for watcher in (stranger, owner):
+            watcher.send = lambda _, frame, number=watcher.number: stories.update({number: frame})  # type: ignore[method-assign]
+            seen = Seen(watcher)
+            watching._seen[watcher.number] = seen
+            watching._tell(seen, {}, {})
+            watching.story(client, NEWS)
+        for watcher, may in ((stranger, False), (owner, True)):
+            first = stories[watcher.number]["stories"]["run"]
+            watching._tell(watching._seen[watcher.number], {}, {})
+            assert ("secret" in str(first)) is may
+            assert ("secret" in str(stories[watcher.number]["stories"])) is may
+            assert "x.py:3" in str(stories[watcher.number]["stories"])
+
+    asyncio.run(scene())
+
+
+def test_the_login_of_a_run_its_masters_owner_and_the_page_may_read_it(tmp_path: Path) -> None:
+    """Another login may not; without encryption, and in the cluster of one script, everybody may."""
+    world = Remembering(tmp_path)
+    try:
+        gateway = world.gateway
+        gateway.viewers, gateway.submissions.owners = {"page"}, {"owner"}
+        gateway.book.begin("261124-161455-abc", {}, "laptop", 1)
+
+        def may(ident: str) -> bool:
+            watcher = SimpleNamespace(peer=SimpleNamespace(ident=ident, cluster="c"))
+            found: bool = gateway.may_read(watcher, "261124-161455-abc")
+            return found
+
+        assert [may(ident) for ident in ("laptop", "owner", "page", "other")] == [True, True, True, False]
+        assert gateway.may_read(SimpleNamespace(peer=None), "261124-161455-abc")
+        gateway.viewers = None
+        assert may("other")
+    finally:
+        world.close()

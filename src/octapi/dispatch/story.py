@@ -25,6 +25,9 @@ FIRST_WIDTH_S: Final = 1.0
 #: how often the master hears of a client while nobody looks, in seconds
 PACE_S: Final = 1.0
 
+#: what of a cause of failure only those read who may see the run's output
+PRIVATE: Final = ("arguments", "traceback", "output")
+
 OK, FAILED, CANCELLED = "ok", "failed", "cancelled"
 
 #: one job, or a few that travelled together: start and seconds, worker, function, outcome, how many
@@ -283,3 +286,9 @@ def bounded(cause: dict[str, Any]) -> dict[str, Any]:
     texts = ("key", "function", "line", "kind", "message", "arguments", "worker", "traceback", "output")
     found: dict[str, Any] = {name: str(cause.get(name, ""))[: 6000 if name == "traceback" else 2000] for name in texts}
     return found | {"count": int(cause["count"]), "at": float(cause.get("at") or 0.0)}
+
+
+def without_words(news: dict[str, Any]) -> dict[str, Any]:
+    """Return news of a story, or all of it, without what jobs printed, their arguments and their tracebacks."""
+    causes = [cause for cause in news["causes"][: CAUSES + 1] if isinstance(cause, dict)]
+    return news | {"output": [], "causes": [cause | dict.fromkeys(PRIVATE, "") for cause in causes]}

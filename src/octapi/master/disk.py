@@ -15,12 +15,17 @@ class Disk:
 
     def __init__(self, say: Callable[[str], None]) -> None:
         self._say = say
-        self._failing: dict[str, str] = {}
+        self._failing: dict[str, tuple[str, Callable[[], None]]] = {}
 
     @property
     def is_failing(self) -> bool:
         """Say whether something is to be tried again."""
         return bool(self._failing)
+
+    def retry(self) -> None:
+        """Try again what could not be written."""
+        for what, (_, write) in list(self._failing.items()):
+            self.attempt(what, write)
 
     def attempt(self, what: str, write: Callable[[], None]) -> bool:
         """Call ``write``, and say whether it could; ``what`` it writes is named in the log."""
@@ -28,9 +33,9 @@ class Disk:
             write()
         except (OSError, IdentityProblem) as error:
             why = getattr(error, "strerror", None) or str(error)
-            if self._failing.get(what) != why:
+            if self._failing.get(what, ("",))[0] != why:
                 self._say(f"{what} cannot be written: {why}. It is tried again; nothing stops for it.")
-            self._failing[what] = why
+            self._failing[what] = (why, write)
             return False
         if self._failing.pop(what, None):
             self._say(f"{what} can be written again.")

@@ -152,6 +152,7 @@ class Keeper:
             "roster": self.roster(),
             "metrics": self.metrics.key(),
             "refused": self.door.refused,
+            "viewers": [self.paging.ident],
             "owners": [self.authority.owner_ident(uid) for uid in sorted({0, os.geteuid()})],
         }
 
@@ -204,7 +205,7 @@ class Keeper:
     def _renew_own(self) -> None:
         self.identity = self.authority.identity(MASTER, "master")
         self.tell(identity=self.identity.to_json())
-        self.paging.renew()
+        self._disk.attempt("the page's certificate", self.paging.renew)
         self._renew_sshd()
 
     # ---- SSH
@@ -392,12 +393,9 @@ class Keeper:
             await self._announce()
             if self.door.refused != self._told_refused:
                 self.tell()
-            is_due = self.authority.now() >= self.identity.renew_at()
-            if is_due:
+            self._disk.retry()
+            if self.authority.now() >= self.identity.renew_at():
                 self._renew_own()
-            elif self._disk.is_failing:
-                self._renew_sshd()
-            if is_due or self._disk.is_failing:
                 self._write_ssh()
                 self._disk.attempt("the authority's state", self.authority.save)
             if self.runner is not None:

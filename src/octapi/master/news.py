@@ -28,6 +28,8 @@ class News:
         self.gateway.meter.key = news.get("metrics", "")
         self.gateway.meter.refused_joins = news.get("refused", 0)
         self.gateway.submissions.owners = set(news.get("owners", ()))
+        if "viewers" in news:
+            self.gateway.viewers = set(news["viewers"])
         if "identity" in news:
             trust.renew(Identity.from_json(news["identity"]))
         trust.accept(news["authorities"])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import importlib.util
 import json
+import secrets
 import socket
 import sys
 import time
@@ -130,6 +131,8 @@ class Paging:
     ) -> None:
         self.wish = wish
         self.authority = authority
+        #: the page's own ident, by which the scheduler knows that it may see everything
+        self.ident = secrets.token_hex(8)
         self._facts = facts
         #: carries out what people ask for on the page
         self.desk: Desk | None = None
@@ -243,7 +246,7 @@ class Paging:
     def _start(self, handle: int, account: Account | None) -> dict[str, Any]:
         facts = self._facts()
         ports = {"clients": facts["places"][0][1]}
-        identity = self.authority.identity(CLIENT, "page").with_answer({"master": ports})
+        identity = self.authority.identity(CLIENT, "page", ident=self.ident).with_answer({"master": ports})
         start: dict[str, Any] = facts["news"] | {
             "fd": handle,
             "account": account,
@@ -286,7 +289,7 @@ class Paging:
         """Give it a new certificate of its own, and new ones for browsers."""
         if not self.port:
             return
-        news = {"page_identity": self.authority.identity(CLIENT, "page").to_json()}
+        news = {"page_identity": self.authority.identity(CLIENT, "page", ident=self.ident).to_json()}
         if self.is_secure:
             news["tls"] = self._read_tls()
         self.tell(**news)

@@ -29,7 +29,11 @@ class Questions:
         self.clients: dict[int, Client] = {}
         self.submissions = Submissions(book, self._end_run, self._stop_run)
         self.chronicle = Chronicle(book)
-        self.watching = Watching(lambda: list(self.agents.values()), lambda: list(self.clients.values()), self.now)
+        #: the idents that see everything of every run; None where all do, in the cluster of one script
+        self.viewers: set[str] | None = None
+        self.watching = Watching(
+            lambda: list(self.agents.values()), lambda: list(self.clients.values()), self.now, self.may_read
+        )
         self._asked: set[asyncio.Task[None]] = set()
 
     # ---- what the rest of the gateway does
@@ -81,6 +85,13 @@ class Questions:
             self.watching.add(client)
         else:
             self.watching.remove(client)
+
+    def may_read(self, client: Client, run: str) -> bool:
+        """Say whether a watcher may read what a run printed, its arguments and its tracebacks."""
+        if client.peer is None or self.viewers is None or client.peer.ident in self.viewers:
+            return True
+        found = self.book.find(run)
+        return found is not None and self.submissions.may(found, client.peer)
 
     def take_story(self, client: Client, news: Any) -> None:
         """Take what is new in a client's story; one that makes no sense is left out, for jobs matter more."""

@@ -10,7 +10,7 @@ import asyncio
 from collections import deque
 from typing import TYPE_CHECKING, Any, Final
 
-from octapi.dispatch.story import PACE_S
+from octapi.dispatch.story import PACE_S, without_words
 from octapi.master.hello import FACTS
 
 if TYPE_CHECKING:
@@ -93,17 +93,23 @@ class Seen:
 
 
 class Watching:
-    """Tells watchers.  ``agents``, ``clients`` and ``now`` return what there is now, ``now`` in epoch seconds."""
+    """Tells watchers.
+
+    ``agents``, ``clients`` and ``now`` return what there is now, ``now`` in epoch seconds.  ``may_read(watcher, run)``
+    says whether a watcher may read what the jobs of a run printed, their arguments and their tracebacks.
+    """
 
     def __init__(
         self,
         agents: Callable[[], list[Agent]],
         clients: Callable[[], list[Client]],
         now: Callable[[], float],
+        may_read: Callable[[Client, str], bool] = lambda _, __: True,
     ) -> None:
         self._agents = agents
         self._clients = clients
         self._now = now
+        self._may_read = may_read
         self._seen: dict[int, Seen] = {}
         self._task: asyncio.Task[None] | None = None
         self._sampling: asyncio.Task[None] | None = None
@@ -159,7 +165,10 @@ class Watching:
         """Pass what is new in a run's story on."""
         for seen in self._seen.values():
             if not seen.is_new:
-                seen.stories.setdefault(client.run, []).append(news)
+                seen.stories.setdefault(client.run, []).append(self._fit(seen, client.run, news))
+
+    def _fit(self, seen: Seen, run: str, news: dict[str, Any]) -> dict[str, Any]:
+        return news if self._may_read(seen.client, run) else without_words(news)
 
     def ended(self, client: Client) -> None:
         """Keep a run that is over."""
@@ -212,7 +221,7 @@ class Watching:
         if seen.is_new:
             found = {run: story for run, (_, story) in self.over.items()}
             found |= {client.run: client.story for client in self._clients() if client.story is not None}
-            stories = {run: [story.plain()] for run, story in found.items() if story is not None}
+            stories = {run: [self._fit(seen, run, s.plain())] for run, s in found.items() if s is not None}
             frame |= {"stories": stories, "samples": list(self.samples), "events": list(self.events)}
         else:
             events = [event for event in self.events if event["number"] > seen.last_event]

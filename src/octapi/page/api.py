@@ -9,6 +9,7 @@ from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
 
 from octapi import _version
+from octapi.dispatch.story import without_words
 from octapi.errors import OctapiError
 from octapi.metrics import CONTENT_TYPE
 from octapi.page import devices, openapi
@@ -117,14 +118,19 @@ class Reading:
         return JSONResponse({"runs": rows[start : start + limit], "total": len(rows)})
 
     async def run(self, request: Request) -> Response:
-        """Return one run with its story."""
+        """Return one run with its story; whoever may only look gets no output, arguments and tracebacks."""
         name = request.path_params["run"]
         await self._site.feed.fresh()
         row, story = self._site.model.runs.get(name), self._site.model.story(name)
         if row is not None and story is not None:
-            return JSONResponse(row | {"story": story.plain()})
-        found = await self._site.history.run(name) if self._site.history is not None else None
-        return JSONResponse(found) if found is not None else problem(404, "There is no such run.")
+            found: dict[str, Any] | None = row | {"story": story.plain()}
+        else:
+            found = await self._site.history.run(name) if self._site.history is not None else None
+        if found is None:
+            return problem(404, "There is no such run.")
+        if not may_act(request.scope["link"]) and found.get("story"):
+            found["story"] = without_words(found["story"])
+        return JSONResponse(found)
 
     async def devices(self, _: Request) -> Response:
         """Return all members, here or not, and who was refused."""
@@ -157,7 +163,7 @@ class Reading:
 
         async def stream() -> Any:
             with site.feed.looking():
-                async for data in site.hub.read(run, lambda: site.gate.is_known(link)):
+                async for data in site.hub.read(run, lambda: site.gate.is_known(link), may_act(link)):
                     yield data
 
         headers = {"cache-control": "no-store", "x-accel-buffering": "no"}

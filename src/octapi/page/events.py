@@ -10,6 +10,8 @@ import asyncio
 import json
 from typing import TYPE_CHECKING, Any, Final
 
+from octapi.dispatch.story import without_words
+
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
 
@@ -28,11 +30,20 @@ def encode(event: str, data: Any) -> bytes:
     return f"event: {event}\ndata: {json.dumps(data, separators=(',', ':'))}\n\n".encode()
 
 
-class Reader:
-    """One who reads the stream; ``run`` is the run whose story it wants too, or an empty text."""
+def pair(run: str, news: dict[str, Any]) -> tuple[bytes, bytes]:
+    """Write news of a story, for those who may read all of it and for those who may not."""
+    return encode("story", {"run": run} | news), encode("story", {"run": run} | without_words(news))
 
-    def __init__(self, run: str) -> None:
+
+class Reader:
+    """One who reads the stream; ``run`` is the run whose story it wants too, or an empty text.
+
+    One who ``may_read`` not gets stories without output, arguments and tracebacks.
+    """
+
+    def __init__(self, run: str, may_read: bool) -> None:
         self.run = run
+        self.may_read = may_read
         self.queue: asyncio.Queue[bytes] = asyncio.Queue(BACKLOG)
         self.is_behind = True
 
@@ -57,30 +68,34 @@ class Hub:
         if not self.readers:
             return
         state = encode("state", news)
-        told = {run: [encode("story", {"run": run} | part) for part in parts] for run, parts in stories.items()}
+        wanted = {reader.run for reader in self.readers}
+        told = {run: [pair(run, part) for part in parts] for run, parts in stories.items() if run in wanted}
         for reader in self.readers:
             if not reader.is_behind:
                 reader.put(state)
-                for data in told.get(reader.run, ()):
-                    reader.put(data)
+                for whole, shy in told.get(reader.run, ()):
+                    reader.put(whole if reader.may_read else shy)
             elif reader.queue.empty():
-                reader.put(self.everything(reader.run))
+                reader.put(self.everything(reader))
                 reader.is_behind = False
 
-    def everything(self, run: str) -> bytes:
+    def everything(self, reader: Reader) -> bytes:
         """Return all there is, for one reader."""
         found = encode("state", self._model.snapshot())
-        story = self._model.story(run)
-        return found + (encode("story", {"run": run} | story.plain()) if story is not None else b"")
+        story = self._model.story(reader.run)
+        if story is None:
+            return found
+        whole, shy = pair(reader.run, story.plain())
+        return found + (whole if reader.may_read else shy)
 
-    async def read(self, run: str, may_go_on: Callable[[], bool]) -> AsyncIterator[bytes]:
+    async def read(self, run: str, may_go_on: Callable[[], bool], may_read: bool) -> AsyncIterator[bytes]:
         """Yield events until ``may_go_on`` says no."""
-        reader = Reader(run)
+        reader = Reader(run, may_read)
         self.readers.add(reader)
         try:
             yield b"retry: 1000\n\n"
             if self._model.is_known or self._model.trouble["since"]:
-                reader.put(self.everything(run))
+                reader.put(self.everything(reader))
                 reader.is_behind = False
             while may_go_on():
                 try:
