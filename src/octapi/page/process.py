@@ -23,6 +23,7 @@ from octapi.account import become
 from octapi.dispatch.way import Way
 from octapi.errors import OctapiError
 from octapi.page.app import build
+from octapi.page.callers import Callers, Impatient
 from octapi.page.feed import GatewayFeed
 from octapi.page.history import History
 from octapi.page.local import LocalFeed
@@ -129,11 +130,32 @@ def load(context: ssl.SSLContext, pem: str) -> None:
 
 
 class Server(uvicorn.Server):
-    """A web server that sleeps while nobody asks; uvicorn's own wakes ten times a second."""
+    """A web server that sleeps while nobody asks; uvicorn's own wakes ten times a second.
 
-    def __init__(self, config: uvicorn.Config) -> None:
+    It lets :class:`Callers` take the connections: uvicorn's own lets strangers hold all of them for nothing.
+    """
+
+    def __init__(self, config: uvicorn.Config, is_proxy: Callable[[str], bool]) -> None:
         super().__init__(config)
         self._end = asyncio.Event()
+        self._callers = Callers(self._protocol, is_proxy, say, config.ssl)
+        self._serving: list[asyncio.Task[Any]] = []
+
+    def _protocol(self) -> asyncio.Protocol:
+        return Impatient(self.config, self.server_state, self.lifespan.state)
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Take connections."""
+        self.servers = []
+        self._serving = [asyncio.create_task(self._callers.serve(sock)) for sock in sockets or []]
+        self.started = True
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Take no more, and end those there are."""
+        for task in self._serving:
+            task.cancel()
+        await asyncio.gather(*self._serving, return_exceptions=True)
+        await super().shutdown(sockets)
 
     @contextlib.contextmanager
     def capture_signals(self) -> Any:
@@ -161,13 +183,13 @@ def server_of(site: Site, context: ssl.SSLContext | None) -> Server:
         date_header=False,
         proxy_headers=False,
         lifespan="off",
+        http=Impatient,
         ws="auto" if site.dask else "none",
         timeout_graceful_shutdown=GRACE_S,
-        limit_concurrency=600,
     )
     config.load()
     config.ssl = context
-    return Server(config)
+    return Server(config, site.is_proxy)
 
 
 class Page:
