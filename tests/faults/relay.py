@@ -1,5 +1,6 @@
 """A relay between a client or a worker and a master, whose connections a test can cut, stall and open again."""
 
+import collections
 import contextlib
 import selectors
 import socket
@@ -8,10 +9,11 @@ import time
 
 
 class Relay:
-    """Passes bytes between who connects to ``port`` and ``target`` on loopback."""
+    """Passes bytes between who connects to ``port`` and ``target`` on loopback, each ``delay_s`` later."""
 
-    def __init__(self, target: int, bytes_per_s: float = 0.0) -> None:
+    def __init__(self, target: int, bytes_per_s: float = 0.0, delay_s: float = 0.0) -> None:
         self.bytes_per_s = bytes_per_s
+        self.delay_s = delay_s
         self.target = target
         self.is_open = True
         self.made = 0
@@ -51,16 +53,21 @@ class Relay:
         with selectors.DefaultSelector() as selector, near, far, contextlib.suppress(OSError, ValueError):
             for sock in others:
                 selector.register(sock, selectors.EVENT_READ)
+            late: collections.deque[tuple[float, socket.socket, bytes]] = collections.deque()
             while True:
-                for key, _ in selector.select():
+                wait_s = max(0.0, late[0][0] - time.monotonic()) if late else None
+                for key, _ in selector.select(wait_s):
                     sock = key.fileobj
                     assert isinstance(sock, socket.socket)
                     data = sock.recv(1 << 16)
                     if not data:
                         return
-                    others[sock].sendall(data)
+                    late.append((time.monotonic() + self.delay_s, others[sock], data))
                     if self.bytes_per_s:
                         time.sleep(len(data) / self.bytes_per_s)
+                while late and late[0][0] <= time.monotonic():
+                    _, other, data = late.popleft()
+                    other.sendall(data)
 
     def cut(self) -> None:
         """Break all connections."""

@@ -2,6 +2,7 @@
 
 import signal
 import sys
+import time
 from collections import Counter
 from pathlib import Path
 
@@ -49,6 +50,12 @@ def lines(path: Path) -> list[str]:
     return path.read_text().split() if path.exists() else []
 
 
+def pass_a_second() -> None:
+    """Wait as long as the network holds."""
+    began = time.monotonic()
+    until(lambda: time.monotonic() - began > 1.0)
+
+
 @pytest.fixture
 def ran(tmp_path: Path) -> Path:
     return tmp_path / "ran"
@@ -69,6 +76,29 @@ def test_a_client_whose_connection_breaks_again_and_again_gets_everything_once(y
         script.until_says("all 200", 60)
         assert script.wait() == 0
         assert relay.made >= 3
+        assert Counter(lines(ran)) == {str(n): 1 for n in range(200)}
+    finally:
+        relay.close()
+
+
+def test_a_slow_network_that_breaks_again_and_again_loses_and_doubles_nothing(yard: Yard, ran: Path) -> None:
+    """Everything is 300 ms late between the script and its master, and hardly is it through, the connection breaks."""
+    master = yard.master()
+    ports = ports_of(master)
+    token = yard.token()
+    yard.worker("red", token)
+    relay = Relay(ports["clients"], delay_s=0.3)
+    try:
+        script = start(yard, ran, OCTAPI_ADDRESS=f"127.0.0.1:{relay.port}")
+        until(lambda: len(lines(ran)) >= 5, 60)
+        for _ in range(5):
+            made = relay.made
+            relay.cut()
+            until(lambda least=made: relay.made > least, 60)
+            pass_a_second()
+        script.until_says("all 200", 90)
+        assert script.wait() == 0
+        assert relay.made >= 6
         assert Counter(lines(ran)) == {str(n): 1 for n in range(200)}
     finally:
         relay.close()

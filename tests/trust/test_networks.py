@@ -2,13 +2,15 @@
 
 import os
 import shutil
+import signal
+import sys
 from collections.abc import Iterator
 
 import pytest
 
 from octapi.trust.token import Token, parse
 from tests.room import Room
-from tests.yard import Yard, ports_of
+from tests.yard import Running, Yard, ports_of
 
 if os.geteuid() or not shutil.which("ip"):
     assert not os.environ.get("CI"), "CI must run as root and have iproute2"
@@ -30,6 +32,18 @@ def lost(token: str) -> str:
 
 
 ALL = ("--listen", "0.0.0.0")
+RUN = """
+import octapi
+def work(n):
+    import time
+    time.sleep(0.3)
+    return n
+with octapi.Cluster() as cluster:
+    jobs = [cluster.options(retries=0).submit(work, n) for n in range(30)]
+    jobs[2].result()
+    print("under way", flush=True)
+    print("all", len({job.result() for job in jobs}))
+"""
 
 
 def test_the_master_is_found_by_multicast_and_two_clusters_in_one_room_do_not_mix(yard: Yard, room: Room) -> None:
@@ -73,6 +87,29 @@ def test_a_master_with_a_new_address_is_found_again(yard: Yard, room: Room) -> N
     assert "looking in the network" in first_time
     assert "looking in the network" not in yard.run("laptop", code, prefix=second)
     assert master.process.poll() is None
+
+
+def test_a_master_that_is_killed_and_comes_back_at_another_address_during_a_run_costs_no_job(
+    yard: Yard, room: Room
+) -> None:
+    """Script and worker look for it in the network, and jobs that must not run twice go on where they are."""
+    first, second = room.host("a", "10.99.0.1"), room.host("b", "10.99.0.2")
+    master = yard.master(*ALL, prefix=first)
+    ports = ports_of(master)
+    yard.worker("red", yard.token(), prefix=second)
+    yard.command("laptop", "login", yard.token("--role", "client"), prefix=second)
+    script = Running([*second, sys.executable, "-c", RUN], yard.home("laptop"))
+    yard.running.append(script)
+    script.until_says("under way", 60)
+    master.stop(signal.SIGKILL)
+    room.inside("a", "address", "del", "10.99.0.1/24", "dev", "eth0")
+    room.inside("a", "address", "add", "10.99.0.77/24", "dev", "eth0")
+    room.inside("a", "route", "replace", "default", "dev", "eth0")
+    yard.master(*ALL, prefix=first, ports=(str(ports["join"]), str(ports["clients"]), str(ports["dask"])))
+
+    said = script.until_says("all 30", 120)
+    assert script.wait() == 0
+    assert "10.99.0.77" in said
 
 
 def test_doctor_tells_a_closed_port_from_a_host_that_is_not_there(yard: Yard, room: Room) -> None:
