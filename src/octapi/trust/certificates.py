@@ -248,7 +248,7 @@ def ssh_public_alone(line: str) -> str:
     try:
         key = serialization.load_ssh_public_key(line.encode())
     except (ValueError, UnsupportedAlgorithm) as error:
-        raise TrustError(f"The SSH key cannot be read: {error}.") from error
+        raise TrustError(f"The SSH key is damaged: {error}.") from error
     return key.public_bytes(serialization.Encoding.OpenSSH, serialization.PublicFormat.OpenSSH).decode()
 
 
