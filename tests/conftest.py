@@ -1,11 +1,15 @@
 """Every test has a home of its own for OctaPi's files, and its scripts too."""
 
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from tests.yard import Yard
+
+# a shell that runs the tests in the background has them ignore Ctrl-C, and all that they start would inherit that
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 #: files whose tests need the usual ports of this computer
 USUAL_PORTS = ("test_docs.py", "test_apart.py", "test_balena.py")
