@@ -15,10 +15,11 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 USUAL_PORTS = ("test_docs.py", "test_apart.py", "test_balena.py")
 
 
+@pytest.hookimpl(tryfirst=True)  # before the plugin that reads the groups
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Run the tests of one file in one process, for they share clusters; and those that need the usual ports too."""
     for item in items:
-        group = "usual ports" if item.path.name in USUAL_PORTS else str(item.path)
+        group = "usual-ports" if item.path.name in USUAL_PORTS else str(item.path)
         item.add_marker(pytest.mark.xdist_group(group))
 
 

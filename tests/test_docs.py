@@ -45,17 +45,13 @@ class Page:
         assert done.returncode == 0, f"{what}\n{done.stdout}{done.stderr}"
 
     def start(self, line: str) -> None:
-        process = subprocess.Popen(
-            shlex.split(line),
-            cwd=self.place,
-            env=self.env,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            text=True,
-        )
-        self.background.append(process)
-        assert process.stdout is not None
-        assert process.stdout.readline(), f"{line} ended before it was ready"
+        with (self.place / "said").open("w+") as said:
+            process = subprocess.Popen(
+                shlex.split(line), cwd=self.place, env=self.env, stdout=subprocess.PIPE, stderr=said, text=True
+            )
+            self.background.append(process)
+            assert process.stdout is not None
+            assert process.stdout.readline(), f"{line} ended before it was ready: {(self.place / 'said').read_text()}"
 
     def close(self) -> None:
         for process in reversed(self.background):
