@@ -1,6 +1,8 @@
 """Every test has a home of its own for OctaPi's files, and its scripts too."""
 
+import fcntl
 import signal
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -15,12 +17,15 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 USUAL_PORTS = ("test_docs.py", "test_apart.py", "test_balena.py")
 
 
-@pytest.hookimpl(tryfirst=True)  # before the plugin that reads the groups
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Run the tests of one file in one process, for they share clusters; and those that need the usual ports too."""
-    for item in items:
-        group = "usual-ports" if item.path.name in USUAL_PORTS else str(item.path)
-        item.add_marker(pytest.mark.xdist_group(group))
+@pytest.fixture(autouse=True)
+def usual_ports(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Let one test at a time have the usual ports, for files are run side by side."""
+    if request.path.name not in USUAL_PORTS:
+        yield
+        return
+    with (Path(tempfile.gettempdir()) / "octapi-usual-ports.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
 
 
 @pytest.fixture(autouse=True, scope="session")
