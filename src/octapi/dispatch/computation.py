@@ -16,6 +16,7 @@ from octapi.errors import JobError
 FUNCTION = "function"
 SOURCE = "source"
 PROGRAM = "program"
+CALL = "call"
 
 
 def safe(path: str) -> Path:
@@ -79,6 +80,7 @@ class Computation:
     timeout_s: float | None = None
     python: str = platform.python_version()
     paths: tuple[str, ...] = ()
+    argv: tuple[str, ...] = ()
 
     def to_bytes(self) -> bytes:
         """Pack it for the wire; no pickle, because agents read it."""
@@ -95,6 +97,7 @@ class Computation:
         facts = {key: value for key, value in plain.items() if key in known}
         facts["files"] = tuple(File(*row) for row in facts.get("files", ()))
         facts["paths"] = tuple(facts.get("paths", ()))
+        facts["argv"] = tuple(facts.get("argv", ()))
         return cls(**facts)
 
     def digest(self) -> str:

@@ -57,7 +57,10 @@ class Agent:
         names: dict[str, str],
         post: Callable[[tuple[Any, ...]], None],
         account: Account | None = None,
+        is_shared: bool = True,
     ) -> None:
+        #: it works for several scripts, whose jobs must never share a process
+        self.is_shared = is_shared
         self.slots = slots
         self.names = names
         self.post = post
@@ -74,8 +77,6 @@ class Agent:
         self.busy: dict[Any, int] = {}
         #: how many batches are here during which nothing else may run
         self.alone = 0
-        self.shared = 0
-        self.forked = 0
         self.closed = False
         #: nothing can be started now; it is tried again soon
         self.starves = False
@@ -87,7 +88,7 @@ class Agent:
     def start(self) -> None:
         """Start the zygote and one slot; further slots are forked when there is work for them."""
         self.root = Root(self)
-        self.idle.append(self._new_slot())
+        self.idle.append(self._spawn(self.root.zygote))
 
     # ---- messages from the link
 
@@ -226,13 +227,19 @@ class Agent:
 
     def _slot_for(self, batch: Batch, known: Known) -> Child:
         """Return a slot for a batch.  Raises OSError when this device has no more descriptors or processes."""
-        if not known.forks:
-            return self.idle.pop() if self.idle else self._new_slot()
-        assert known.cradle is not None
-        child = self._spawn(known.cradle)
-        child.one_shot = True
-        child.known.add(batch.computation)
-        self.forked += 1
+        assert self.root is not None
+        origin = known.cradle if known.forks else self.root.zygote
+        assert origin is not None
+        run = batch.run if self.is_shared else ""
+        only = batch.computation if known.is_alone else ""
+        child = choose(self.idle, origin, run, batch.computation, only)
+        if child is None:
+            child = self._spawn(origin)
+        else:
+            self.idle.remove(child)
+        child.run, child.only = run, only
+        if known.forks:
+            child.known.add(batch.computation)
         return child
 
     def _starve(self, batch: Batch, error: OSError) -> None:
@@ -245,12 +252,6 @@ class Agent:
     def _try_again(self) -> None:
         self.starves = False
         self.feed()
-
-    def _new_slot(self) -> Child:
-        assert self.root is not None
-        child = self._spawn(self.root.zygote)
-        self.shared += 1
-        return child
 
     def _next(self) -> Batch | None:
         busy = sum(self.busy.values())
@@ -273,8 +274,7 @@ class Agent:
         if batch.computation not in child.known:
             child.known.add(batch.computation)
             child.send(("define", batch.computation, known.spec))
-        budget = 0.0 if child.one_shot else batch.budget_s
-        what = (batch.form, batch.data, batch.skip, budget, batch.extra, batch.grouped, batch.ids)
+        what = (batch.form, batch.data, batch.skip, batch.budget_s, batch.extra, batch.grouped, batch.ids)
         child.send(("run", child.serial, batch.computation, *what))
         self.tell(batch, "begun", batch.skip)
         batch.seen = batch.skip
@@ -322,22 +322,27 @@ class Agent:
             self._finish(batch, "refused", stop, {"text": known.refused if known is not None else ""})
         elif stop >= batch.jobs:
             self._finish(batch, "done", stop, {})
-        elif child.one_shot and batch.cut is None and self.computations.get(batch.computation) is not None:
-            self._go_on(batch, stop)
         else:
             self._finish(batch, "returned", stop, {})
-        if child.one_shot or child.killed_for or len(self.idle) >= self.slots:
-            self._dismiss(child)
-        else:
-            self.idle.append(child)
+        self._rest(child)
         self.feed()
 
-    def _go_on(self, batch: Batch, skip: int) -> None:
-        """Queue the rest of a batch for the next process: after a setup, each job has its own."""
-        batch.skip = skip
-        batch.child = None
-        batch.arrived = self.loop.time()
-        self.queues.setdefault(batch.run, deque()).appendleft(batch)
+    def _rest(self, child: Child) -> None:
+        """Keep a slot for the next batch, in place of the one that has been idle for longest; or let it go."""
+        if child.killed_for or (child.only and child.only not in child.known):
+            return self._dismiss(child)
+        if len(self.idle) >= self.slots:
+            self._dismiss(self.idle.pop(0))
+        return self.idle.append(child)
+
+    def let_go(self, digest: str) -> None:
+        """Let slots forget a computation; those that have nothing else to do for their run end with it."""
+        for child in list(self.children):
+            child.send(("forget", digest))
+            child.known.discard(digest)
+            if child in self.idle and (child.only == digest or (child.run and not child.known)):
+                self.idle.remove(child)
+                self._dismiss(child)
 
     def _release(self, child: Child, batch: Batch) -> None:
         child.batch = None
@@ -395,10 +400,6 @@ class Agent:
         self.children.discard(child)
         if child in self.idle:
             self.idle.remove(child)
-        if child.one_shot:
-            self.forked -= 1
-        else:
-            self.shared -= 1
         child.close()
         if not self.closed:
             self.feed()
@@ -439,3 +440,18 @@ class Agent:
             shutil.rmtree(self.home, ignore_errors=True)
         # the directory's own entry is in a place that the account cannot write
         shutil.rmtree(self.home, ignore_errors=True)
+
+
+def choose(idle: list[Child], origin: Zygote, run: Any, digest: str, only: str) -> Child | None:
+    """Return which idle slot is to take a batch: none that has worked for another run, or for what is kept apart.
+
+    ``origin`` is the process that it must descend from, ``only`` the computation's digest if that is kept apart.
+    """
+    fits = [
+        child
+        for child in idle
+        if child.owner is origin
+        and child.run in (None, run)
+        and (child.only == only or (child.only == "" and not child.known))
+    ]
+    return max(fits, key=lambda child: (digest in child.known, child.run is not None), default=None)

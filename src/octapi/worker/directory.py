@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shutil
 import sys
 import tempfile
 from pathlib import Path
 from typing import Any
 
-from octapi.dispatch.computation import Computation, File, safe
+from octapi.dispatch.computation import PROGRAM, SOURCE, Computation, File, safe
 
 #: set by the agent: the directory below which computations get theirs
 HOME_VARIABLE = "OCTAPI_SLOT_HOME"
@@ -28,9 +29,8 @@ def of(computation: Computation, digest: str) -> Path:
 def write(target: Path, file: File) -> None:
     """Write one file whole, unless it is there already."""
     path = target / safe(file.path)
-    with contextlib.suppress(FileNotFoundError):
-        there = path.stat()
-        if there.st_size == len(file.data) and abs(there.st_mtime - file.mtime) <= 1:
+    with contextlib.suppress(OSError):
+        if path.stat().st_size == len(file.data) and path.read_bytes() == file.data:
             return
     file.place(target)
 
@@ -51,6 +51,40 @@ def enter(computation: Computation, home: str) -> None:
     for entry in reversed((home, *computation.paths)):
         if entry not in sys.path:
             sys.path.insert(0, entry)
+
+
+class JobPlace:
+    """What one job has on the disk: a directory for temporary files and, unless a dispy computation's jobs share
+    theirs, a working directory in which the computation's files are, as links.
+    """
+
+    def __init__(self, computation: Computation, home_: str) -> None:
+        self.shares = computation.kind in (SOURCE, PROGRAM)
+        self.files = home_
+        self.path = str(home() / f"j{os.getpid()}")
+        self.work = os.path.join(self.path, "work")
+
+    def enter(self) -> None:
+        """Make it, and work in it; in the job's own process."""
+        os.mkdir(self.path, 0o700)
+        os.environ["TMPDIR"] = self.path
+        tempfile.tempdir = None
+        if self.shares:
+            os.chdir(self.files)
+            return
+        os.mkdir(self.work, 0o700)
+        for name in os.listdir(self.files):
+            os.symlink(os.path.join(self.files, name), os.path.join(self.work, name))
+        os.chdir(self.work)
+
+    def remove(self) -> None:
+        """Remove it with all that the job left in it; in the slot."""
+        try:
+            os.rmdir(self.path)
+        except FileNotFoundError:
+            return
+        except OSError:
+            shutil.rmtree(self.path, ignore_errors=True)
 
 
 def read_for_client(path: str) -> tuple[str, bytes, int, float]:

@@ -7,9 +7,11 @@ import pickle
 import sys
 import types
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from octapi.dispatch import computation as kinds
+from octapi.errors import JobError
+from octapi.worker import harmless
 
 if TYPE_CHECKING:
     from octapi.dispatch.computation import Computation
@@ -23,6 +25,19 @@ PREIMPORTED = (
 Call = Callable[..., Any]
 #: makes the callable of one job; its argument is source text for that job only, or b""
 Fresh = Callable[[bytes], Call]
+
+
+class Prepared(NamedTuple):
+    """A computation that is ready for jobs.
+
+    ``fresh`` makes the callable of each; harmless ones may run in the slot itself.  With ``takes_function`` each job
+    brings its own callable.  ``check`` raises what hinders it, where that could not be found out without running it.
+    """
+
+    fresh: Fresh
+    is_harmless: bool = False
+    takes_function: bool = False
+    check: Callable[[], object] | None = None
 
 
 class NodeLogger:
@@ -60,7 +75,7 @@ def base_names(computation: Computation, given: dict[str, Any]) -> dict[str, Any
     return names
 
 
-def from_source(computation: Computation, base: dict[str, Any]) -> Fresh:
+def from_source(computation: Computation, base: dict[str, Any]) -> Prepared:
     """Execute the text anew for each job in ``__main__``, whose classes then pickle by name."""
     text = computation.code.decode()
     code = compile(text, "<string>", "exec")
@@ -79,10 +94,12 @@ def from_source(computation: Computation, base: dict[str, Any]) -> Fresh:
         call: Call = eval(entry, names)
         return call
 
-    return fresh
+    if not harmless.only_defines(code):
+        return Prepared(fresh, check=lambda: fresh(b""))
+    return Prepared(fresh, harmless.look(fresh(b"")).is_harmless)
 
 
-def from_setup(computation: Computation, names: dict[str, Any]) -> Fresh:
+def from_setup(computation: Computation, names: dict[str, Any]) -> Prepared:
     """Use the namespace as setup left it: each job runs in a forked process of its own."""
     entry = compile(computation.entry, "<entry>", "eval")
 
@@ -92,12 +109,28 @@ def from_setup(computation: Computation, names: dict[str, Any]) -> Fresh:
         call: Call = eval(entry, names)
         return call
 
-    return fresh
+    return Prepared(fresh)
 
 
-def from_pickle(code: bytes) -> Fresh:
-    """Rebuild a pickled function's globals for each job; other callables are used as they are."""
+def from_pickle(code: bytes) -> Prepared:
+    """Rebuild a pickled callable for each job if it is harmless; else each job has a process of its own anyway."""
     loaded = pickle.loads(code)
+    verdict = harmless.look(loaded)
+    if not verdict.is_harmless:
+        return Prepared(lambda more: loaded)
+    if verdict.is_plain:
+        return Prepared(copies(loaded), is_harmless=True)
+
+    def fresh(more: bytes) -> Call:
+        sys.modules["__main__"] = types.ModuleType("__main__")
+        call: Call = pickle.loads(code)
+        return call
+
+    return Prepared(fresh, is_harmless=True)
+
+
+def copies(loaded: Call) -> Fresh:
+    """Return what makes copies of a function of which nothing but its names can be changed."""
     own = getattr(loaded, "__globals__", None)
     if not isinstance(loaded, types.FunctionType) or own is None or not _travelled(loaded):
         return lambda more: loaded
@@ -114,7 +147,7 @@ def from_pickle(code: bytes) -> Fresh:
 
 def _travelled(function: types.FunctionType) -> bool:
     module = sys.modules.get(function.__module__)
-    return module is None or getattr(module, "__dict__", None) is not function.__globals__
+    return module is None or module.__name__ == "__main__" or module.__dict__ is not function.__globals__
 
 
 def _same_globals(value: Any, names: dict[str, Any]) -> bool:
@@ -122,22 +155,37 @@ def _same_globals(value: Any, names: dict[str, Any]) -> bool:
 
 
 def _rebuilt(function: types.FunctionType, names: dict[str, Any]) -> types.FunctionType:
-    twin = types.FunctionType(function.__code__, names, function.__name__, function.__defaults__, function.__closure__)
+    closure = function.__closure__
+    if closure:
+        closure = tuple(_copied(cell) for cell in closure)
+    twin = types.FunctionType(function.__code__, names, function.__name__, function.__defaults__, closure)
     twin.__kwdefaults__ = function.__kwdefaults__
     if function.__dict__:
         twin.__dict__.update(function.__dict__)
     return twin
 
 
-def load(computation: Computation, given: dict[str, Any]) -> Fresh:
+def _copied(cell: types.CellType) -> types.CellType:
+    try:
+        return types.CellType(cell.cell_contents)
+    except ValueError:  # it was never filled
+        return types.CellType()
+
+
+def load(computation: Computation, given: dict[str, Any]) -> Prepared:
     """Prepare a computation; whatever its code raises while it is loaded goes to the caller."""
     if computation.kind == kinds.SOURCE:
-        fresh = from_source(computation, base_names(computation, given))
-        fresh(b"")
-        return fresh
+        return from_source(computation, base_names(computation, given))
     if computation.kind == kinds.PROGRAM:
         from octapi.worker.program import runner
 
-        return runner(computation)
+        return Prepared(runner(computation))
     sys.modules["__main__"] = types.ModuleType("__main__")
+    if computation.kind == kinds.CALL:
+        return Prepared(no_function, takes_function=True)
     return from_pickle(computation.code)
+
+
+def no_function(more: bytes) -> Call:
+    """Never asked: the jobs bring their own."""
+    raise JobError("This computation has no function of its own; each job brings one.")

@@ -4,19 +4,22 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import importlib.util
 import itertools
+import json
 import os
 import signal
 import socket
 import struct
 import subprocess
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import msgpack
 
 from octapi.dispatch import wire
-from octapi.worker import journal, slot, zygote
+from octapi.worker import jobprocess, journal, slot, zygote
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -25,6 +28,8 @@ if TYPE_CHECKING:
 
 #: how much of a slot's own stdout and stderr is kept, in bytes
 TAIL = 4096
+#: what a slot writes there when what follows is another job's
+NEW_JOB = jobprocess.NEW_JOB
 
 
 class Child:
@@ -45,7 +50,12 @@ class Child:
         self.consumed = 0
         self.failures = 0
         self.killed_for = ""
-        self.one_shot = False
+        #: the most memory that it was seen to hold with its job's process, in bytes
+        self.most = 0
+        #: the run whose jobs it executes, and no other's; None until it has one
+        self.run: Any = None
+        #: the computation that it works for alone, because that brings modules or a setup of its own
+        self.only = ""
         self.closed = False
         self.reading: asyncio.Task[None] | None = None
         self._errors, self._error_end = os.pipe()
@@ -80,6 +90,11 @@ class Child:
         self._theirs.close()
         os.close(self._journal)
         os.close(self._error_end)
+
+    @property
+    def job_pid(self) -> int:
+        """The process of the job that runs, if it has one of its own; else 0."""
+        return 0 if self.closed else int(self.page.cells[journal.PROCESS])
 
     async def connect(self) -> asyncio.StreamReader:
         """Open the streams."""
@@ -122,7 +137,7 @@ class Child:
     def last_words(self) -> str:
         """Return the last lines that the process wrote to its own stderr."""
         self._drain_rest()
-        return self.tail.decode("utf-8", "replace").strip()
+        return self.tail.rpartition(NEW_JOB)[2].decode("utf-8", "replace").strip()
 
     def _drain_rest(self) -> None:
         with contextlib.suppress(OSError):
@@ -168,8 +183,8 @@ class Zygote:
     ) -> Zygote:
         """Start a fresh Python that is only a zygote, under an account if one is given."""
         ours, theirs = socket.socketpair()
-        command = [sys.executable, "-m", "octapi.worker.zygote", str(theirs.fileno())]
-        command += [f"{key}={value}" for key, value in names.items()]
+        given = json.dumps([theirs.fileno(), places(), names])
+        command = [sys.executable, *(["-I"] if sys.flags.isolated else ["-P"]), "-c", zygote.START, given]
         self = cls(ours, on_end)
         under: dict[str, Any] = {}
         if account is not None:
@@ -307,6 +322,13 @@ class Zygote:
             except subprocess.TimeoutExpired:
                 self.process.kill()
                 self.process.wait()
+
+
+def places() -> list[str]:
+    """Return where this process found the packages that slots need."""
+    specs = [importlib.util.find_spec(name) for name in ("octapi", "msgpack", "cloudpickle")]
+    found = [Path(spec.origin).absolute().parent.parent for spec in specs if spec is not None and spec.origin]
+    return list(dict.fromkeys(map(str, found)))
 
 
 async def frames(child: Child, on_frame: Callable[[Child, int, bytes], None]) -> None:

@@ -1,0 +1,250 @@
+"""Whether a job's code can be seen to leave its process as it was, so that many jobs may share one.
+
+A job has a process of its own unless its code is *harmless*: it calls nothing but builtins and modules of a list, and
+other code of which the same holds.  The look is at bytecode, before anything runs, and errs on the side of a process:
+what is not known to be harmless is not.  It guards against accidents, not against attackers: those who share a slot
+belong to one script.
+"""
+
+from __future__ import annotations
+
+import builtins
+import functools
+import opcode
+import sys
+import types
+from typing import Any, Final
+
+ALLOWED_BUILTINS: Final = frozenset(
+    "abs all any ascii bin bool bytearray bytes callable chr complex dict divmod enumerate filter float format frozenset "
+    "hash hex id int isinstance issubclass iter len list map max memoryview min next object oct ord pow print range repr "
+    "reversed round set slice sorted str sum tuple type zip staticmethod classmethod property super NotImplemented "
+    "Ellipsis".split()
+)
+#: modules whose functions keep nothing that a later call could see; for some of them, only these names
+ANY: Final[frozenset[str]] = frozenset()
+MODULES: Final[dict[str, frozenset[str]]] = {
+    **dict.fromkeys(
+        "array base64 binascii bisect cmath collections datetime fractions hashlib heapq hmac itertools math numbers "
+        "operator statistics string struct textwrap unicodedata zlib".split(),
+        ANY,
+    ),
+    "functools": frozenset(("reduce", "partial", "cmp_to_key")),
+    "json": frozenset(("dumps", "loads", "JSONDecodeError")),
+    "platform": frozenset(("machine", "node", "processor", "python_version", "release", "system")),
+    "random": frozenset(
+        "Random betavariate choice choices expovariate gauss getrandbits normalvariate paretovariate randbytes randint "
+        "random randrange sample shuffle triangular uniform vonmisesvariate weibullvariate".split()
+    ),
+    "re": frozenset(
+        "compile escape findall finditer fullmatch match search split sub subn A ASCII DOTALL I IGNORECASE M MULTILINE S "
+        "VERBOSE X error".split()
+    ),
+    "socket": frozenset(("gethostname",)),
+    "time": frozenset(
+        "gmtime localtime monotonic monotonic_ns perf_counter perf_counter_ns process_time sleep strftime time "
+        "time_ns".split()
+    ),
+    "numpy": frozenset(
+        "abs absolute add all allclose any arange argmax argmin argsort around array asarray average bool_ ceil clip "
+        "concatenate convolve corrcoef cos cosh count_nonzero cov cross cumprod cumsum degrees diag diff divide dot "
+        "dtype e einsum empty equal exp expm1 eye fft fftfreq float32 float64 floor full greater histogram hstack "
+        "hypot identity ifft inf inner int32 int64 interp isclose isfinite isnan kron less linalg linspace log log10 "
+        "log1p log2 logical_and logical_not logical_or logspace max maximum mean median meshgrid min minimum mod "
+        "multiply nan nan_to_num nansum ndarray negative newaxis nonzero norm ones ones_like outer percentile pi "
+        "polyfit polyval power prod quantile radians ravel reshape rint roll round searchsorted sign sin sinh size "
+        "solve sort sqrt square squeeze stack std subtract sum svd take tan tanh tensordot tile trace transpose "
+        "trapezoid tril triu uint8 unique unravel_index var vdot vstack where zeros zeros_like det eig eigh inv "
+        "matmul".split()
+    ),
+}
+ATOMS: Final = (int, float, complex, str, bytes, bool, type(None), type(Ellipsis))
+
+_OPS: Final = opcode.opmap
+_FORBIDDEN: Final = frozenset(
+    _OPS[name]
+    for name in ("DELETE_ATTR", "STORE_NAME", "DELETE_NAME", "IMPORT_STAR", "LOAD_BUILD_CLASS", "DELETE_GLOBAL")
+    if name in _OPS
+)
+_STORE_ATTR: Final = _OPS["STORE_ATTR"]
+#: flags of coroutines and asynchronous generators, which need an event loop
+_ASYNCHRONOUS: Final = 0x80 | 0x200
+#: attributes by which code reaches frames, code and namespaces
+_INSIDES: Final = ("_", "f_", "gi_", "cr_", "ag_", "tb_", "co_")
+#: special names that code may use
+_SPECIAL: Final = frozenset(("__name__", "__init__", "__class__", "__len__", "__doc__"))
+
+
+class Verdict:
+    """What a look found: ``is_harmless``, and ``is_plain`` if all that it reaches cannot be changed by a job."""
+
+    def __init__(self) -> None:
+        self.is_harmless = True
+        self.is_plain = True
+        self._seen: set[int] = set()
+
+    def look(self, value: Any) -> None:
+        """Look at an object that a job can reach, and at all that it reaches."""
+        if not self.is_harmless or id(value) in self._seen:
+            return
+        self._seen.add(id(value))
+        if isinstance(value, ATOMS) and type(value) in ATOMS:
+            return
+        if isinstance(value, types.FunctionType):
+            if not self._is_in_module(value, value.__name__):
+                self._function(value)
+        elif isinstance(value, types.ModuleType):
+            self.is_harmless = value.__name__ in MODULES
+        elif type(value) in (list, set, frozenset, tuple, dict):
+            self._container(value)
+        elif isinstance(value, types.MethodType):
+            self.look(value.__func__)
+            self.look(value.__self__)
+        elif type(value) is functools.partial:
+            self.is_plain = False
+            for part in (value.func, value.args, value.keywords):
+                self.look(part)
+        elif not self._is_listed(value):
+            self.is_harmless = False
+
+    def _is_listed(self, value: Any) -> bool:
+        """Say whether a value is a builtin, or something of a listed module, that keeps nothing."""
+        name = getattr(value, "__name__", None)
+        if not isinstance(name, str) or getattr(value, "__self__", None) not in (None, builtins):
+            return getattr(value, "__self__", None) is not None and self._is_in_module(value, name)
+        if getattr(builtins, name, None) is value:
+            return name in ALLOWED_BUILTINS or _is_exception(value)
+        return self._is_in_module(value, name)
+
+    def _is_in_module(self, value: Any, name: Any) -> bool:
+        owner = getattr(value, "__module__", None)
+        module = sys.modules.get(owner) if isinstance(owner, str) else None
+        if module is None or owner not in MODULES or not isinstance(name, str):
+            return False
+        return getattr(module, name, None) is value and is_allowed(str(owner), name)
+
+    def _container(self, value: Any) -> None:
+        if type(value) in (list, set, dict):
+            self.is_plain = False
+        for part in value:
+            self._part(part)
+        if type(value) is dict:
+            for part in value.values():
+                self._part(part)
+
+    def _part(self, value: Any) -> None:
+        """Look at what is not found by a global name: a function there would keep the globals of earlier jobs."""
+        if isinstance(value, types.FunctionType):
+            self.is_plain = False
+        self.look(value)
+
+    def _function(self, value: types.FunctionType) -> None:
+        if value.__code__.co_flags & _ASYNCHRONOUS or value.__dict__:
+            self.is_harmless = False
+            return
+        for part in (*(value.__defaults__ or ()), *(value.__kwdefaults__ or {}).values()):
+            self._part(part)
+        for cell in value.__closure__ or ():
+            try:
+                self._part(cell.cell_contents)
+            except ValueError:  # it was never filled
+                continue
+        self._code(value.__code__, value.__globals__)
+
+    def _code(self, code: types.CodeType, names: dict[str, Any]) -> None:
+        self.is_harmless = self.is_harmless and code_is_harmless(code)
+        for name in code.co_names:
+            if name in names:
+                self.look(names[name])
+            elif hasattr(builtins, name) and not self._is_listed(getattr(builtins, name)):
+                self.is_harmless = False
+        modules = {name for name in imports(code)} | {
+            names[name].__name__ for name in code.co_names if isinstance(names.get(name), types.ModuleType)
+        }
+        if not all(module in MODULES for module in modules) or not names_are_allowed(code, modules):
+            self.is_harmless = False
+        for part in code.co_consts:
+            if isinstance(part, types.CodeType) and self.is_harmless:
+                self._code(part, names)
+
+
+def look(value: Any) -> Verdict:
+    """Return what can be said of a callable before it runs."""
+    found = Verdict()
+    try:
+        found.look(value)
+    except Exception:  # an object that cannot even be looked at has a process of its own
+        found.is_harmless = False
+    return found
+
+
+def is_allowed(module: str, name: str) -> bool:
+    """Say whether harmless code may use ``name`` of a listed module."""
+    return not MODULES[module] or name in MODULES[module]
+
+
+def _is_exception(value: Any) -> bool:
+    return isinstance(value, type) and issubclass(value, BaseException)
+
+
+@functools.lru_cache(maxsize=256)
+def code_is_harmless(code: types.CodeType) -> bool:
+    """Say whether a code object has no instruction, and no name, that could change more than what is the job's own."""
+    if code.co_flags & _ASYNCHRONOUS:
+        return False
+    if any(name.startswith(_INSIDES) and name not in _SPECIAL for name in code.co_names):
+        return False
+    return not any(op in _FORBIDDEN or op == _STORE_ATTR for op in code.co_code[::2])
+
+
+@functools.lru_cache(maxsize=256)
+def imports(code: types.CodeType) -> tuple[str, ...]:
+    """Return the names of the modules that a code object imports."""
+    found, extended = [], 0
+    for place in range(0, len(code.co_code), 2):
+        op, arg = code.co_code[place], code.co_code[place + 1] | extended
+        extended = arg << 8 if op == _OPS["EXTENDED_ARG"] else 0
+        if op == _OPS["IMPORT_NAME"]:
+            found.append(code.co_names[arg])
+    return tuple(found)
+
+
+def names_are_allowed(code: types.CodeType, modules: set[str]) -> bool:
+    """Say whether none of a code object's names is one that harmless code may not use of these modules.
+
+    What an attribute is taken from is not known, so a name that any of the modules has must be allowed.
+    """
+    for module in modules:
+        if MODULES.get(module):
+            known = sys.modules.get(module) or importable(module)
+            if known is None:
+                return False
+            if any(hasattr(known, name) and name not in MODULES[module] and name != module for name in code.co_names):
+                return False
+    return True
+
+
+def importable(module: str) -> Any:
+    """Import a listed module, as the job will; None if that fails, which is the job's to say."""
+    import importlib
+
+    try:
+        return importlib.import_module(module)
+    except ImportError:
+        return None
+
+
+#: instructions of a module that does nothing but define functions
+_DEFINES: Final = frozenset(
+    _OPS[name]
+    for name in (
+        "CACHE RESUME LOAD_CONST MAKE_FUNCTION STORE_NAME RETURN_VALUE RETURN_CONST POP_TOP SET_FUNCTION_ATTRIBUTE "
+        "BUILD_TUPLE NOP EXTENDED_ARG LOAD_SMALL_INT BUILD_CONST_KEY_MAP BUILD_MAP NOT_TAKEN"
+    ).split()
+    if name in _OPS
+)
+
+
+def only_defines(code: types.CodeType) -> bool:
+    """Say whether a module's code does nothing but define functions."""
+    return all(op in _DEFINES for op in code.co_code[::2])
