@@ -26,7 +26,7 @@ import msgpack
 from octapi import limits
 from octapi.account import files_of
 from octapi.tally import Tally
-from octapi.worker import slot
+from octapi.worker import records
 from octapi.worker.autopsy import findings
 from octapi.worker.batch import Batch
 from octapi.worker.computations import Computations
@@ -78,6 +78,8 @@ class Agent:
         #: how many batches are here during which nothing else may run
         self.alone = 0
         self.closed = False
+        #: why no job can run here at all, if so
+        self.broken = ""
         #: nothing can be started now; it is tried again soon
         self.starves = False
         self.loop = asyncio.get_running_loop()
@@ -119,8 +121,9 @@ class Agent:
         known = self.computations.get(digest)
         if known is None and not self.computations.is_awaited(digest):
             return self.post(("end", ident, "returned", batch.skip, {}))
-        if known is not None and known.refused:
-            return self.post(("end", ident, "refused", batch.skip, {"text": known.refused}))
+        refused = self.broken or (known.refused if known is not None else "")
+        if refused:
+            return self.post(("end", ident, "refused", batch.skip, {"text": refused}))
         self.batches[ident] = batch
         self.alone += batch.alone
         self.queues.setdefault(run, deque()).append(batch)
@@ -253,6 +256,26 @@ class Agent:
         self.starves = False
         self.feed()
 
+    def break_down(self, text: str) -> None:
+        """Refuse all jobs until a slot could be started: ``text`` says why."""
+        self.broken = text
+        for batch in [b for b in self.batches.values() if b.child is None]:
+            self.queues[batch.run].remove(batch)
+            self._finish(batch, "refused", batch.skip, {"text": text})
+
+    def prove(self) -> None:
+        """Start a slot to see whether that is possible again."""
+        assert self.root is not None
+        self.idle.append(self._spawn(self.root.zygote))
+
+    def serves(self) -> None:
+        """Take jobs again: a slot was started."""
+        if self.broken:
+            self.broken = ""
+            for digest, known in self.computations.known.items():
+                if known.ready:
+                    self.post(("ready", digest))
+
     def _next(self) -> Batch | None:
         busy = sum(self.busy.values())
         if busy >= self.slots or (self.alone and busy):
@@ -284,7 +307,7 @@ class Agent:
 
     def _frame(self, child: Child, kind: int, body: bytes) -> None:
         batch: Batch | None = child.batch
-        if kind == slot.SENDS_REFUSAL[0]:
+        if kind == records.SENDS_REFUSAL[0]:
             digest, text = msgpack.unpackb(body)
             child.known.discard(digest)
             known = self.computations.get(digest)
@@ -294,20 +317,20 @@ class Agent:
                 child.killed_for = "refused"
         elif batch is None:
             return
-        elif kind == slot.SENDS_RESULTS[0]:
-            number, records = sequence_of(body)
-            fresh = records[child.consumed :] if number == child.sequence else records
+        elif kind == records.SENDS_RESULTS[0]:
+            number, fresh = sequence_of(body)
+            fresh = fresh[child.consumed :] if number == child.sequence else fresh
             child.sequence, child.consumed = number + 1, 0
             if fresh:
                 self.tell(batch, "results", fresh)
-        elif kind == slot.SENDS_GROUPS[0]:  # its bytes are not the journal's; what is told twice is ignored
-            number, records = sequence_of(body)
+        elif kind == records.SENDS_GROUPS[0]:  # its bytes are not the journal's; what is told twice is ignored
+            number, fresh = sequence_of(body)
             child.sequence, child.consumed = number + 1, 0
-            self.tell(batch, "results", records)
-        elif kind == slot.SENDS_EVENT[0]:
+            self.tell(batch, "results", fresh)
+        elif kind == records.SENDS_EVENT[0]:
             index, what, *facts = msgpack.unpackb(body)
             self.tell(batch, what, index, *facts)
-        elif kind == slot.SENDS_END[0]:
+        elif kind == records.SENDS_END[0]:
             self._ended_batch(child, batch, struct.unpack("<I", body)[0])
 
     def _ended_batch(self, child: Child, batch: Batch, stop: int) -> None:

@@ -6,17 +6,21 @@ import contextlib
 import ctypes
 import os
 import signal
-import sys
 import time
 from pathlib import Path
 
 #: prctl(2): who becomes the parent of orphans, and the signal at the death of the parent
 _SET_DEATH_SIGNAL = 1
 _SET_SUBREAPER = 36
-#: how long processes may take to end by themselves, as helpers of multiprocessing do, and when they were killed, in seconds
+#: how long processes may take to end by themselves, as helpers of multiprocessing do, and once killed, in seconds
 GRACE_S = 0.1
 END_S = 2.0
 PROC = Path("/proc")
+_libc = ctypes.CDLL(None)
+# looked up once, and not in each job's process
+_prctl_of_libc = getattr(_libc, "prctl", None)
+#: writes out what code in C has printed, as at the end of a program
+flush_c = _libc.fflush
 
 
 def adopt_orphans() -> None:
@@ -30,8 +34,8 @@ def die_with_parent() -> None:
 
 
 def _prctl(what: int, value: int) -> None:
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(what, value, 0, 0, 0)
+    if _prctl_of_libc is not None:
+        _prctl_of_libc(what, value, 0, 0, 0)
 
 
 def parents() -> dict[int, int]:

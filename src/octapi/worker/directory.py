@@ -54,33 +54,33 @@ def enter(computation: Computation, home: str) -> None:
 
 
 class JobPlace:
-    """What one job has on the disk: a directory for temporary files and, unless a dispy computation's jobs share
-    theirs, a working directory in which the computation's files are, as links.
+    """What one job has on the disk, for as long as it runs.
+
+    A directory for temporary files, and a working directory with the computation's files, as links.  Jobs of dispy
+    share the working directory of their computation instead.
     """
 
-    def __init__(self, computation: Computation, home_: str) -> None:
+    def __init__(self, computation: Computation, files: str) -> None:
         self.shares = computation.kind in (SOURCE, PROGRAM)
-        self.files = home_
-        self.path = str(home() / f"j{os.getpid()}")
-        self.work = os.path.join(self.path, "work")
+        self.files = Path(files)
+        self.path = home() / f"j{os.getpid()}"
 
     def enter(self) -> None:
         """Make it, and work in it; in the job's own process."""
-        os.mkdir(self.path, 0o700)
-        os.environ["TMPDIR"] = self.path
+        self.path.mkdir(0o700)
+        os.environ["TMPDIR"] = str(self.path)
         tempfile.tempdir = None
-        if self.shares:
-            os.chdir(self.files)
-            return
-        os.mkdir(self.work, 0o700)
-        for name in os.listdir(self.files):
-            os.symlink(os.path.join(self.files, name), os.path.join(self.work, name))
-        os.chdir(self.work)
+        work = self.files if self.shares else self.path / "work"
+        if not self.shares:
+            work.mkdir(0o700)
+            for entry in self.files.iterdir():
+                (work / entry.name).symlink_to(entry)
+        os.chdir(work)
 
     def remove(self) -> None:
         """Remove it with all that the job left in it; in the slot."""
         try:
-            os.rmdir(self.path)
+            self.path.rmdir()
         except FileNotFoundError:
             return
         except OSError:

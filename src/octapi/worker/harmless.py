@@ -16,10 +16,10 @@ import types
 from typing import Any, Final
 
 ALLOWED_BUILTINS: Final = frozenset(
-    "abs all any ascii bin bool bytearray bytes callable chr complex dict divmod enumerate filter float format frozenset "
-    "hash hex id int isinstance issubclass iter len list map max memoryview min next object oct ord pow print range repr "
-    "reversed round set slice sorted str sum tuple type zip staticmethod classmethod property super NotImplemented "
-    "Ellipsis".split()
+    "abs all any ascii bin bool bytearray bytes callable chr complex dict divmod enumerate filter float format "
+    "frozenset hash hex id int isinstance issubclass iter len list map max memoryview min next object oct ord "
+    "pow print range repr reversed round set slice sorted str sum tuple type zip staticmethod classmethod "
+    "property super NotImplemented Ellipsis".split()
 )
 #: modules whose functions keep nothing that a later call could see; for some of them, only these names
 ANY: Final[frozenset[str]] = frozenset()
@@ -33,12 +33,12 @@ MODULES: Final[dict[str, frozenset[str]]] = {
     "json": frozenset(("dumps", "loads", "JSONDecodeError")),
     "platform": frozenset(("machine", "node", "processor", "python_version", "release", "system")),
     "random": frozenset(
-        "Random betavariate choice choices expovariate gauss getrandbits normalvariate paretovariate randbytes randint "
-        "random randrange sample shuffle triangular uniform vonmisesvariate weibullvariate".split()
+        "Random betavariate choice choices expovariate gauss getrandbits normalvariate paretovariate "
+        "randbytes randint random randrange sample shuffle triangular uniform vonmisesvariate weibullvariate".split()
     ),
     "re": frozenset(
-        "compile escape findall finditer fullmatch match search split sub subn A ASCII DOTALL I IGNORECASE M MULTILINE S "
-        "VERBOSE X error".split()
+        "compile escape findall finditer fullmatch match search split sub subn A ASCII DOTALL I IGNORECASE M "
+        "MULTILINE S VERBOSE X error".split()
     ),
     "socket": frozenset(("gethostname",)),
     "time": frozenset(
@@ -46,16 +46,16 @@ MODULES: Final[dict[str, frozenset[str]]] = {
         "time_ns".split()
     ),
     "numpy": frozenset(
-        "abs absolute add all allclose any arange argmax argmin argsort around array asarray average bool_ ceil clip "
-        "concatenate convolve corrcoef cos cosh count_nonzero cov cross cumprod cumsum degrees diag diff divide dot "
-        "dtype e einsum empty equal exp expm1 eye fft fftfreq float32 float64 floor full greater histogram hstack "
-        "hypot identity ifft inf inner int32 int64 interp isclose isfinite isnan kron less linalg linspace log log10 "
-        "log1p log2 logical_and logical_not logical_or logspace max maximum mean median meshgrid min minimum mod "
-        "multiply nan nan_to_num nansum ndarray negative newaxis nonzero norm ones ones_like outer percentile pi "
-        "polyfit polyval power prod quantile radians ravel reshape rint roll round searchsorted sign sin sinh size "
-        "solve sort sqrt square squeeze stack std subtract sum svd take tan tanh tensordot tile trace transpose "
-        "trapezoid tril triu uint8 unique unravel_index var vdot vstack where zeros zeros_like det eig eigh inv "
-        "matmul".split()
+        "abs absolute add all allclose any arange argmax argmin argsort around array asarray average bool_ "
+        "ceil clip concatenate convolve corrcoef cos cosh count_nonzero cov cross cumprod cumsum degrees diag diff "
+        "divide dot dtype e einsum empty equal exp expm1 eye fft fftfreq float32 float64 floor full greater "
+        "histogram hstack hypot identity ifft inf inner int32 int64 interp isclose isfinite isnan kron less linalg "
+        "linspace log log10 log1p log2 logical_and logical_not logical_or logspace max maximum mean median meshgrid "
+        "min minimum mod multiply nan nan_to_num nansum ndarray negative newaxis nonzero norm ones ones_like outer "
+        "percentile pi polyfit polyval power prod quantile radians ravel reshape rint roll round searchsorted sign "
+        "sin sinh size solve sort sqrt square squeeze stack std subtract sum svd take tan tanh tensordot tile trace "
+        "transpose trapezoid tril triu uint8 unique unravel_index var vdot vstack where zeros zeros_like det eig "
+        "eigh inv matmul".split()
     ),
 }
 ATOMS: Final = (int, float, complex, str, bytes, bool, type(None), type(Ellipsis))
@@ -158,7 +158,7 @@ class Verdict:
                 self.look(names[name])
             elif hasattr(builtins, name) and not self._is_listed(getattr(builtins, name)):
                 self.is_harmless = False
-        modules = {name for name in imports(code)} | {
+        modules = set(imports(code)) | {
             names[name].__name__ for name in code.co_names if isinstance(names.get(name), types.ModuleType)
         }
         if not all(module in MODULES for module in modules) or not names_are_allowed(code, modules):

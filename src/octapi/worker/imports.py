@@ -7,6 +7,7 @@ import importlib
 import os
 import sys
 import warnings
+from pathlib import Path
 from typing import Any
 
 
@@ -19,7 +20,7 @@ class Imports:
     def new(self, before: set[str], home: str) -> list[str]:
         """Return, in a job's process, which modules of the installation the job imported.
 
-        None if a thread runs now that may be theirs: a slot with threads could not be forked safely.
+        There are none if a thread runs now that may be theirs: a slot with threads could not be forked safely.
         """
         names = [name for name in sys.modules.keys() - before if is_installed(sys.modules[name], home)]
         if not names or threads() != 1:
@@ -53,6 +54,6 @@ def is_installed(module: Any, home: str) -> bool:
 def threads() -> int:
     """Return how many threads this process has, those of libraries included; 1 where the system does not tell."""
     try:
-        return len(os.listdir("/proc/self/task"))
+        return len(list(Path("/proc/self/task").iterdir()))
     except OSError:
         return 1

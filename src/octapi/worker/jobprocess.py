@@ -10,18 +10,16 @@ it, and the slot that answers for it stays as it was.  A frame is a length (8 by
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import faulthandler
 import io
 import os
-import pickle
 import random
 import select
 import signal
 import struct
 import sys
 import threading
-from typing import TYPE_CHECKING, Any, Final, NamedTuple, NoReturn
+from typing import TYPE_CHECKING, Final, NamedTuple, NoReturn
 
 from octapi.worker import descendants
 from octapi.worker.output import OUTPUT_LIMIT
@@ -223,8 +221,8 @@ def be(pipes: Pipes, job: Callable[[Sender], None]) -> NoReturn:
         os.dup2(pipes.err_end, 2)
         sender = Sender(os.dup(pipes.frames_end))
         pipes.close()
-        sys.stdout = sys.__stdout__ = stream(1, "<stdout>")
-        sys.stderr = sys.__stderr__ = stream(2, "<stderr>")
+        sys.stdout, sys.stderr = stream(1, "<stdout>"), stream(2, "<stderr>")
+        vars(sys).update(__stdout__=sys.stdout, __stderr__=sys.stderr)
         faulthandler.enable(file=2, all_threads=False)
         reseed()
         signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -247,7 +245,7 @@ def flush() -> None:
     for name in ("stdout", "stderr", "__stdout__", "__stderr__"):
         with contextlib.suppress(Exception):  # a stream that the job has closed or replaced
             getattr(sys, name).flush()
-    ctypes.CDLL(None).fflush(None)  # what code in C has printed
+    descendants.flush_c(None)  # what code in C has printed
 
 
 def reseed() -> None:

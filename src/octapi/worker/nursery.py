@@ -13,13 +13,14 @@ import socket
 import struct
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any
 
 import msgpack
 
 from octapi.dispatch import wire
-from octapi.worker import jobprocess, journal, slot, zygote
+from octapi.worker import jobprocess, journal, records, zygote
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -172,7 +173,12 @@ class Zygote:
         self.text = ""
         self.on_state: Callable[[Zygote], None] = lambda _: None
         self.on_gone: Callable[[], None] = lambda: None
+        self.on_served: Callable[[], None] = lambda: None
         self.process: subprocess.Popen[bytes] | None = None
+        #: what the process itself writes to stderr
+        self.errors: IO[bytes] | None = None
+        #: it has started something, so it works
+        self.has_served = False
         self.buffer = bytearray()
         self.exited = False
         sock.setblocking(True)
@@ -196,8 +202,15 @@ class Zygote:
                 if not key.startswith("OCTAPI_") or key.startswith("OCTAPI_SLOT_")
             }
             env |= {"HOME": home, "USER": account.name, "LOGNAME": account.name}
+        self.errors = tempfile.TemporaryFile()  # noqa: SIM115 (it lives as long as the process)
         self.process = subprocess.Popen(
-            command, pass_fds=[theirs.fileno()], env=env, start_new_session=True, stdin=subprocess.DEVNULL, **under
+            command,
+            pass_fds=[theirs.fileno()],
+            env=env,
+            start_new_session=True,
+            stdin=subprocess.DEVNULL,
+            stderr=self.errors,
+            **under,
         )
         theirs.close()
         self.state = "ready"
@@ -209,7 +222,10 @@ class Zygote:
         asyncio.get_running_loop().add_reader(self.sock, self._readable)
 
     def _readable(self) -> None:
-        data = self.sock.recv(65536, socket.MSG_DONTWAIT)
+        try:
+            data = self.sock.recv(65536, socket.MSG_DONTWAIT)
+        except ConnectionResetError:  # it died before it had read what it was asked
+            data = b""
         if not data:
             return self._gone()
         self.buffer += data
@@ -233,6 +249,9 @@ class Zygote:
             child = self.children[number]
             if what == zygote.STARTED:
                 child.pid = pid
+                if not self.has_served:
+                    self.has_served = True
+                    self.on_served()
                 if child.killed_for:
                     child.kill()
             else:
@@ -266,6 +285,15 @@ class Zygote:
         self.on_gone()  # before the ends of the children, so that their successors are asked of the next zygote
         for child in children:
             self.on_end(child)
+
+    def why(self) -> str:
+        """Return what is known of the end of its process, for people."""
+        code = None if self.process is None else self.process.poll()
+        words = ""
+        if self.errors is not None:
+            self.errors.seek(max(0, os.fstat(self.errors.fileno()).st_size - TAIL))
+            words = self.errors.read().decode("utf-8", "backslashreplace").strip()
+        return f"it ended with {code}" + (f" and said:\n{words}" if words else "")
 
     def slot(self) -> Child:
         """Ask for a new slot process.  Raises OSError when the process is gone, or no descriptors are left."""
@@ -322,6 +350,8 @@ class Zygote:
             except subprocess.TimeoutExpired:
                 self.process.kill()
                 self.process.wait()
+        if self.errors is not None:
+            self.errors.close()
 
 
 def places() -> list[str]:
@@ -336,7 +366,7 @@ async def frames(child: Child, on_frame: Callable[[Child, int, bytes], None]) ->
     reader = await child.connect()
     with contextlib.suppress(asyncio.IncompleteReadError, OSError):
         while True:
-            size, kind = slot.HEAD.unpack(await reader.readexactly(slot.HEAD.size))
+            size, kind = records.HEAD.unpack(await reader.readexactly(records.HEAD.size))
             on_frame(child, kind, await reader.readexactly(size))
 
 

@@ -36,21 +36,13 @@ from octapi.worker.loaded import Loaded
 from octapi.worker.outcome import by_value, dumps, failure, traceback_text
 from octapi.worker.output import Capture, too_much
 from octapi.worker.program import Ran
+from octapi.worker.records import SENDS_END, SENDS_EVENT, SENDS_REFUSAL, Recorder
 from octapi.worker.work import Work
 
 if TYPE_CHECKING:
     import socket
     from collections.abc import Callable
 
-SENDS_RESULTS: Final = b"R"  # sequence (8 bytes), then records
-SENDS_GROUPS: Final = b"G"  # sequence (8 bytes), then records, plain values of consecutive jobs in one
-SENDS_END: Final = b"E"  # index of the first job not started (4 bytes)
-SENDS_EVENT: Final = b"V"  # msgpack of (index, kind, ...) for provisional results and files
-SENDS_REFUSAL: Final = b"X"  # text: the computation cannot be loaded
-HEAD: Final = struct.Struct("<IB")
-RECORD_SIZE: Final = wire.RECORD.size
-#: larger values travel by themselves, in bytes
-PLAIN_LIMIT: Final = 4096
 #: the variable that tells a slot how large a result may be, in bytes
 LARGEST: Final = "OCTAPI_SLOT_LARGEST"
 #: results older than this are sent before the next job starts, in nanoseconds
@@ -66,11 +58,7 @@ class Slot:
         self.sock = sock
         self.page = page
         self.stdout, self.stderr = Capture(), Capture()
-        self.offset = 0
-        self.parts: list[bytes] = []
-        self.group: list[Any] = []
-        self.group_start = (0, 0)
-        self.grouped = False
+        self.records = Recorder(sock, page)
         #: what names the batch's jobs: 8 bytes each, or the page and the first place of a map's items
         self.ids: Any = b""
         self.serial = 0
@@ -129,82 +117,8 @@ class Slot:
 
     def pass_on(self, body: bytes) -> None:
         """Send an event of the running job to the agent."""
-        self.flush()
-        self.send(SENDS_EVENT, msgpack.packb((self.index, *msgpack.unpackb(body))))
-
-    # ---- to the agent
-
-    def send(self, kind: bytes, body: bytes) -> None:
-        """Send one frame; a slot whose agent is gone ends."""
-        try:
-            self.sock.sendall(HEAD.pack(len(body), kind[0]) + body)
-        except OSError:
-            os._exit(0)
-
-    def flush(self) -> None:
-        """Send the journal's records and start an empty one."""
-        cells = self.page.cells
-        if not self.offset:
-            return
-        number = struct.pack("<Q", cells[journal.SEQUENCE])
-        if self.grouped:
-            self.close_group(time.time_ns())
-            self.send(SENDS_GROUPS, number + b"".join(self.parts))
-            self.parts.clear()
-        else:
-            self.send(SENDS_RESULTS, number + self.page.map[journal.HEADER : journal.HEADER + self.offset])
-        self.offset = 0
-        cells[journal.SEQUENCE] += 1
-        cells[journal.COMMITTED] = 0
-
-    def close_group(self, now: int) -> None:
-        """Make one record of the plain values since the last one; ``now`` is in nanoseconds of the epoch."""
-        if self.group:
-            data = pickle.dumps(self.group, 5)
-            index, started = self.group_start
-            head = wire.RECORD.pack(index, ticket.GROUP, len(data), started / 1e9, (now - started) / 1e9)
-            self.parts.append(head + data)
-            self.group = []
-
-    def record(self, index: int, kind: int, data: bytes, started: int, ended: int) -> None:
-        """Write one outcome into the journal; one that is too large for it is sent by itself."""
-        head = wire.RECORD.pack(index, kind, len(data), started / 1e9, (ended - started) / 1e9)
-        cells = self.page.cells
-        size = RECORD_SIZE + len(data)
-        if size > journal.SIZE // 2:
-            self.flush()
-            self.send(SENDS_RESULTS, struct.pack("<Q", cells[journal.SEQUENCE]) + head + data)
-            cells[journal.SEQUENCE] += 1
-            return
-        if journal.HEADER + self.offset + size > journal.SIZE:
-            self.flush()
-        start = journal.HEADER + self.offset
-        self.page.map[start : start + size] = head + data
-        self.offset += size
-        cells[journal.COMMITTED] = self.offset
-        if self.grouped:
-            self.close_group(started)
-            self.parts.append(head + data)
-
-    def record_plain(self, index: int, result: Any, started: int) -> None:
-        """Write a plain value into the journal, in case this process dies, and into the group that is sent.
-
-        Its record holds no duration: the group's does, and a dead process reports none.
-        """
-        data = b"" if result is None else pickle.dumps(result, 5)
-        size = RECORD_SIZE + len(data)
-        if size > PLAIN_LIMIT:
-            self.record(index, ticket.VALUE, data, started, time.time_ns())
-            return
-        if journal.HEADER + self.offset + size > journal.SIZE:
-            self.flush()
-        start = journal.HEADER + self.offset
-        self.page.map[start : start + size] = wire.RECORD.pack(index, 0, len(data), 0.0, 0.0) + data
-        self.offset += size
-        self.page.cells[journal.COMMITTED] = self.offset
-        if not self.group:
-            self.group_start = (index, started)
-        self.group.append(result)
+        self.records.flush()
+        self.records.send(SENDS_EVENT, msgpack.packb((self.index, *msgpack.unpackb(body))))
 
     # ---- from the agent
 
@@ -238,7 +152,7 @@ class Slot:
         except BaseException as error:
             self.refuse(digest, traceback_text(error))
 
-    def check(self, load: Callable[[], None]) -> None:
+    def check(self, load: Callable[[], object]) -> None:
         """Try in a process of its own whether a computation can be loaded.  Raises :exc:`JobError` if not."""
 
         def attempt(sender: jobprocess.Sender) -> None:
@@ -257,7 +171,7 @@ class Slot:
         if found is not None and digest == self.current:
             found.leave()
             self.current = ""
-        self.send(SENDS_REFUSAL, msgpack.packb((digest, text)))
+        self.records.send(SENDS_REFUSAL, msgpack.packb((digest, text)))
 
     def forget(self, digest: str) -> None:
         """Let go of a computation, and of the modules it brought."""
@@ -297,10 +211,10 @@ class Slot:
         self.serial = serial
         found = self.loaded.get(digest)
         if found is None:
-            self.send(SENDS_END, struct.pack("<I", skip))
+            self.records.send(SENDS_END, struct.pack("<I", skip))
             return
         self.switch(digest)
-        self.grouped = grouped
+        self.records.grouped = grouped
         self.ids = ids
         cells[journal.LIMIT] = journal.IDLE
         items = form == wire.ITEMS
@@ -312,8 +226,8 @@ class Slot:
         cells[journal.ENDED] = journal.place(serial, stop)
         cells[journal.CURRENT] = journal.IDLE
         directory.remove_job_files(extra)
-        self.flush()
-        self.send(SENDS_END, struct.pack("<I", stop))
+        self.records.flush()
+        self.records.send(SENDS_END, struct.pack("<I", stop))
 
     def loop(self, work: Work, payloads: list[Any], skip: int, budget: int) -> int:
         """Run jobs until the batch, its budget (in nanoseconds) or its limit ends; return the first index not run."""
@@ -330,7 +244,7 @@ class Slot:
             self.index = index
             started = run(work, payloads[index], started)
             if started - flushed > FLUSH_NS:
-                self.flush()
+                self.records.flush()
                 flushed = started
             if started > end:
                 return index + 1
@@ -348,8 +262,8 @@ class Slot:
             self.is_here = False
             if found is None:
                 return self.run_apart(work, payload, started)
-            if self.grouped and result.__class__ in SIMPLE and not (stdout.used or stderr.used):
-                self.record_plain(self.index, result, started)
+            if self.records.grouped and result.__class__ in SIMPLE and not (stdout.used or stderr.used):
+                self.records.record_plain(self.index, result, started)
                 return time.time_ns()
             kind, data = self.outcome(result)
         except BaseException as error:
@@ -426,9 +340,7 @@ class Slot:
         except Exception as error:
             return by_value(result, error)
 
-    def finished(
-        self, kind: int, data: bytes, started: int, ended: int, stdout: str, stderr: str, memory: int
-    ) -> None:
+    def finished(self, kind: int, data: bytes, started: int, ended: int, stdout: str, stderr: str, memory: int) -> None:
         """Record an outcome with what else is known of its job; ``memory`` is the most it held, in bytes."""
         if kind & ~wire.WITH_EXTRA in (ticket.ERROR, ticket.FAULT):
             self.page.cells[journal.FAILED] += 1
@@ -436,7 +348,7 @@ class Slot:
             kind, data = ticket.FAULT, self.too_large(len(data))
         if not kind & wire.WITH_EXTRA and (stdout or stderr or ended - started > NOTEWORTHY_NS):
             kind, data = kind | wire.WITH_EXTRA, msgpack.packb((data, stdout, stderr, memory or peak_memory()))
-        self.record(self.index, kind, data, started, ended)
+        self.records.record(self.index, kind, data, started, ended)
 
     def too_large(self, size: int) -> bytes:
         """Return the outcome of a job whose result is too large to travel."""

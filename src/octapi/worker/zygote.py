@@ -278,4 +278,3 @@ def main(fd: int, names: dict[str, str]) -> None:
     gc.freeze()
     Zygote(sock, names).serve()
     shutil.rmtree(os.environ.get(directory.HOME_VARIABLE) or "", ignore_errors=True)
-
