@@ -9,7 +9,9 @@ import types
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
+from octapi import pickling
 from octapi.dispatch import computation as kinds
+from octapi.dispatch import sources
 
 if TYPE_CHECKING:
     from octapi.dispatch.computation import Computation
@@ -96,37 +98,17 @@ def from_setup(computation: Computation, names: dict[str, Any]) -> Fresh:
 
 
 def from_pickle(code: bytes) -> Fresh:
-    """Rebuild a pickled function's globals for each job; other callables are used as they are."""
-    loaded = pickle.loads(code)
-    own = getattr(loaded, "__globals__", None)
-    if not isinstance(loaded, types.FunctionType) or own is None or not _travelled(loaded):
-        return lambda more: loaded
-    shared = [(key, value) for key, value in own.items() if _same_globals(value, own)]
+    """Load a pickled callable, and give each job the script's globals as they were sent."""
+    loaded = pickling.loads(code)
+    names = sys.modules["__main__"].__dict__
+    first = dict(names)
 
     def fresh(more: bytes) -> Call:
-        names = own.copy()
-        for key, value in shared:
-            names[key] = _rebuilt(value, names)
-        return _rebuilt(loaded, names)
+        names.clear()
+        names.update(first)
+        return loaded  # type: ignore[no-any-return]
 
     return fresh
-
-
-def _travelled(function: types.FunctionType) -> bool:
-    module = sys.modules.get(function.__module__)
-    return module is None or getattr(module, "__dict__", None) is not function.__globals__
-
-
-def _same_globals(value: Any, names: dict[str, Any]) -> bool:
-    return isinstance(value, types.FunctionType) and value.__globals__ is names
-
-
-def _rebuilt(function: types.FunctionType, names: dict[str, Any]) -> types.FunctionType:
-    twin = types.FunctionType(function.__code__, names, function.__name__, function.__defaults__, function.__closure__)
-    twin.__kwdefaults__ = function.__kwdefaults__
-    if function.__dict__:
-        twin.__dict__.update(function.__dict__)
-    return twin
 
 
 def load(computation: Computation, given: dict[str, Any]) -> Fresh:
@@ -139,5 +121,6 @@ def load(computation: Computation, given: dict[str, Any]) -> Fresh:
         from octapi.worker.program import runner
 
         return runner(computation)
-    sys.modules["__main__"] = types.ModuleType("__main__")
+    pickling.stand_for_main()
+    sources.install(computation.sources)
     return from_pickle(computation.code)

@@ -26,9 +26,10 @@ from octapi.dispatch import ticket, wire
 from octapi.dispatch.computation import Computation
 from octapi.dispatch.span import SIMPLE
 from octapi.errors import OutputTooLarge, ResultTooLarge
+from octapi.pickling import dumps_result, loads
 from octapi.worker import directory, journal, loader
 from octapi.worker.loaded import Loaded
-from octapi.worker.outcome import by_value, dumps, failure
+from octapi.worker.outcome import failure, value
 from octapi.worker.output import Capture
 from octapi.worker.program import Ran
 
@@ -80,7 +81,7 @@ class Slot:
     def provisional_result(self, result: Any, relay: bool = False, timeout: float = 10) -> int:
         """Hand in a result before the end of the job; return 0, or -1 if it cannot be pickled."""
         try:
-            data = dumps(result)
+            data = dumps_result(result)
         except Exception:
             traceback.print_exc()
             return -1
@@ -275,7 +276,7 @@ class Slot:
     def loop(self, fresh: Callable[[], loader.Call], items: bool, payloads: list[Any], skip: int, budget: int) -> int:
         """Run jobs until the batch, its budget (in nanoseconds) or its limit ends; return the first index not run."""
         cells, stdout, stderr = self.page.cells, self.stdout, self.stderr
-        clock, monotonic, loads = time.time_ns, time.monotonic_ns, pickle.loads
+        clock, monotonic = time.time_ns, time.monotonic_ns
         plain = SIMPLE if self.grouped else ()
         started = flushed = clock()
         end = started + budget
@@ -320,10 +321,7 @@ class Slot:
             return ticket.VALUE, b""
         if result.__class__ is Ran:
             return self.program(result)
-        try:
-            return ticket.VALUE, pickle.dumps(result, 5)
-        except Exception as error:
-            return by_value(result, error)
+        return value(result)
 
     def finished(self, index: int, kind: int, data: bytes, started: int, ended: int) -> None:
         """Record an outcome with what else is known of its job."""
