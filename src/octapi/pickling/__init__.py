@@ -9,6 +9,7 @@ the script has at top level of ``__main__`` is found by name there.
 
 from __future__ import annotations
 
+import functools
 import pickle
 import sys
 from typing import Any
@@ -20,13 +21,29 @@ def dumps(obj: Any) -> bytes:
     """Pickle for a slot: by name where that works on a worker, else by value.  Raises whatever pickling raises."""
     try:
         data = pickle.dumps(obj, 5)
-        if b"__main__" not in data and b"\x06object" not in data and b"__mp_main__" not in data:
+        if b"_main__" not in data and b"\x06object" not in data and not names_made_module(data):
             return data
     except Exception as error:  # pickling by value has the last word, and the better message
         del error
     from octapi.pickling import sending
 
     return sending.dumps(obj)[0]
+
+
+def names_made_module(data: bytes) -> bool:
+    """Say whether a pickle names a module that was made without a file, so that workers cannot import it."""
+    made = made_modules(len(sys.modules), next(reversed(sys.modules)))
+    return bool(made) and any(name in data for name in made)
+
+
+@functools.lru_cache(maxsize=1)
+def made_modules(_count: int, _last: str) -> tuple[bytes, ...]:
+    """Return the names of modules that were made without a file; the arguments tell one state of all from another."""
+    there = list(sys.modules.items())
+    made = [name for name, module in there if getattr(module, "__spec__", None) is None and name != arriving.MAIN]
+    return tuple(
+        name.encode() for name in made if getattr(sys.modules.get(name.partition(".")[0]), "__spec__", None) is None
+    )
 
 
 def loads(data: bytes) -> Any:

@@ -118,41 +118,46 @@ def cell_state(cell: types.CellType, state: Any) -> None:
     (cell.cell_contents,) = state
 
 
-def class_of_main(*facts: Any) -> Any:
-    """Make a class, or find the one that was made before of the same."""
-    from cloudpickle import cloudpickle
-
-    return tracked(cloudpickle._make_skeleton_class, facts)
-
-
-def enum_of_main(*facts: Any) -> Any:
-    """Make an enumeration, or find the one that was made before of the same."""
-    from cloudpickle import cloudpickle
-
-    return tracked(cloudpickle._make_skeleton_enum, facts)
-
-
-def tracked(make: Callable[..., Any], facts: tuple[Any, ...]) -> Any:
-    """Make a class unless this ``__main__`` has it; others have their own, for its methods have their globals."""
-    from cloudpickle import cloudpickle
-
+def class_of_main(mark: str, *outline: Any) -> Any:
+    """Make a class or an enumeration, or find the one that was made before of the same."""
     main = sys.modules[MAIN]
     if not isinstance(main, Main):
-        return make(*facts)
-    *others, mark, more = facts
+        return new_class(outline)
     found = main.classes.get(mark)
     if found is None:
-        found = main.classes[mark] = make(*others, None, more)
-        cloudpickle._DYNAMIC_CLASS_TRACKER_BY_CLASS[found] = mark
+        found = main.classes[mark] = new_class(outline)
+        remember(found, mark)
     return found
+
+
+def new_class(outline: tuple[Any, ...]) -> Any:
+    """Make a class or an enumeration."""
+    from octapi.pickling import classes
+
+    meta, name, bases, inside, *members = outline
+    if members:
+        return classes.make_enum(meta, name, bases, inside, *members)
+    return classes.make(meta, name, bases, inside, is_own)
+
+
+def is_own(cls: Any) -> bool:
+    """Say whether the script brought a class."""
+    return bool(cls.__module__ == MAIN)
+
+
+def remember(cls: Any, mark: str) -> None:
+    """Keep the mark by which the script knows a class."""
+    from cloudpickle import cloudpickle
+
+    cloudpickle._DYNAMIC_CLASS_TRACKER_BY_CLASS[cls] = mark
 
 
 def class_state(cls: Any, state: Any) -> None:
     """Complete a class: its attributes, and its name in the script."""
-    from cloudpickle import cloudpickle
+    from octapi.pickling import classes
 
-    attributes, name = state
-    cloudpickle._class_setstate(cls, (attributes, {}))
+    attributes, registered, name = state
+    classes.complete(cls, attributes, registered)
     bind(name, cls)
 
 
@@ -193,11 +198,24 @@ def sentinel(name: str) -> Any:
 
 
 def of_main(path: str) -> Any:
-    """Return what the script calls ``path`` (with dots between a class and what it holds)."""
+    """Return what the script calls ``path``, with dots between a class and what it holds; "" is its module."""
     found: Any = sys.modules[MAIN]
-    for part in path.split("."):
+    for part in path.split(".") if path else ():
         found = getattr(found, part)
     return found
+
+
+def dynamic_module(name: str) -> types.ModuleType:
+    """Return a module that was made without a file."""
+    found = sys.modules.get(name)
+    if found is None:
+        found = sys.modules[name] = types.ModuleType(name)
+    return found
+
+
+def module_state(module: types.ModuleType, values: dict[str, Any]) -> None:
+    """Fill a module that was made without a file."""
+    module.__dict__.update(values)
 
 
 def of_module(module: str, name: str) -> Any:

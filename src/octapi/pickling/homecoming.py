@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import pickle
+import sys
 import types
 from typing import Any
 
@@ -15,12 +16,12 @@ class Unpickler(pickle.Unpickler):
 
     def __init__(self, data: bytes) -> None:
         super().__init__(io.BytesIO(data))
-        self._new: set[int] = set()
-        self._kept: list[Any] = []
+        self._new: list[Any] = []
         self._ways: dict[str, Any] = {
             "class_of_main": self.class_,
-            "enum_of_main": self.enum,
             "class_state": self.class_state,
+            "dynamic_module": self.module,
+            "module_state": self.module_state,
             "function_of_main": function_of_main,
             "function_near_main": function_near_main,
             "function_state": function_state,
@@ -34,28 +35,33 @@ class Unpickler(pickle.Unpickler):
             return self._ways[name]
         return super().find_class(module, name)
 
-    def class_(self, *facts: Any) -> Any:
+    def class_(self, mark: str, *outline: Any) -> Any:
         """Return the class that the script has, or make it."""
-        return self._known_or_new(arriving.class_of_main, facts)
-
-    def enum(self, *facts: Any) -> Any:
-        """Return the enumeration that the script has, or make it."""
-        return self._known_or_new(arriving.enum_of_main, facts)
-
-    def _known_or_new(self, make: Any, facts: tuple[Any, ...]) -> Any:
         from cloudpickle import cloudpickle
 
-        found = cloudpickle._DYNAMIC_CLASS_TRACKER_BY_ID.get(facts[-2])
+        found = cloudpickle._DYNAMIC_CLASS_TRACKER_BY_ID.get(mark)
         if found is None:
-            found = make(*facts)
-            self._new.add(id(found))
-            self._kept.append(found)
+            found = cloudpickle._lookup_class_or_track(mark, arriving.new_class(outline))
+            self._new.append(found)
         return found
 
     def class_state(self, cls: Any, state: Any) -> None:
         """Complete a class that was made here."""
-        if id(cls) in self._new:
-            arriving.class_state(cls, (state[0], None))
+        if any(cls is new for new in self._new):
+            arriving.class_state(cls, (*state[:2], None))
+
+    def module(self, name: str) -> types.ModuleType:
+        """Return a module that the script has, or make one."""
+        if name in sys.modules:
+            return sys.modules[name]
+        found = types.ModuleType(name)
+        self._new.append(found)
+        return found
+
+    def module_state(self, module: Any, values: dict[str, Any]) -> None:
+        """Fill a module that was made here."""
+        if any(module is new for new in self._new):
+            arriving.module_state(module, values)
 
 
 def function_state(function: types.FunctionType, state: Any) -> None:

@@ -7,15 +7,18 @@ functions share stay shared, code keeps its file, and caches, generic functions 
 
 from __future__ import annotations
 
+import copyreg
 import functools
 import io
+import marshal
 import sys
 import types
+import typing
 from typing import Any, Final
 
 from cloudpickle import cloudpickle
 
-from octapi.pickling import arriving
+from octapi.pickling import arriving, classes
 from octapi.pickling.arriving import MAIN
 
 #: what a module says of itself that functions of it may ask
@@ -26,6 +29,8 @@ CACHED: Final[Any] = type(functools.lru_cache(len))
 DISPATCH: Final[Any] = functools.singledispatch(len).__code__  # type: ignore[attr-defined]
 REDUCE: Final[Any] = object.__reduce__
 REDUCE_EX: Final[Any] = object.__reduce_ex__
+#: the last format of marshal that does not depend on who else holds a constant
+SAME_EACH_TIME: Final = 2
 #: where the arguments of a code object hold its file name
 FILENAME: Final = 10
 
@@ -52,9 +57,9 @@ class Pickler(cloudpickle.Pickler):  # type: ignore[misc]
             return special(self, obj)
         if issubclass(kind, type):
             return self.class_(obj)
-        if kind.__reduce_ex__ is not REDUCE_EX or kind.__reduce__ is not REDUCE:
-            return self.with_own_way(obj)
-        return NotImplemented
+        if (kind.__reduce_ex__ is REDUCE_EX and kind.__reduce__ is REDUCE) or kind in self.dispatch_table:
+            return NotImplemented
+        return self.with_own_way(obj)
 
     def bound(self, obj: Any) -> str | None:
         """Return the top-level name of the script under which an object is bound, if it is its own name."""
@@ -69,7 +74,8 @@ class Pickler(cloudpickle.Pickler):  # type: ignore[misc]
 
     def function(self, function: types.FunctionType) -> Any:
         """Reduce a function: by name if workers can import it."""
-        if function.__globals__ is not self.main and is_importable(function):
+        own = function.__globals__
+        if own is OURS or (own is not self.main and is_importable(function)):
             return NotImplemented
         path = self.known(function)
         if path is not None:
@@ -142,8 +148,11 @@ class Pickler(cloudpickle.Pickler):  # type: ignore[misc]
     def code(self, code: types.CodeType) -> Any:
         """Reduce code; unlike with cloudpickle it keeps its file's name, for tracebacks."""
         self.files.add(code.co_filename)
-        make, args = cloudpickle._code_reduce(code)
-        return make, (*args[:FILENAME], code.co_filename, *args[FILENAME + 1 :])
+        try:
+            return marshal.loads, (marshal.dumps(code, SAME_EACH_TIME),)
+        except ValueError:  # constants that no source text gives
+            make, args = cloudpickle._code_reduce(code)
+            return make, (*args[:FILENAME], code.co_filename, *args[FILENAME + 1 :])
 
     # ---- classes
 
@@ -151,13 +160,25 @@ class Pickler(cloudpickle.Pickler):  # type: ignore[misc]
         """Reduce a class: by name if workers can import it."""
         if cls.__module__ not in (MAIN, "__mp_main__"):
             found = cloudpickle._class_reduce(cls)
-            if found is NotImplemented or found[0] not in DYNAMIC:
+            if found is not NotImplemented and found[0] not in DYNAMIC:
+                return found
+            if found is NotImplemented and is_sourced(cls.__module__):
                 return found
         path = self.known(cls)
         if path is not None:
             return arriving.of_main, (path,)
-        make, args, (attributes, _), *_rest = cloudpickle._dynamic_class_reduce(cls)
-        return DYNAMIC[make], args, (attributes, self.bound(cls)), None, None, arriving.class_state
+        mark = cloudpickle._get_or_create_tracker_id(cls)
+        state = (classes.attributes_of(cls), classes.registered_with(cls), self.bound(cls))
+        return arriving.class_of_main, (mark, *classes.outline(cls)), state, None, None, arriving.class_state
+
+    def module(self, module: types.ModuleType) -> Any:
+        """Reduce a module: by name, unless it was made without a file."""
+        if module.__name__ == MAIN:
+            return arriving.of_main, ("",)
+        if module.__name__ not in sys.modules or has_source(module):
+            return NotImplemented
+        values = {key: value for key, value in module.__dict__.items() if key != "__builtins__"}
+        return arriving.dynamic_module, (module.__name__,), values, None, None, arriving.module_state
 
     # ---- values
 
@@ -179,6 +200,10 @@ class Pickler(cloudpickle.Pickler):  # type: ignore[misc]
         attributes = {key: item for key, item in value.__dict__.items() if key not in ("lock", "func")}
         return functools.cached_property, (value.func,), (attributes, None), None, None, arriving.value_state
 
+    def parameter(self, value: Any) -> Any:
+        """Reduce a parameter of a generic type."""
+        return type(value), (value.__name__,)
+
     def with_own_way(self, obj: Any) -> Any:
         """Reduce an object of a class that says how; one that gives its own name in the script is sent with it."""
         if getattr(obj, "__module__", None) != MAIN:
@@ -189,23 +214,25 @@ class Pickler(cloudpickle.Pickler):  # type: ignore[misc]
         path = self.known(obj)
         if path is not None:
             return arriving.of_main, (path,)
-        make, args, attributes, *_rest = REDUCE_EX(obj, 5)
         name = found if self.main.get(found) is obj else None
-        return make, args, (attributes, name), None, None, arriving.value_state
+        attributes = getattr(obj, "__dict__", None)
+        return copyreg.__newobj__, (type(obj),), (attributes, name), None, None, arriving.value_state  # type: ignore[attr-defined]
 
 
+#: the functions that make everything again are there by name
+OURS: Final = arriving.__dict__
 #: what a generic function gets when it is made
 DISPATCH_OWN: Final = frozenset({"register", "dispatch", "registry", "_clear_cache", "__wrapped__"})
-#: what cloudpickle makes classes with, and what is used in its place
-DYNAMIC: Final = {
-    cloudpickle._make_skeleton_class: arriving.class_of_main,
-    cloudpickle._make_skeleton_enum: arriving.enum_of_main,
-}
+#: what cloudpickle makes classes with
+DYNAMIC: Final = (cloudpickle._make_skeleton_class, cloudpickle._make_skeleton_enum)
 SPECIAL: Final[dict[Any, Any]] = {
     types.FunctionType: Pickler.function,
     types.CodeType: Pickler.code,
     types.CellType: Pickler.cell,
     object: Pickler.sentinel,
+    types.ModuleType: Pickler.module,
+    typing.ParamSpec: Pickler.parameter,
+    typing.TypeVarTuple: Pickler.parameter,
     CACHED: Pickler.cached,
     functools.cached_property: Pickler.cached_property,
 }
@@ -248,6 +275,11 @@ def has_source(module: Any) -> bool:
     """Say whether a module came from somewhere, so that it can be imported on another computer."""
     top = sys.modules.get(module.__name__.partition(".")[0], module)
     return getattr(module, "__spec__", None) is not None or getattr(top, "__spec__", None) is not None
+
+
+def is_sourced(name: str) -> bool:
+    """Say the same of a module by its name."""
+    return name in sys.modules and has_source(sys.modules[name])
 
 
 def is_importable(obj: Any) -> bool:
