@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from octapi.dispatch import ticket as outcome
 from octapi.dispatch.ticket import Extra, Ticket, WorkerInfo
 from octapi.errors import JobError, RemoteTraceback, ResultNotPicklable
+from octapi.pickling import loads_error, loads_result
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -107,7 +108,7 @@ def claim(job: Job) -> bool:
 def read(kind: int, data: bytes) -> tuple[Any, BaseException | None]:
     """Unpickle an outcome into a value or an exception; raises what unpickling raises."""
     if kind in (outcome.VALUE, outcome.PROGRAM):
-        return (pickle.loads(data) if data else None), None
+        return (loads_result(data) if data else None), None
     if kind == outcome.CANCELLED:
         return None, concurrent.futures.CancelledError()
     if kind == outcome.FAULT:
@@ -120,7 +121,7 @@ def read(kind: int, data: bytes) -> tuple[Any, BaseException | None]:
 def remote_error(pickled: bytes, text: str) -> BaseException:
     """Rebuild a job's own exception, with the worker's traceback as its cause."""
     try:
-        error: Any = pickle.loads(pickled)
+        error: Any = loads_error(pickled)
     except Exception:
         error = None
     if not isinstance(error, BaseException):

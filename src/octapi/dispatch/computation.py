@@ -16,6 +16,7 @@ from octapi.errors import JobError
 FUNCTION = "function"
 SOURCE = "source"
 PROGRAM = "program"
+#: each job brings its own function
 CALL = "call"
 
 
@@ -61,7 +62,9 @@ class Computation:
     source text that is executed with ``__name__ == "__main__"`` and in which ``entry`` names the
     callable, ``program`` runs the file ``entry``.  ``forked`` loads it once and forks each job, as
     ``setup`` and ``cleanup`` do.  ``python_bound`` marks code that only the same
-    Python minor version can load.
+    Python minor version can load.  ``sources`` are pairs of file name and text of the code in
+    it, for tracebacks; ``argv`` is the script's ``sys.argv``; ``logging`` is the level and the format
+    of the script's root logger, if it has a handler.
     """
 
     kind: str
@@ -80,7 +83,9 @@ class Computation:
     timeout_s: float | None = None
     python: str = platform.python_version()
     paths: tuple[str, ...] = ()
+    sources: tuple[tuple[str, str], ...] = ()
     argv: tuple[str, ...] = ()
+    logging: tuple[int, str] | None = None
 
     def to_bytes(self) -> bytes:
         """Pack it for the wire; no pickle, because agents read it."""
@@ -97,7 +102,10 @@ class Computation:
         facts = {key: value for key, value in plain.items() if key in known}
         facts["files"] = tuple(File(*row) for row in facts.get("files", ()))
         facts["paths"] = tuple(facts.get("paths", ()))
+        facts["sources"] = tuple((name, text) for name, text in facts.get("sources", ()))
         facts["argv"] = tuple(facts.get("argv", ()))
+        if facts.get("logging") is not None:
+            facts["logging"] = tuple(facts["logging"])
         return cls(**facts)
 
     def digest(self) -> str:

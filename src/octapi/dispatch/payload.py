@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import functools
-import pickle
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from octapi import pickling
 from octapi.dispatch import computation as kinds
+from octapi.dispatch import sources
 from octapi.dispatch.computation import Computation, File
 from octapi.dispatch.modules import beside
 
@@ -22,16 +23,7 @@ def call_bytes(args: tuple[Any, ...], kwargs: dict[str, Any]) -> bytes:
 
     Raises whatever pickling raises.
     """
-    try:
-        data = pickle.dumps((args, kwargs), 5)
-        if b"__main__" not in data:
-            return data
-    except Exception as error:  # cloudpickle has the last word, and the better message
-        del error
-    import cloudpickle
-
-    packed: bytes = cloudpickle.dumps((args, kwargs), 5)
-    return packed
+    return pickling.dumps((args, kwargs))
 
 
 def of_function(function: Callable[..., Any], timeout_s: float | None, files: tuple[File, ...]) -> Computation:
@@ -40,22 +32,20 @@ def of_function(function: Callable[..., Any], timeout_s: float | None, files: tu
     It travels by name when a worker can import it, with the modules that lie beside the script as
     source; otherwise by value.  Raises whatever pickling raises.
     """
-    import cloudpickle
+    from octapi.pickling import sending
 
-    code: bytes = cloudpickle.dumps(function, 5)
+    code, origins = sending.dumps(function)
     return Computation(
         kinds.FUNCTION,
         name(function),
         code,
         files=(*files, *beside(function)),
-        python_bound=has_bytecode(code),
+        python_bound=bool(origins),
         timeout_s=timeout_s,
+        sources=sources.of(origins),
+        argv=tuple(map(str, sys.argv)),
+        logging=sources.logging_of_script(),
     )
-
-
-def has_bytecode(code: bytes) -> bool:
-    """Say whether a cloudpickle holds bytecode, which only the same Python minor version can load."""
-    return b"_builtin_type" in code or b"_make_function" in code or b"_function_setstate" in code
 
 
 def name(function: Callable[..., Any]) -> str:

@@ -67,6 +67,8 @@ _FORBIDDEN: Final = frozenset(
     if name in _OPS
 )
 _STORE_ATTR: Final = _OPS["STORE_ATTR"]
+_STORE_GLOBAL: Final = _OPS["STORE_GLOBAL"]
+_STORE_FREE: Final = (_OPS["STORE_DEREF"], _OPS["DELETE_DEREF"])
 #: flags of coroutines and asynchronous generators, which need an event loop
 _ASYNCHRONOUS: Final = 0x80 | 0x200
 #: attributes by which code reaches frames, code and namespaces
@@ -153,6 +155,7 @@ class Verdict:
 
     def _code(self, code: types.CodeType, names: dict[str, Any]) -> None:
         self.is_harmless = self.is_harmless and code_is_harmless(code)
+        self.is_plain = self.is_plain and not stores(code)
         for name in code.co_names:
             if name in names:
                 self.look(names[name])
@@ -195,6 +198,13 @@ def code_is_harmless(code: types.CodeType) -> bool:
     if any(name.startswith(_INSIDES) and name not in _SPECIAL for name in code.co_names):
         return False
     return not any(op in _FORBIDDEN or op == _STORE_ATTR for op in code.co_code[::2])
+
+
+@functools.lru_cache(maxsize=256)
+def stores(code: types.CodeType) -> bool:
+    """Say whether code may change a global, or a variable of a function around it."""
+    ops = code.co_code[::2]
+    return _STORE_GLOBAL in ops or (bool(code.co_freevars) and any(op in _STORE_FREE for op in ops))
 
 
 @functools.lru_cache(maxsize=256)

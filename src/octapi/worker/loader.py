@@ -9,7 +9,9 @@ import types
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from octapi import pickling
 from octapi.dispatch import computation as kinds
+from octapi.dispatch import sources
 from octapi.errors import JobError
 from octapi.worker import harmless
 
@@ -113,63 +115,21 @@ def from_setup(computation: Computation, names: dict[str, Any]) -> Prepared:
 
 
 def from_pickle(code: bytes) -> Prepared:
-    """Rebuild a pickled callable for each job if it is harmless; else each job has a process of its own anyway."""
-    loaded = pickle.loads(code)
+    """Load a pickled callable; each job of it sees it, and the script's globals, as they were sent.
+
+    One that is not harmless needs no care: each of its jobs has a process of its own.
+    """
+    loaded: Call = pickling.loads(code)
     verdict = harmless.look(loaded)
-    if not verdict.is_harmless:
-        return Prepared(lambda more: loaded)
-    if verdict.is_plain:
-        return Prepared(copies(loaded), is_harmless=True)
+    if verdict.is_plain or not verdict.is_harmless:
+        return Prepared(lambda more: loaded, verdict.is_harmless)
 
     def fresh(more: bytes) -> Call:
-        sys.modules["__main__"] = types.ModuleType("__main__")
-        call: Call = pickle.loads(code)
+        pickling.stand_for_main()
+        call: Call = pickling.loads(code)
         return call
 
     return Prepared(fresh, is_harmless=True)
-
-
-def copies(loaded: Call) -> Fresh:
-    """Return what makes copies of a function of which nothing but its names can be changed."""
-    own = getattr(loaded, "__globals__", None)
-    if not isinstance(loaded, types.FunctionType) or own is None or not _travelled(loaded):
-        return lambda more: loaded
-    shared = [(key, value) for key, value in own.items() if _same_globals(value, own)]
-
-    def fresh(more: bytes) -> Call:
-        names = own.copy()
-        for key, value in shared:
-            names[key] = _rebuilt(value, names)
-        return _rebuilt(loaded, names)
-
-    return fresh
-
-
-def _travelled(function: types.FunctionType) -> bool:
-    module = sys.modules.get(function.__module__)
-    return module is None or module.__name__ == "__main__" or module.__dict__ is not function.__globals__
-
-
-def _same_globals(value: Any, names: dict[str, Any]) -> bool:
-    return isinstance(value, types.FunctionType) and value.__globals__ is names
-
-
-def _rebuilt(function: types.FunctionType, names: dict[str, Any]) -> types.FunctionType:
-    closure = function.__closure__
-    if closure:
-        closure = tuple(_copied(cell) for cell in closure)
-    twin = types.FunctionType(function.__code__, names, function.__name__, function.__defaults__, closure)
-    twin.__kwdefaults__ = function.__kwdefaults__
-    if function.__dict__:
-        twin.__dict__.update(function.__dict__)
-    return twin
-
-
-def _copied(cell: types.CellType) -> types.CellType:
-    try:
-        return types.CellType(cell.cell_contents)
-    except ValueError:  # it was never filled
-        return types.CellType()
 
 
 def load(computation: Computation, given: dict[str, Any]) -> Prepared:
@@ -180,7 +140,8 @@ def load(computation: Computation, given: dict[str, Any]) -> Prepared:
         from octapi.worker.program import runner
 
         return Prepared(runner(computation))
-    sys.modules["__main__"] = types.ModuleType("__main__")
+    pickling.stand_for_main()
+    sources.install(computation.sources)
     if computation.kind == kinds.CALL:
         return Prepared(no_function, takes_function=True)
     return from_pickle(computation.code)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import pickle
 import traceback
 from pathlib import Path
@@ -10,19 +9,12 @@ from typing import Any, Final
 
 from octapi.dispatch import ticket
 from octapi.errors import JobExited, JobStopped, OutputTooLarge, ResultNotPicklable
+from octapi.pickling import dumps_error, dumps_result
 
 #: frames of these files are not the user's
-OURS: Final = frozenset(str(Path(__file__).with_name(name)) for name in ("slot.py", "loader.py"))
-
-
-def dumps(value: Any) -> bytes:
-    """Pickle by name where that works, else by value."""
-    with contextlib.suppress(Exception):  # whatever it raises: cloudpickle decides
-        return pickle.dumps(value, 5)
-    import cloudpickle
-
-    packed: bytes = cloudpickle.dumps(value, 5)
-    return packed
+OURS: Final = frozenset(
+    str(Path(__file__).with_name(name)) for name in ("slot.py", "loader.py", "work.py", "jobprocess.py")
+)
 
 
 def failure(error: BaseException) -> tuple[int, bytes]:
@@ -35,18 +27,18 @@ def failure(error: BaseException) -> tuple[int, bytes]:
         return fault(error)
     text = traceback_text(error)
     try:
-        data = dumps(error)
+        data = dumps_error(error)
     except Exception as why:
         text += f"(The exception itself cannot be pickled: {why})\n"
         data = b""
     return ticket.ERROR, pickle.dumps((data, text))
 
 
-def by_value(result: Any, error: BaseException) -> tuple[int, bytes]:
-    """Pickle a result that could not be pickled by name."""
+def value(result: Any) -> tuple[int, bytes]:
+    """Pickle what a job returned."""
     try:
-        return ticket.VALUE, dumps(result)
-    except Exception:
+        return ticket.VALUE, dumps_result(result)
+    except Exception as error:
         return fault(ResultNotPicklable(f"Its result, of type {type(result).__name__}, cannot be pickled: {error}"))
 
 

@@ -30,10 +30,11 @@ from octapi.dispatch import ticket, wire
 from octapi.dispatch.computation import Computation
 from octapi.dispatch.span import SIMPLE
 from octapi.errors import JobError, ResultTooLarge
+from octapi.pickling import dumps_result
 from octapi.worker import descendants, directory, jobprocess, journal, loader
 from octapi.worker.imports import Imports
 from octapi.worker.loaded import Loaded
-from octapi.worker.outcome import by_value, dumps, failure, traceback_text
+from octapi.worker.outcome import failure, traceback_text, value
 from octapi.worker.output import Capture, too_much
 from octapi.worker.program import Ran
 from octapi.worker.records import SENDS_END, SENDS_EVENT, SENDS_REFUSAL, Recorder
@@ -79,7 +80,7 @@ class Slot:
     def provisional_result(self, result: Any, relay: bool = False, timeout: float = 10) -> int:
         """Hand in a result before the end of the job; return 0, or -1 if it cannot be pickled."""
         try:
-            data = dumps(result)
+            data = dumps_result(result)
         except Exception:
             traceback.print_exc()
             return -1
@@ -335,10 +336,7 @@ class Slot:
             return ticket.VALUE, b""
         if result.__class__ is Ran:
             return self.program(result)
-        try:
-            return ticket.VALUE, pickle.dumps(result, 5)
-        except Exception as error:
-            return by_value(result, error)
+        return value(result)
 
     def finished(self, kind: int, data: bytes, started: int, ended: int, stdout: str, stderr: str, memory: int) -> None:
         """Record an outcome with what else is known of its job; ``memory`` is the most it held, in bytes."""

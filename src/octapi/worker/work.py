@@ -7,6 +7,8 @@ import io
 import pickle
 from typing import TYPE_CHECKING, Any, Final
 
+from octapi import pickling
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -54,11 +56,11 @@ class Work:
         if self.items:
             result = self.fresh(self.more)(*payload)
         elif self.takes_function:
-            function, args, kwargs = pickle.loads(payload)
+            function, args, kwargs = pickling.loads(payload)
             result = function(*args, **kwargs)
         else:
             function = self.fresh(self.more)
-            args, kwargs = pickle.loads(payload)
+            args, kwargs = pickling.loads(payload)
             result = function(*args, **kwargs)
         if inspect.iscoroutine(result):
             import asyncio

@@ -1,0 +1,46 @@
+"""Of a script what its jobs' tracebacks and logs need: the text of its code, and how it logs."""
+
+from __future__ import annotations
+
+import linecache
+import logging
+import sys
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+#: the most text that is sent for tracebacks, in characters
+MOST: Final = 1 << 20
+
+
+def of(files: Iterable[str]) -> tuple[tuple[str, str], ...]:
+    """Return file name and text of code that travels by value, while there is room; files that cannot be read are not.
+
+    Cells of notebooks and lines typed at a prompt have texts too, where the prompt keeps them.
+    """
+    found = []
+    room = MOST
+    for name in sorted(files):
+        linecache.checkcache(name)
+        text = "".join(linecache.getlines(name))
+        if text and len(text) <= room:
+            room -= len(text)
+            found.append((name, text))
+    return tuple(found)
+
+
+def install(texts: Iterable[tuple[str, str]]) -> None:
+    """Let tracebacks and :mod:`inspect` find the texts of code that came from elsewhere."""
+    for name, text in texts:
+        linecache.cache[name] = (len(text), None, text.splitlines(keepends=True), name)
+
+
+def logging_of_script() -> tuple[int, str] | None:
+    """Return the level and the format of the root logger's first stream handler, or None where there is none."""
+    root = logging.getLogger()
+    for handler in root.handlers:
+        if isinstance(handler, logging.StreamHandler) and getattr(handler, "stream", None) in (sys.stdout, sys.stderr):
+            layout = getattr(handler.formatter, "_fmt", None) or logging.BASIC_FORMAT
+            return root.level, layout
+    return None

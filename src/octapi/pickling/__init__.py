@@ -1,0 +1,90 @@
+"""Pickling between a script and its jobs.
+
+    script -- dumps -->  loads -- slot
+    script <-- loads_result, loads_error --  dumps_result, dumps_error -- slot
+
+What plain pickle does right is left to it.  A slot calls :func:`stand_for_main` before it loads anything, so that what
+the script has at top level of ``__main__`` is found by name there.
+"""
+
+from __future__ import annotations
+
+import functools
+import pickle
+import sys
+from typing import Any
+
+from octapi.pickling import arriving, exceptions
+
+
+def dumps(obj: Any) -> bytes:
+    """Pickle for a slot: by name where that works on a worker, else by value.  Raises whatever pickling raises."""
+    try:
+        data = pickle.dumps(obj, 5)
+        if b"_main__" not in data and b"\x06object" not in data and not names_made_module(data):
+            return data
+    except Exception as error:  # pickling by value has the last word, and the better message
+        del error
+    from octapi.pickling import sending
+
+    return sending.dumps(obj)[0]
+
+
+def names_made_module(data: bytes) -> bool:
+    """Say whether a pickle names a module that was made without a file, so that workers cannot import it."""
+    made = made_modules(len(sys.modules), next(reversed(sys.modules)))
+    return bool(made) and any(name in data for name in made)
+
+
+@functools.lru_cache(maxsize=1)
+def made_modules(_count: int, _last: str) -> tuple[bytes, ...]:
+    """Return the names of modules that were made without a file; the arguments tell one state of all from another."""
+    there = list(sys.modules.items())
+    made = [name for name, module in there if getattr(module, "__spec__", None) is None and name != arriving.MAIN]
+    return tuple(
+        name.encode() for name in made if getattr(sys.modules.get(name.partition(".")[0]), "__spec__", None) is None
+    )
+
+
+def loads(data: bytes) -> Any:
+    """Unpickle in a slot.  Raises whatever unpickling raises."""
+    return pickle.loads(data)
+
+
+def dumps_result(obj: Any) -> bytes:
+    """Pickle for the script what a job returned.  Raises whatever pickling raises."""
+    try:
+        data = pickle.dumps(obj, 5)
+        if arriving.is_plain(data):
+            return data
+    except Exception as error:  # pickling by value has the last word, and the better message
+        del error
+    from octapi.pickling import returning
+
+    return returning.dumps(obj)
+
+
+def loads_result(data: bytes) -> Any:
+    """Unpickle at home what a job returned, and leave what the script has as it is.  Raises what unpickling raises."""
+    if b"octapi.pickling" not in data:
+        return pickle.loads(data)
+    from octapi.pickling import homecoming
+
+    return homecoming.loads(data)
+
+
+def dumps_error(error: BaseException) -> bytes:
+    """Pack what a job raised, with its causes, contexts and members.  Raises whatever pickling its class raises."""
+    return exceptions.pack(error, dumps_result)
+
+
+def loads_error(data: bytes) -> BaseException:
+    """Make an exception of a job again.  Raises whatever unpickling its class raises."""
+    return exceptions.unpack(data, loads_result)
+
+
+def stand_for_main() -> arriving.Main:
+    """Put a new, empty module in the place of ``__main__``, to stand for the script's; return it."""
+    main = arriving.Main()
+    sys.modules[arriving.MAIN] = main
+    return main
