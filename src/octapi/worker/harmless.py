@@ -78,11 +78,15 @@ _SPECIAL: Final = frozenset(("__name__", "__init__", "__class__", "__len__", "__
 
 
 class Verdict:
-    """What a look found: ``is_harmless``, and ``is_plain`` if all that it reaches cannot be changed by a job."""
+    """What a look found: ``is_harmless``, and ``is_plain`` if all that it reaches cannot be changed by a job.
+
+    ``is_imported`` says that some of it was imported, so that loading it again would not make it new.
+    """
 
     def __init__(self) -> None:
         self.is_harmless = True
         self.is_plain = True
+        self.is_imported = False
         self._seen: set[int] = set()
 
     def look(self, value: Any) -> None:
@@ -144,6 +148,9 @@ class Verdict:
         if value.__code__.co_flags & _ASYNCHRONOUS or value.__dict__:
             self.is_harmless = False
             return
+        home = sys.modules.get(value.__module__ or "")
+        if home is not None and home.__name__ != "__main__" and home.__dict__ is value.__globals__:
+            self.is_imported = True
         for part in (*(value.__defaults__ or ()), *(value.__kwdefaults__ or {}).values()):
             self._part(part)
         for cell in value.__closure__ or ():
@@ -177,6 +184,8 @@ def look(value: Any) -> Verdict:
     try:
         found.look(value)
     except Exception:  # an object that cannot even be looked at has a process of its own
+        found.is_harmless = False
+    if found.is_imported and not found.is_plain:
         found.is_harmless = False
     return found
 
