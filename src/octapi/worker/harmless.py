@@ -8,12 +8,20 @@ belong to one script.
 
 from __future__ import annotations
 
+import abc
 import builtins
+import collections
+import dataclasses
+import enum
 import functools
 import opcode
+import reprlib
 import sys
 import types
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 ALLOWED_BUILTINS: Final = frozenset(
     "abs all any ascii bin bool bytearray bytes callable chr complex dict divmod enumerate filter float format "
@@ -66,15 +74,32 @@ _FORBIDDEN: Final = frozenset(
     for name in ("DELETE_ATTR", "STORE_NAME", "DELETE_NAME", "IMPORT_STAR", "LOAD_BUILD_CLASS", "DELETE_GLOBAL")
     if name in _OPS
 )
+_LOADS_LOCAL: Final = frozenset(_OPS[name] for name in ("LOAD_FAST", "LOAD_FAST_BORROW") if name in _OPS)
+_LOADS_TWO: Final = frozenset(
+    _OPS[name] for name in ("LOAD_FAST_LOAD_FAST", "LOAD_FAST_BORROW_LOAD_FAST_BORROW") if name in _OPS
+)
 _STORE_ATTR: Final = _OPS["STORE_ATTR"]
 _STORE_GLOBAL: Final = _OPS["STORE_GLOBAL"]
 _STORE_FREE: Final = (_OPS["STORE_DEREF"], _OPS["DELETE_DEREF"])
 #: flags of coroutines and asynchronous generators, which need an event loop
 _ASYNCHRONOUS: Final = 0x80 | 0x200
 #: attributes by which code reaches frames, code and namespaces
-_INSIDES: Final = ("_", "f_", "gi_", "cr_", "ag_", "tb_", "co_")
+_INSIDES: Final = ("__", "f_", "gi_", "cr_", "ag_", "tb_", "co_")
 #: special names that code may use
-_SPECIAL: Final = frozenset(("__name__", "__init__", "__class__", "__len__", "__doc__"))
+_SPECIAL: Final = frozenset(
+    "__name__ __init__ __class__ __len__ __doc__ __post_init__ __eq__ __lt__ __repr__ __str__ __hash__".split()
+)
+#: kinds of classes whose instances can be made without an effect on the class
+_METACLASSES: Final = (type, abc.ABCMeta, enum.EnumType)
+#: what Python, and the standard library for its own kinds of classes, puts into a class
+_OF_CLASSES: Final = frozenset(
+    "__module__ __dict__ __weakref__ __doc__ __qualname__ __annotations__ __annotate__ __annotate_func__ "
+    "__annotations_cache__ __slots__ __match_args__ __dataclass_fields__ __dataclass_params__ __abstractmethods__ "
+    "__static_attributes__ __firstlineno__ __parameters__ __orig_bases__ __hash__ __eq__ __new__ _abc_impl _fields "
+    "_field_defaults _make _replace _asdict __getnewargs__ __replace__ __getstate__ __setstate__".split()
+)
+#: where the methods come from that the standard library adds to classes
+_ADDED: Final = (dataclasses.__file__, collections.__file__, reprlib.__file__)
 
 
 class Verdict:
@@ -106,6 +131,8 @@ class Verdict:
         elif isinstance(value, types.MethodType):
             self.look(value.__func__)
             self.look(value.__self__)
+        elif isinstance(value, type) and value.__module__ == "__main__":
+            self._class(value)
         elif type(value) is functools.partial:
             self.is_plain = False
             for part in (value.func, value.args, value.keywords):
@@ -116,8 +143,9 @@ class Verdict:
     def _is_listed(self, value: Any) -> bool:
         """Say whether a value is a builtin, or something of a listed module, that keeps nothing."""
         name = getattr(value, "__name__", None)
-        if not isinstance(name, str) or getattr(value, "__self__", None) not in (None, builtins):
-            return getattr(value, "__self__", None) is not None and self._is_in_module(value, name)
+        owner = None if isinstance(value, type) else getattr(value, "__self__", None)
+        if not isinstance(name, str) or owner not in (None, builtins):
+            return owner is not None and self._is_in_module(value, name)
         if getattr(builtins, name, None) is value:
             return name in ALLOWED_BUILTINS or _is_exception(value)
         return self._is_in_module(value, name)
@@ -144,8 +172,40 @@ class Verdict:
             self.is_plain = False
         self.look(value)
 
-    def _function(self, value: types.FunctionType) -> None:
-        if value.__code__.co_flags & _ASYNCHRONOUS or value.__dict__:
+    def _class(self, value: type) -> None:
+        """Look at a class of the script: it must be of a plain kind, and its methods change nothing but instances."""
+        if type(value) not in _METACLASSES:
+            self.is_harmless = False
+            return
+        for base in value.__bases__:
+            if base is not object and not base.__module__.startswith(("enum", "abc", "typing")):
+                self.look(base)
+        if isinstance(value, enum.EnumType):
+            return
+        for name, part in vars(value).items():
+            if name not in _OF_CLASSES or (name in ("__new__", "__eq__", "__hash__") and _is_written(part)):
+                self._attribute(part)
+
+    def _attribute(self, part: Any) -> None:
+        if isinstance(part, (types.MemberDescriptorType, types.GetSetDescriptorType)) or not _is_written(part):
+            return
+        if isinstance(part, (staticmethod, classmethod)):
+            self.look(part.__func__)
+        elif isinstance(part, property):
+            for function in (part.fget, part.fset, part.fdel):
+                self._method(function)
+        elif isinstance(part, types.FunctionType):
+            self._method(part)
+        else:
+            self._part(part)
+
+    def _method(self, value: Any) -> None:
+        if value is not None and id(value) not in self._seen:
+            self._seen.add(id(value))
+            self._function(value, is_method=True)
+
+    def _function(self, value: types.FunctionType, is_method: bool = False) -> None:
+        if value.__code__.co_flags & _ASYNCHRONOUS or set(value.__dict__) - {"__isabstractmethod__"}:
             self.is_harmless = False
             return
         home = sys.modules.get(value.__module__ or "")
@@ -158,18 +218,18 @@ class Verdict:
                 self._part(cell.cell_contents)
             except ValueError:  # it was never filled
                 continue
-        self._code(value.__code__, value.__globals__)
+        self._code(value.__code__, value.__globals__, is_method)
 
-    def _code(self, code: types.CodeType, names: dict[str, Any]) -> None:
-        self.is_harmless = self.is_harmless and code_is_harmless(code)
+    def _code(self, code: types.CodeType, names: dict[str, Any], is_method: bool = False) -> None:
+        self.is_harmless = self.is_harmless and code_is_harmless(code, is_method)
         self.is_plain = self.is_plain and not stores(code)
-        for name in code.co_names:
+        for name in global_names(code):
             if name in names:
                 self.look(names[name])
-            elif hasattr(builtins, name) and not self._is_listed(getattr(builtins, name)):
+            elif name in vars(builtins) and not self._is_listed(vars(builtins)[name]):
                 self.is_harmless = False
         modules = set(imports(code)) | {
-            names[name].__name__ for name in code.co_names if isinstance(names.get(name), types.ModuleType)
+            names[name].__name__ for name in global_names(code) if isinstance(names.get(name), types.ModuleType)
         }
         if not all(module in MODULES for module in modules) or not names_are_allowed(code, modules):
             self.is_harmless = False
@@ -199,14 +259,39 @@ def _is_exception(value: Any) -> bool:
     return isinstance(value, type) and issubclass(value, BaseException)
 
 
+def _is_written(part: Any) -> bool:
+    """Say whether somebody wrote an attribute of a class, and not the library that made the class."""
+    function = getattr(part, "__wrapped__", part)
+    code = getattr(function, "__code__", None)
+    if code is None:
+        return type(part).__name__ != "_tuplegetter"
+    is_made = code.co_qualname.startswith("__create_fn__") or _module_of(function).startswith("namedtuple_")
+    return not is_made and code.co_filename not in _ADDED
+
+
+def _module_of(function: Any) -> str:
+    return str(getattr(function, "__globals__", {}).get("__name__", ""))
+
+
 @functools.lru_cache(maxsize=256)
-def code_is_harmless(code: types.CodeType) -> bool:
-    """Say whether a code object has no instruction, and no name, that could change more than what is the job's own."""
+def code_is_harmless(code: types.CodeType, is_method: bool = False) -> bool:
+    """Say whether a code object has no instruction, and no name, that could change more than what is the job's own.
+
+    A method may set attributes of its instance, which is its first local variable.
+    """
     if code.co_flags & _ASYNCHRONOUS:
         return False
     if any(name.startswith(_INSIDES) and name not in _SPECIAL for name in code.co_names):
         return False
-    return not any(op in _FORBIDDEN or op == _STORE_ATTR for op in code.co_code[::2])
+    ops = [(op, arg) for op, arg in zip(code.co_code[::2], code.co_code[1::2], strict=True) if op]
+    if any(op in _FORBIDDEN for op, _ in ops):
+        return False
+    targets = [ops[place - 1] for place, (op, _) in enumerate(ops) if op == _STORE_ATTR]
+    return not targets or (is_method and all(_is_first_local(op, arg) for op, arg in targets))
+
+
+def _is_first_local(op: int, arg: int) -> bool:
+    return (op in _LOADS_LOCAL and arg == 0) or (op in _LOADS_TWO and arg & 15 == 0)
 
 
 @functools.lru_cache(maxsize=256)
@@ -216,16 +301,28 @@ def stores(code: types.CodeType) -> bool:
     return _STORE_GLOBAL in ops or (bool(code.co_freevars) and any(op in _STORE_FREE for op in ops))
 
 
+def instructions(code: types.CodeType) -> Iterator[tuple[int, int]]:
+    """Yield the instructions of a code object with their full arguments."""
+    extended = 0
+    for op, arg in zip(code.co_code[::2], code.co_code[1::2], strict=True):
+        if op == _OPS["EXTENDED_ARG"]:
+            extended = (extended | arg) << 8
+        else:
+            yield op, extended | arg
+            extended = 0
+
+
 @functools.lru_cache(maxsize=256)
 def imports(code: types.CodeType) -> tuple[str, ...]:
     """Return the names of the modules that a code object imports."""
-    found, extended = [], 0
-    for place in range(0, len(code.co_code), 2):
-        op, arg = code.co_code[place], code.co_code[place + 1] | extended
-        extended = arg << 8 if op == _OPS["EXTENDED_ARG"] else 0
-        if op == _OPS["IMPORT_NAME"]:
-            found.append(code.co_names[arg])
-    return tuple(found)
+    return tuple(code.co_names[arg] for op, arg in instructions(code) if op == _OPS["IMPORT_NAME"])
+
+
+@functools.lru_cache(maxsize=256)
+def global_names(code: types.CodeType) -> tuple[str, ...]:
+    """Return the names that a code object looks for among globals and builtins."""
+    found = (code.co_names[arg >> 1] for op, arg in instructions(code) if op == _OPS["LOAD_GLOBAL"])
+    return tuple(dict.fromkeys(found))
 
 
 def names_are_allowed(code: types.CodeType, modules: set[str]) -> bool:
