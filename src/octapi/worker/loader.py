@@ -143,7 +143,7 @@ def load(computation: Computation, given: dict[str, Any]) -> Prepared:
     pickling.stand_for_main()
     sources.install(computation.sources)
     if computation.kind == kinds.CALL:
-        return Prepared(no_function, takes_function=True)
+        return Prepared(no_function, is_harmless=True, takes_function=True)
     return from_pickle(computation.code)
 
 

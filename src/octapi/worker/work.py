@@ -8,6 +8,7 @@ import pickle
 from typing import TYPE_CHECKING, Any, Final
 
 from octapi import pickling
+from octapi.worker import harmless
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -29,6 +30,15 @@ PLAIN: Final = frozenset(
     ]
 )  # fmt: skip
 
+#: what it may name besides where each job brings its function: these make one, and run nothing of it
+MAKES_FUNCTIONS: Final = frozenset(
+    [("marshal", "loads")]
+    + [
+        ("octapi.pickling.arriving", name)
+        for name in ("function_of_main", "function_apart", "function_state", "cell", "cell_state")
+    ]
+)
+
 Call = tuple["Callable[..., Any]", tuple[Any, ...], dict[str, Any]]
 
 
@@ -48,8 +58,16 @@ class Work:
         """Return the call of a harmless job with fresh globals; None if its arguments may hold anything."""
         if self.items:
             return self.fresh(b""), payload, {}
-        found = plain(payload)
+        if self.takes_function:
+            return self._own(payload)
+        found = plain(payload, PLAIN)
         return None if found is None else (self.fresh(b""), *found)
+
+    def _own(self, payload: bytes) -> Call | None:
+        """Return the call of a job that brings its own function, if that is harmless."""
+        pickling.stand_for_main()
+        found: Call | None = plain(payload, PLAIN | MAKES_FUNCTIONS)
+        return found if found is not None and harmless.look(found[0]).is_harmless else None
 
     def run(self, payload: Any) -> Any:
         """Run a job; a coroutine is awaited."""
@@ -72,17 +90,21 @@ class Work:
 class _Guarded(pickle.Unpickler):
     """Reads plain data, and nothing that could run code of a script."""
 
+    def __init__(self, payload: bytes, allowed: frozenset[tuple[str, str]]) -> None:
+        super().__init__(io.BytesIO(payload))
+        self._allowed = allowed
+
     def find_class(self, module: str, name: str) -> Any:
-        if (module, name) not in PLAIN:
+        if (module, name) not in self._allowed:
             raise pickle.UnpicklingError
         return super().find_class(module, name)
 
 
-def plain(payload: bytes) -> Any:
-    """Unpickle arguments if they are plain data; None if they may be anything else."""
+def plain(payload: bytes, allowed: frozenset[tuple[str, str]]) -> Any:
+    """Unpickle what refers to nothing but what is allowed; None if it may be anything else."""
     if REFERS not in payload:
         return pickle.loads(payload)
     try:
-        return _Guarded(io.BytesIO(payload)).load()
+        return _Guarded(payload, allowed).load()
     except pickle.UnpicklingError:
         return None
