@@ -221,6 +221,8 @@ def unpacked(value: Any) -> Any:
     if value.__class__ is not Failed:
         return value
     result, error = read(value.kind, value.data)
+    if isinstance(error, StopIteration):  # raised here, it would end the results as if there were no more
+        raise RuntimeError(f"A job raised StopIteration: {error.value!r}") from error
     if error is not None:
         raise error
     return result
