@@ -140,4 +140,6 @@ def load(computation: Computation, given: dict[str, Any]) -> Fresh:
 
         return runner(computation)
     sys.modules["__main__"] = types.ModuleType("__main__")
+    if computation.kind == kinds.CALL:
+        return lambda more: lambda function, args, kwargs: function(*args, **kwargs)
     return from_pickle(computation.code)
