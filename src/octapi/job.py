@@ -62,20 +62,23 @@ class JobTicket(Ticket):
 
     def __init__(self, payload: bytes, job: Job, *, worker: str | None = None, retries: int = 2) -> None:
         super().__init__(payload, worker=worker, retries=retries)
-        self.job = job
+        #: None once it has its outcome: its batch may be on its way for long
+        self.job: Job | None = job
 
     def begun(self, worker: WorkerInfo, started: float) -> None:
         """Set the future to running, if it was not cancelled."""
         job = self.job
-        if job._state == states.PENDING:
+        if job is not None and job._state == states.PENDING:
             job.worker, job.started = worker.name, started
             job.set_running_or_notify_cancel()
 
     def resolve(
         self, kind: int, data: bytes, started: float, ended: float, worker: WorkerInfo | None, extra: Extra | None
     ) -> None:
-        """Set the future's result or exception."""
-        job = self.job
+        """Set the future's result or exception, and let go of it."""
+        job, self.job = self.job, None
+        if job is None:
+            return
         if worker is not None:
             job.worker, job.started, job.ended = worker.name, started, ended
         if extra is not None:

@@ -28,7 +28,7 @@ def dumps(obj: Any) -> bytes:
         del error
     from octapi.pickling import sending
 
-    return sending.dumps(obj)[0]
+    return sending.dumps(obj)
 
 
 def names_made_module(data: bytes) -> bool:
@@ -52,7 +52,13 @@ def loads(data: bytes) -> Any:
     try:
         return pickle.loads(data)
     except Exception as error:
-        return with_exceptions(exceptions.Tolerant(io.BytesIO(data)), error)
+        try:
+            return with_exceptions(exceptions.Tolerant(io.BytesIO(data)), error)
+        except Exception:
+            from octapi.pickling import failing
+
+            failing.note(error, data)
+            raise
 
 
 def with_exceptions(unpickler: pickle.Unpickler, error: Exception) -> Any:

@@ -36,17 +36,13 @@ FILENAME: Final = 10
 
 
 class Pickler(cloudpickle.Pickler):  # type: ignore[misc]
-    """Pickles for another process that stands for the script.
-
-    ``files`` are the files of the code that was pickled by value.
-    """
+    """Pickles for another process that stands for the script."""
 
     def __init__(self, file: io.BytesIO) -> None:
         super().__init__(file, protocol=5)
         main = sys.modules.get(MAIN)
         self.main: dict[str, Any] = main.__dict__ if main is not None else {}
         self.facts = {key: self.main[key] for key in FACTS if self.main.get(key) is not None}
-        self.files: set[str] = set()
         self._apart: dict[int, dict[str, Any]] = {}
 
     def reducer_override(self, obj: Any) -> Any:
@@ -147,7 +143,6 @@ class Pickler(cloudpickle.Pickler):  # type: ignore[misc]
 
     def code(self, code: types.CodeType) -> Any:
         """Reduce code; unlike with cloudpickle it keeps its file's name, for tracebacks."""
-        self.files.add(code.co_filename)
         try:
             return marshal.loads, (marshal.dumps(code, SAME_EACH_TIME),)
         except ValueError:  # constants that no source text gives
@@ -304,9 +299,8 @@ def is_found(obj: Any) -> bool:
     return found is obj
 
 
-def dumps(obj: Any) -> tuple[bytes, set[str]]:
-    """Pickle for a slot; return the pickle and the files of the code in it.  Raises whatever pickling raises."""
+def dumps(obj: Any) -> bytes:
+    """Pickle for a slot.  Raises whatever pickling raises."""
     with io.BytesIO() as file:
-        pickler = Pickler(file)
-        pickler.dump(obj)
-        return file.getvalue(), pickler.files
+        Pickler(file).dump(obj)
+        return file.getvalue()

@@ -123,4 +123,6 @@ def load(computation: Computation, given: dict[str, Any]) -> Fresh:
         return runner(computation)
     pickling.stand_for_main()
     sources.install(computation.sources)
+    if computation.kind == kinds.CALL:
+        return lambda more: lambda function, args, kwargs: function(*args, **kwargs)
     return from_pickle(computation.code)

@@ -38,7 +38,9 @@ def value(result: Any) -> tuple[int, bytes]:
     try:
         return ticket.VALUE, dumps_result(result)
     except Exception as error:
-        return fault(ResultNotPicklable(f"Its result, of type {type(result).__name__}, cannot be pickled: {error}"))
+        from octapi.pickling import blame
+
+        return fault(ResultNotPicklable(blame.in_result(result, error, dumps_result)))
 
 
 def fault(error: Exception) -> tuple[int, bytes]:

@@ -292,8 +292,8 @@ class Slot:
                 if items:
                     result = call(*payloads[index])
                 else:
-                    args, kwargs = loads(payloads[index])
-                    result = call(*args, **kwargs)
+                    *function, args, kwargs = loads(payloads[index])
+                    result = call(*function, args, kwargs) if function else call(*args, **kwargs)
                 if result.__class__ in plain and not (stdout.used or stderr.used):
                     self.record_plain(index, result, started)
                     ended = clock()
@@ -304,7 +304,7 @@ class Slot:
             except BaseException as error:
                 ended = clock()
                 self.finished(index, *failure(error), started, ended)
-            args = kwargs = result = None
+            function = args = kwargs = result = None
             started = ended
             if ended - flushed > FLUSH_NS:
                 self.flush()
