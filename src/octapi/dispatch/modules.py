@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 LIMIT: Final = 64 << 20
 #: never sent: octapi and dispy are on every worker
 OURS: Final = frozenset({"octapi", "dispy", "__main__", "__mp_main__"})
+#: a package whose parts may also lie in other directories
+OTHER_PORTIONS: Final = b"__path__ = __import__('pkgutil').extend_path(__path__, __name__)\n"
 #: files of one package that are looked at; one with more is no package
 MOST_FILES: Final = 20_000
 #: directories in packages that hold nothing to import
@@ -45,7 +47,22 @@ class Source(NamedTuple):
 
 def beside(function: Any) -> tuple[File, ...]:
     """Return the user's own modules that jobs of this script may need, as files."""
-    return tuple(read(walk(first_names(function), sources_of)))
+    files = tuple(read(walk(first_names(function), sources_of)))
+    return (*files, *packages_around({file.path for file in files}))
+
+
+def packages_around(paths: set[str]) -> Iterator[File]:
+    """Yield an ``__init__.py`` for each package that has none, lest a package of that name on a worker hides it."""
+    made = {""}
+    for path in sorted(path for path in paths if path.endswith((".py", ".pyc", ".so"))):
+        folder = ""
+        for part in path.split("/")[:-1]:
+            folder = f"{folder}{part}/"
+            if f"{folder}__init__.py" in paths or f"{folder}__init__.pyc" in paths:
+                break
+            if folder not in made:
+                made.add(folder)
+                yield File(f"{folder}__init__.py", OTHER_PORTIONS)
 
 
 def needed_by(script: Path) -> Iterator[tuple[str, Path]]:

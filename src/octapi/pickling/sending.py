@@ -66,6 +66,10 @@ class Pickler(cloudpickle.Pickler):  # type: ignore[misc]
         """Return the name by which the other side has an object of the script already."""
         return None
 
+    def name_of(self, value: Any) -> str | None:
+        """Return the same for a value that does not say its own name."""
+        return None
+
     # ---- functions
 
     def function(self, function: types.FunctionType) -> Any:
@@ -179,15 +183,13 @@ class Pickler(cloudpickle.Pickler):  # type: ignore[misc]
 
     def sentinel(self, value: object) -> Any:
         """Reduce a plain ``object()`` to the name of a module under which it is found, if there is one."""
+        module, name = sentinels(len(sys.modules), next(reversed(sys.modules))).get(id(value), ("", ""))
+        if module and getattr(sys.modules.get(module), "__dict__", {}).get(name) is value:
+            return arriving.of_module, (module, name)
         for name, other in list(self.main.items()):
             if other is value:
-                path = self.known(value)
+                path = self.name_of(value)
                 return (arriving.of_main, (path,)) if path is not None else (arriving.sentinel, (name,))
-        for module, module_names in list(sys.modules.items()):
-            if module != MAIN:
-                for name, other in list(getattr(module_names, "__dict__", {}).items()):
-                    if other is value:
-                        return arriving.of_module, (module, name)
         return NotImplemented
 
     def cached_property(self, value: Any) -> Any:
@@ -197,7 +199,10 @@ class Pickler(cloudpickle.Pickler):  # type: ignore[misc]
 
     def parameter(self, value: Any) -> Any:
         """Reduce a parameter of a generic type."""
-        return type(value), (value.__name__,)
+        path = self.name_of(value)
+        if path is not None:
+            return arriving.of_main, (path,)
+        return type(value), (value.__name__,), (None, self.bound(value)), None, None, arriving.value_state
 
     def with_own_way(self, obj: Any) -> Any:
         """Reduce an object of a class that says how; one that gives its own name in the script is sent with it."""
@@ -266,10 +271,25 @@ def annotations_of(function: types.FunctionType) -> Any:
         return annotationlib.get_annotations(function, format=annotationlib.Format.STRING)
 
 
+@functools.lru_cache(maxsize=1)
+def sentinels(_count: int, _last: str) -> dict[int, tuple[str, str]]:
+    """Return where modules hold a plain ``object()``, by its id; the arguments tell one state of all from another."""
+    return {
+        id(value): (module, name)
+        for module, found in list(sys.modules.items())
+        if module != MAIN and has_source(found)
+        for name, value in list(getattr(found, "__dict__", {}).items())
+        if type(value) is object
+    }
+
+
 def has_source(module: Any) -> bool:
     """Say whether a module came from somewhere, so that it can be imported on another computer."""
-    top = sys.modules.get(module.__name__.partition(".")[0], module)
-    return getattr(module, "__spec__", None) is not None or getattr(top, "__spec__", None) is not None
+    if getattr(module, "__spec__", None) is not None:
+        return True
+    name = getattr(module, "__name__", None)
+    top = sys.modules.get(name.partition(".")[0]) if isinstance(name, str) else None
+    return getattr(top, "__spec__", None) is not None
 
 
 def is_sourced(name: str) -> bool:
