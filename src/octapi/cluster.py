@@ -5,15 +5,19 @@ from __future__ import annotations
 import concurrent.futures
 import contextlib
 import dataclasses
-import itertools
+import os
 import threading
+import traceback
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from octapi.connect import connect
 from octapi.dispatch import payload
+from octapi.dispatch.enclosed import paths_of
 from octapi.dispatch.lane import Listener
+from octapi.dispatch.lanes import Lanes
 from octapi.errors import ClusterClosed, JobNotSent
+from octapi.items import Items
 from octapi.job import Job, JobTicket
 from octapi.progress import Bar, is_wanted
 from octapi.results import Results
@@ -24,10 +28,10 @@ if TYPE_CHECKING:
 
     from octapi.dispatch.computation import File
     from octapi.dispatch.dispatcher import Dispatcher
-    from octapi.dispatch.lane import Lane
     from octapi.dispatch.ticket import Ticket, WorkerInfo
 
 BUFFERSIZE = 100_000
+HERE = str(Path(__file__).parent) + os.sep
 RETRIES = 2
 
 
@@ -37,9 +41,9 @@ class Options:
 
     ``timeout_s``: seconds after which a job is stopped and fails with JobTimeout.
     ``retries``: how often a job is started again when its worker is lost.
-    ``worker``: the name of the only worker that may run it.  ``files``: local paths to send along; they
-    lie in the job's working directory.  ``files_to``: the directory that takes what the job sends home
-    with :func:`octapi.send_file`, by default the working directory.
+    ``worker``: the name of the only worker that may run it.  ``files``: a local path or several to
+    send along, as they are at each call; they lie in the job's working directory.  ``files_to``: the directory
+    that takes what the job sends home with :func:`octapi.send_file`, by default the working directory.
     """
 
     timeout_s: float | None = None
@@ -47,6 +51,12 @@ class Options:
     worker: str | None = None
     files: tuple[str | Path, ...] = ()
     files_to: str | Path = ""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "files", paths_of(self.files))
+
+
+DEFAULTS = Options()
 
 
 class Files(Listener):
@@ -58,7 +68,7 @@ class Files(Listener):
     def file(self, file: File, ticket: Ticket | None) -> None:
         """Write it, and tell its job where it is."""
         path = file.place(self._place)
-        if isinstance(ticket, JobTicket):
+        if isinstance(ticket, JobTicket) and ticket.job is not None:
             ticket.job.files.append(path)
 
 
@@ -83,7 +93,7 @@ class Calls:
         ordered: bool = True,
     ) -> Iterator[Any]:
         """Run ``fn`` over the iterables; see :meth:`Cluster.map`."""
-        return self._cluster._map(self._options, fn, iterables, timeout, buffersize, ordered)
+        return self._cluster._map(self._options, fn, iterables, timeout, chunksize, buffersize, ordered)
 
 
 class Cluster(concurrent.futures.Executor):
@@ -102,7 +112,7 @@ class Cluster(concurrent.futures.Executor):
         self, address: str | None = None, *, slots: int | None = None, progress: bool | None = None, page: bool = False
     ) -> None:
         self.engine: Dispatcher = connect(address, slots=slots)
-        self._lanes: dict[Any, Lane] = {}
+        self._lanes = Lanes(self.engine, Files)
         self._open: set[Job] = set()
         self._results: set[Results] = set()
         self._lock = threading.Lock()
@@ -133,7 +143,7 @@ class Cluster(concurrent.futures.Executor):
 
     def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Job:
         """Run ``fn(*args, **kwargs)`` on the cluster, and return its :class:`~octapi.Job` at once."""
-        return self._submit(Options(), fn, args, kwargs)
+        return self._submit(DEFAULTS, fn, args, kwargs)
 
     def map(
         self,
@@ -150,7 +160,7 @@ class Cluster(concurrent.futures.Executor):
         accepted and not needed: batches are sized by measured time.  With ``ordered=False``
         results come as they are ready.  Closing the iterator stops the work.
         """
-        return self._map(Options(), fn, iterables, timeout, buffersize, ordered)
+        return self._map(DEFAULTS, fn, iterables, timeout, chunksize, buffersize, ordered)
 
     def options(self, **options: Any) -> Calls:
         """Return ``submit`` and ``map`` with :class:`Options`; they never collide with the function's arguments."""
@@ -203,6 +213,7 @@ class Cluster(concurrent.futures.Executor):
         if results in self._results:
             self._results.discard(results)
             self._mapped = (self._mapped[0] + results.done, self._mapped[1] + results.done)
+            self._lanes.release(results.lane)
 
     def _drain(self) -> None:
         for results in list(self._results):
@@ -219,20 +230,6 @@ class Cluster(concurrent.futures.Executor):
 
     # ---- behind submit and map
 
-    def _lane(self, options: Options, fn: Callable[..., Any]) -> Lane:
-        key: Any = (options.timeout_s, options.files, options.files_to, fn)
-        try:
-            lane = self._lanes.get(key)
-        except TypeError:  # a callable that has no hash
-            key = (options.timeout_s, options.files, options.files_to, id(fn), fn.__class__)
-            lane = self._lanes.get(key)
-        if lane is None:
-            files = payload.read_files(options.files)
-            found = payload.of_function(fn, options.timeout_s, files)
-            lane = self.engine.open(found, listener=Files(options.files_to))
-            self._lanes[key] = lane
-        return lane
-
     def _submit(self, options: Options, fn: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Job:
         job = Job()
         with self._lock:
@@ -243,15 +240,15 @@ class Cluster(concurrent.futures.Executor):
         if self._shows_progress and self._bar is None:
             self._show_progress()
         job.add_done_callback(self._open.discard)
+        ticket = job._ticket = JobTicket(b"", job, worker=options.worker, retries=options.retries)
         try:
-            lane = self._lane(options, fn)
-            data = payload.call_bytes(args, kwargs)
+            self._lanes.submit(options, payload.unwrapped(fn, args, kwargs), ticket)
+        except ClusterClosed:
+            self._open.discard(job)
+            raise
         except Exception as error:
             job.set_running_or_notify_cancel()
             job.set_exception(not_sent(fn, error))
-            return job
-        job._ticket = JobTicket(data, job, worker=options.worker, retries=options.retries)
-        lane.submit(job._ticket)
         return job
 
     def _map(
@@ -260,15 +257,20 @@ class Cluster(concurrent.futures.Executor):
         fn: Callable[..., Any],
         iterables: tuple[Iterable[Any], ...],
         timeout: float | None,
+        chunksize: int,
         buffersize: int | None,
         ordered: bool,
     ) -> Iterator[Any]:
         if self._is_shut:
             raise ClusterClosed("The cluster was shut down, so it takes no more jobs. Make a new one.")
-        items = zip(*iterables, strict=False) if iterables else itertools.repeat(())
-        results = Results(
-            self._lane(options, fn), items, options, timeout, buffersize or BUFFERSIZE, ordered, self._end_map
-        )
+        buffersize = BUFFERSIZE if buffersize is None else buffersize
+        check_sizes(chunksize, buffersize)
+        items = Items(iterables, buffersize)
+        try:
+            lane = self._lanes.hold(options, fn)
+        except Exception as error:
+            raise not_sent(fn, error) from error
+        results = Results(lane, items, options, timeout, buffersize, ordered, self._end_map)
         self._results.add(results)
         if self._shows_progress:
             self._show_progress()
@@ -297,10 +299,29 @@ def open_dask(engine: Dispatcher, stack: contextlib.ExitStack) -> Any:
     return stack.enter_context(Client(address, set_as_default=False, **security))
 
 
+def check_sizes(chunksize: int, buffersize: int) -> None:
+    """Refuse sizes that mean nothing, as the standard library does.  Raises ValueError."""
+    if chunksize < 1:
+        raise ValueError("chunksize must be 1 or more")
+    if buffersize < 1:
+        raise ValueError("buffersize must be 1 or more, or None")
+
+
 def not_sent(fn: Callable[..., Any], error: Exception) -> JobNotSent:
-    """Say that a call cannot be pickled."""
-    failed = JobNotSent(
-        f"The function or its arguments cannot be pickled: {type(error).__name__}: {error}", function=payload.name(fn)
-    )
+    """Say why a call cannot be sent; what the error's frames hold is let go."""
+    name, trace = payload.name(fn), error.__traceback__
+    while trace is not None and is_ours(trace.tb_frame.f_code.co_filename):
+        trace = trace.tb_next
+    traceback.clear_frames(trace)
+    error.__traceback__ = trace
+    if isinstance(error, JobNotSent):
+        return JobNotSent(str(error), function=name)
+    text = f"The function or its arguments cannot be pickled: {type(error).__name__}: {error}"
+    failed = JobNotSent(text, function=name)
     failed.__cause__ = error
     return failed
+
+
+def is_ours(path: str) -> bool:
+    """Say whether a source file is OctaPi's own."""
+    return path.startswith(HERE)

@@ -62,20 +62,23 @@ class JobTicket(Ticket):
 
     def __init__(self, payload: bytes, job: Job, *, worker: str | None = None, retries: int = 2) -> None:
         super().__init__(payload, worker=worker, retries=retries)
-        self.job = job
+        #: None once it has its outcome: its batch may be on its way for long
+        self.job: Job | None = job
 
     def begun(self, worker: WorkerInfo, started: float) -> None:
         """Set the future to running, if it was not cancelled."""
         job = self.job
-        if job._state == states.PENDING:
+        if job is not None and job._state == states.PENDING:
             job.worker, job.started = worker.name, started
             job.set_running_or_notify_cancel()
 
     def resolve(
         self, kind: int, data: bytes, started: float, ended: float, worker: WorkerInfo | None, extra: Extra | None
     ) -> None:
-        """Set the future's result or exception."""
-        job = self.job
+        """Set the future's result or exception, and let go of it."""
+        job, self.job = self.job, None
+        if job is None:
+            return
         if worker is not None:
             job.worker, job.started, job.ended = worker.name, started, ended
         if extra is not None:
@@ -119,14 +122,30 @@ def read(kind: int, data: bytes) -> tuple[Any, BaseException | None]:
 
 
 def remote_error(pickled: bytes, text: str) -> BaseException:
-    """Rebuild a job's own exception, with the worker's traceback as its cause."""
+    """Rebuild a job's own exception; the worker's traceback becomes its cause, or that of the last of its causes."""
     try:
-        error: Any = loads_error(pickled)
-    except Exception:
+        error = loads_error(pickled) if pickled else None
+    except Exception as why:
+        text += f"(The exception itself cannot be rebuilt here: {type(why).__name__}: {why})\n"
         error = None
-    if not isinstance(error, BaseException):
-        last = text.strip().rsplit("\n", 1)[-1]
-        error = ResultNotPicklable(f"It raised an exception that cannot be rebuilt here: {last}")
-    failure: BaseException = error
-    failure.__cause__ = RemoteTraceback(text)
-    return failure
+    if error is None:
+        error = ResultNotPicklable(f"It raised an exception that cannot be rebuilt here: {last_line(text)}")
+    first = last_cause(error)
+    hides = first.__suppress_context__
+    object.__setattr__(first, "__cause__", RemoteTraceback(text))
+    object.__setattr__(first, "__suppress_context__", hides)
+    return error
+
+
+def last_cause(error: BaseException) -> BaseException:
+    """Return the exception at the end of the chain of causes; one that leads in a circle ends where it closes."""
+    seen = [error]
+    while seen[-1].__cause__ is not None and all(seen[-1].__cause__ is not one for one in seen):
+        seen.append(seen[-1].__cause__)
+    return seen[-1]
+
+
+def last_line(text: str) -> str:
+    """Return the line of a traceback that says what was raised."""
+    lines = [line for line in text.splitlines() if line and not line.startswith((" ", "(", "|", "+"))]
+    return lines[-1] if lines else "an exception"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import threading
 import time
 from collections import deque
@@ -10,22 +9,25 @@ from collections.abc import Callable, Generator, Iterator
 from typing import TYPE_CHECKING, Any
 
 from octapi.dispatch.span import MISSING, Failed, Page, Span
+from octapi.errors import ClusterClosed
+from octapi.items import page_of
 from octapi.job import read
 
 if TYPE_CHECKING:
     from octapi.dispatch.lane import Lane
+    from octapi.dispatch.span import Item
+    from octapi.items import Items
 
 #: a page is made as large as this share of the buffer, if the iterable gives so many items quickly
 SHARE = 8
 #: an iterable that takes longer than this for a page gets smaller pages, in seconds
 PAGE_S = 0.005
-
-
-def next_size(size: int, seconds: float, buffersize: int) -> int:
-    """Return how many items the next page takes, after one of ``size`` took ``seconds`` to fill."""
-    if seconds > PAGE_S:
-        return max(1, size // 2)
-    return max(1, min(size * 2, buffersize // SHARE))
+#: items are sent after this time at the latest, also if the iterable gives no more now, in seconds
+STALL_S = 0.01
+#: what items that were taken and have no outcome may take, in bytes; more are taken when there is room
+AHEAD_BYTES = 256 << 20
+#: items that cannot change are taken at the call if there are no more than this
+QUICK = 2048
 
 
 class Results(Iterator[Any]):
@@ -39,14 +41,14 @@ class Results(Iterator[Any]):
     def __init__(
         self,
         lane: Lane,
-        items: Iterator[tuple[Any, ...]],
+        items: Items,
         options: Any,
         timeout: float | None,
         buffersize: int,
         ordered: bool,
         on_end: Callable[[Results], None],
     ) -> None:
-        self._lane = lane
+        self.lane = lane
         self._items = items
         self._options = options
         self._deadline = None if timeout is None else time.monotonic() + timeout
@@ -54,73 +56,142 @@ class Results(Iterator[Any]):
         self._on_end = on_end
         self._pages: deque[Page] = deque()
         self._ready: deque[tuple[Page, int, int]] | None = None if ordered else deque()
+        #: what was taken of the page that is being filled, how much of it is on its way, and how many came before it
+        self._taken: list[Item] = []
+        self._sent = 0
+        self._filled = 0
+        self._size = 1
         self._outstanding = 0
+        self._ahead = 0
         self._unread = 0
         self._closed = False
         self._exhausted = False
         self._unbounded = False
         self._error: BaseException | None = None
         self._change = threading.Condition()
-        self._waiting = False
+        self._sending = threading.RLock()
+        self._waiting = 0
         self._values = self._in_order() if ordered else self._as_ready()
-        self._feeder = threading.Thread(target=self._feed, name="octapi-map", daemon=True)
         self.total = 0
         self.done = 0
 
     def start(self) -> None:
-        """Start to take items."""
-        self._feeder.start()
+        """Take items: those at hand at once, the others, and what is too much for now, in a thread."""
+        if self._items.is_at_hand:
+            self._feed(QUICK if self._items.is_simple else self._buffersize)
+        if not self._exhausted:
+            threading.Thread(target=self._feed, name="octapi-map", daemon=True).start()
+            self._watch(-1)
 
     # ---- the feeder
 
-    def _feed(self) -> None:
-        size = 1
+    def _feed(self, most: int | None = None) -> None:
+        """Take items to the end; with ``most`` only so many, and not more than there is room for."""
+        is_over = False
         try:
-            while self._room(size):
-                began = time.monotonic()
-                items = list(itertools.islice(self._items, size))
-                if not items:
-                    break
-                self._send(items)
-                size = next_size(size, time.monotonic() - began, self._buffersize)
-        except BaseException as error:  # it is the reader's, who gets it in its place
-            self._error = error
+            while not is_over and self._room(is_patient=most is None):
+                if most is not None and self.total >= most:
+                    return
+                is_over = self._fill()
+        except Exception as error:  # it is the reader's, who gets it in its place
+            self._error, is_over = error, True
+        except BaseException as error:  # Ctrl-C at the call ends the call
+            if most is not None:
+                self.close()
+                raise
+            self._error, is_over = error, True
+        if is_over or most is None:
+            self._end()
+
+    def _fill(self) -> bool:
+        """Take one page's items and send them; say whether they are the last."""
+        began = time.monotonic()
+        try:
+            is_over = self._items.take(self._size, self._taken)
+        finally:
+            self._flush()
+            with self._sending:
+                self._taken, self._sent = [], 0
+                self._filled += 1
+        self._size = next_size(self._size, time.monotonic() - began, self._buffersize)
+        return is_over
+
+    def _end(self) -> None:
         with self._change:
             self._exhausted = True
             self._change.notify_all()
+        self._let_go()
 
-    def _room(self, size: int) -> bool:
+    def _room(self, is_patient: bool) -> bool:
+        """Say whether another page may be taken; with patience, once it may."""
         with self._change:
-            while self._unread + size > self._buffersize and not self._unbounded:
-                if self._closed:
+            while not self._has_room():
+                if self._closed or not is_patient:
                     return False
-                self._change.wait()
+                self._wait(None)
         return not self._closed
 
-    def _send(self, items: list[tuple[Any, ...]]) -> None:
-        page = Page(items, self)
+    def _has_room(self) -> bool:
+        is_read = self._unbounded or self._unread + self._size <= self._buffersize
+        return is_read and self._ahead < AHEAD_BYTES
+
+    def _watch(self, filled: int) -> None:
+        """Send what was taken when the iterable keeps the feeder waiting: it may wait for just these results."""
+        if self._exhausted or self._closed:
+            return
+        if filled == self._filled:
+            self._flush()
+        now = self._filled
+        self.lane.dispatcher.call_later(STALL_S, lambda: self._watch(now))
+
+    def _flush(self) -> None:
+        """Send what was taken and is not on its way."""
+        with self._sending:
+            items = self._taken[self._sent :]
+            self._sent += len(items)
+            if items:
+                self._send(items)
+
+    def _send(self, items: list[Item]) -> None:
+        is_simple, items, weight = page_of(items)
+        page, count = Page(items, self, is_simple, weight), len(items)
         with self._change:
             if self._closed:
                 return
-            self._unread += len(items)
-            self._outstanding += len(items)
-            self.total += len(items)
+            self._unread += count
+            self._outstanding += count
+            self._ahead += weight
+            self.total += count
             if self._ready is None:
                 self._pages.append(page)
                 self._change.notify_all()
-        self._lane.add(Span(page, 0, len(items), self._options.worker, self._options.retries))
+        try:
+            self.lane.add(Span(page, 0, count, self._options.worker, self._options.retries))
+        except ClusterClosed as error:
+            self._error = error
+            self.close()
 
     # ---- the dispatcher's thread
 
-    def arrived(self, page: Page, start: int, stop: int) -> None:
+    def arrived(self, page: Page, start: int, stop: int, freed: int) -> None:
         """Take note of outcomes."""
-        self._outstanding -= stop - start
-        self.done += stop - start
-        if self._ready is not None:
-            self._ready.append((page, start, stop))
-        if self._waiting or not self._outstanding:
-            with self._change:
+        with self._change:
+            self._outstanding -= stop - start
+            self._ahead -= freed
+            self.done += stop - start
+            if self._ready is not None:
+                self._ready.append((page, start, stop))
+            if self._waiting or not self._outstanding:
                 self._change.notify_all()
+        if self._exhausted and not self._outstanding:
+            self._let_go()
+
+    def _let_go(self) -> None:
+        """Need the cluster no more once all outcomes are there."""
+        with self._change:
+            is_over = self._closed or (self._exhausted and not self._outstanding)
+            on_end, self._on_end = (self._on_end, nothing) if is_over else (nothing, self._on_end)
+        on_end(self)
 
     # ---- the reader
 
@@ -147,7 +218,7 @@ class Results(Iterator[Any]):
                         self._until(lambda at=index, of=values: of[at] is not MISSING or self._closed)  # type: ignore[misc]
                         if values[index] is MISSING:
                             return
-                    yield unpacked(values[index])
+                    yield taken(values, index)
                 pages.popleft()
                 self._have_read(len(values))
             self._raise_error()
@@ -164,8 +235,9 @@ class Results(Iterator[Any]):
                     if not ready:
                         break
                 page, start, stop = ready.popleft()
-                for value in page.values[start:stop]:
-                    yield unpacked(value)
+                values = page.values
+                for index in range(start, stop):
+                    yield taken(values, index)
                 self._have_read(stop - start)
             self._raise_error()
         finally:
@@ -186,15 +258,18 @@ class Results(Iterator[Any]):
 
     def _until(self, condition: Callable[[], bool]) -> None:
         with self._change:
-            self._waiting = True
-            try:
-                while not condition():
-                    left = None if self._deadline is None else self._deadline - time.monotonic()
-                    if left is not None and left <= 0:
-                        raise TimeoutError("The results were not ready within the timeout given to map().")
-                    self._change.wait(left)
-            finally:
-                self._waiting = False
+            while not condition():
+                left = None if self._deadline is None else self._deadline - time.monotonic()
+                if left is not None and left <= 0:
+                    raise TimeoutError("The results were not ready within the timeout given to map().")
+                self._wait(left)
+
+    def _wait(self, seconds: float | None) -> None:
+        self._waiting += 1
+        try:
+            self._change.wait(seconds)
+        finally:
+            self._waiting -= 1
 
     def close(self) -> None:
         """Stop the work: items that wait are not run, those that run are stopped."""
@@ -204,9 +279,9 @@ class Results(Iterator[Any]):
             self._closed = True
             self._change.notify_all()
         if self._outstanding:
-            self._lane.cancel_pages(self)
+            self.lane.cancel_pages(self)
         self._pages.clear()
-        self._on_end(self)
+        self._let_go()
 
     def finish(self) -> None:
         """Wait until every item has run, also those that nobody reads."""
@@ -216,11 +291,26 @@ class Results(Iterator[Any]):
             self._change.wait_for(lambda: self._closed or (self._exhausted and not self._outstanding))
 
 
-def unpacked(value: Any) -> Any:
-    """Return a value, or read an outcome that is not plain: its value, or the error it raises."""
+def next_size(size: int, seconds: float, buffersize: int) -> int:
+    """Return how many items the next page takes, after one of ``size`` took ``seconds`` to fill."""
+    if seconds > PAGE_S:
+        return max(1, size // 2)
+    return max(1, min(size * 2, buffersize // SHARE))
+
+
+def taken(values: list[Any], index: int) -> Any:
+    """Return a value, or read an outcome that is not plain, which is let go: its value, or the error it raises."""
+    value = values[index]
     if value.__class__ is not Failed:
         return value
+    values[index] = None
     result, error = read(value.kind, value.data)
+    if isinstance(error, StopIteration):  # raised here, it would end the results as if there were no more
+        raise RuntimeError(f"A job raised StopIteration: {error.value!r}") from error
     if error is not None:
         raise error
     return result
+
+
+def nothing(_: Results) -> None:
+    """Do nothing."""

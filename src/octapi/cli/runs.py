@@ -91,11 +91,9 @@ def parcel(script: Path, files: list[Path]) -> Iterator[tuple[str, Path]]:
 
 def modules(script: Path) -> Iterator[tuple[str, Path]]:
     """Return the modules beside a script that it imports, and those that they import."""
-    from octapi.dispatch.modules import collect, imported
+    from octapi.dispatch.modules import needed_by
 
-    root = script.resolve().parent
-    for file in collect(set(imported(str(script.resolve()))), (root,)):
-        yield file.path, root / file.path
+    yield from needed_by(script)
 
 
 def contents(path: Path) -> Iterator[tuple[str, Path]]:

@@ -14,6 +14,7 @@ import msgpack
 from octapi.errors import JobError
 
 FUNCTION = "function"
+CALL = "call"
 SOURCE = "source"
 PROGRAM = "program"
 #: each job brings its own function
@@ -58,7 +59,8 @@ class File:
 class Computation:
     """A function (or source text, or a program) with its files and its setup.
 
-    ``kind`` says how ``code`` is to be read: ``function`` is a cloudpickle, ``source`` is UTF-8
+    ``kind`` says how ``code`` is to be read: ``function`` is a cloudpickle, ``call`` has none (the payload of each
+    job is a pickle of ``(function, args, kwargs)``), ``source`` is UTF-8
     source text that is executed with ``__name__ == "__main__"`` and in which ``entry`` names the
     callable, ``program`` runs the file ``entry``.  ``forked`` loads it once and forks each job, as
     ``setup`` and ``cleanup`` do.  ``python_bound`` marks code that only the same

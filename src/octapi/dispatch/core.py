@@ -65,6 +65,9 @@ class Core:
         """Run ``function`` where the state lives; here at once."""
         function(*args)
 
+    def call_later(self, seconds: float, function: Callable[[], None]) -> None:
+        """Run ``function`` where the state lives after so many seconds; nobody waits for it here."""
+
     def call_and_wait(self, function: Callable[..., None], *args: Any) -> None:
         """Run ``function`` where the state lives, and return when it has run."""
         function(*args)
@@ -111,7 +114,7 @@ class Core:
     def cancel(self, lane: Lane, ticket: Ticket, grace_s: float) -> None:
         """Take a job back or stop it."""
         if ticket.done:
-            return
+            return None
         flight: Flight | None = ticket.batch
         if flight is None:
             for queue in (lane.queue, lane.pinned):
@@ -119,9 +122,9 @@ class Core:
                     queue.remove(ticket)
             ticket.conclude(outcome.CANCELLED)
             self.teller.story.count("cancelled")
-            return
+            return lane.rest()
         ticket.retries = -1
-        self.tell(flight.worker, ("cancel", flight.ident, ticket.index, grace_s))
+        return self.tell(flight.worker, ("cancel", flight.ident, ticket.index, grace_s))
 
     def summary(self) -> dict[str, Any]:
         """Return what people want to know: how many jobs wait, travel and are done, and of which functions."""
@@ -153,6 +156,7 @@ class Core:
             for flight in list(lane.flights.values()):
                 flight.forbid()
                 self.tell(flight.worker, ("stop", flight.ident, 1.0))
+            lane.rest()
 
     def stop_job(self, ident: int) -> None:
         """Cancel the job of a batch that runs now: somebody asked the master for it."""

@@ -65,6 +65,16 @@ class Dispatcher(Core):
         with contextlib.suppress(RuntimeError):  # the loop is closed: nothing is left to be told
             self._loop.call_soon_threadsafe(function, *args)
 
+    def call_later(self, seconds: float, function: Callable[[], None]) -> None:
+        """Run ``function`` on the dispatcher's thread after so many seconds, unless it has ended then."""
+        loop = self._loop
+        assert loop is not None
+
+        def arm() -> None:
+            loop.call_later(seconds, function)
+
+        self.call(arm)
+
     def call_and_wait(self, function: Callable[..., None], *args: Any) -> None:
         """Run ``function`` on the dispatcher's thread, and return when it has run."""
         if threading.current_thread() is self._thread:

@@ -23,7 +23,7 @@ WENT_AWAY = "its worker went away"
 def shortened(payload: bytes) -> str:
     """Return a job's arguments as one short text; nothing that a ``__repr__`` raises gets out."""
     try:
-        args, kwargs = pickle.loads(payload)
+        *_, args, kwargs = pickle.loads(payload)  # before them there may be the function
         parts = [repr(arg) for arg in args] + [f"{key}={value!r}" for key, value in kwargs.items()]
     except Exception as error:
         return f"<{type(error).__name__} while reading the arguments>"

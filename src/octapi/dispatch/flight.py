@@ -12,7 +12,6 @@ import msgpack
 from octapi.dispatch import ticket as outcome
 from octapi.dispatch import wire
 from octapi.dispatch.faults import OUT_OF_MEMORY, WENT_AWAY
-from octapi.dispatch.payload import call_bytes
 from octapi.dispatch.span import MISSING, Failed, Span
 from octapi.dispatch.story import CANCELLED, FAILED
 from octapi.dispatch.ticket import Extra, Ticket, WorkerInfo
@@ -97,6 +96,7 @@ class Flight:
                     word = teller.job(place, (kind, data), (started, ran), extra, get)
                     failed += word == FAILED
                     fresh -= word == CANCELLED
+                ticket.payload = b""
                 ticket.resolve(kind, data, started, last, worker, extra)
         teller.batch(place, (first, last), fresh, failed, busy)
         return count, busy
@@ -250,7 +250,7 @@ class SpanFlight:
         place = self.span.start + index
         if place >= self.span.stop or self.span.page.values[place] is not MISSING:
             return None
-        return call_bytes(self.span.page.args[place], {})
+        return self.span.page.bytes_of(place)
 
     def settle(
         self, index: int, kind: int, data: bytes, started: float, ended: float, worker: WorkerInfo | None

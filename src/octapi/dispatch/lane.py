@@ -11,8 +11,7 @@ from octapi.dispatch import ticket as outcome
 from octapi.dispatch.batcher import Batcher
 from octapi.dispatch.faults import WENT_AWAY, mismatch_error
 from octapi.dispatch.flight import AnyFlight, Entry, Flight, SpanFlight
-from octapi.dispatch.payload import call_bytes
-from octapi.dispatch.span import Failed, Span
+from octapi.dispatch.span import CannotSend, Failed, Span, Unsent
 from octapi.errors import ClusterClosed, JobNotSent
 
 if TYPE_CHECKING:
@@ -71,6 +70,11 @@ class Lane:
         self.refused_on: dict[str, str] = {}
         self._numbers = itertools.count(1)
         self.is_closed = False
+        #: nobody will find it again; it is closed once it has no jobs
+        self.is_dropped = False
+        #: how many may still add jobs; kept by who finds lanes
+        self.holders = 0
+        self.is_retired = False
 
     # ---- from any thread
 
@@ -141,6 +145,10 @@ class Lane:
             self.is_closed = True
             self.dispatcher.call(self.dispatcher.close_lane, self, terminate)
 
+    def retire(self) -> None:
+        """Close it as soon as it has no jobs; it gets no more."""
+        self.dispatcher.call(self._retire)
+
     @property
     def pending(self) -> int:
         """The number of jobs that have no outcome yet."""
@@ -186,8 +194,18 @@ class Lane:
         }
         self.dispatcher.link_define(self.digest, self.spec, facts)
 
+    def _retire(self) -> None:
+        self.is_retired = True
+        self.rest()
+
+    def rest(self) -> None:
+        """Close it if it is retired and has no jobs left."""
+        if self.is_retired and not (self.is_closed or self.queue or self.pinned or self.flights):
+            self.close()
+
     def pump(self) -> None:
         """Send batches while there are jobs and room for them."""
+        self.rest()
         if self.dispatcher.link is None or self.dispatcher.is_broken:
             return
         slots = self.dispatcher.capacity(self)
@@ -203,6 +221,7 @@ class Lane:
             if self.queue:  # one was added between the two lines
                 self.asleep = False
                 self.dispatcher.call(self.pump)
+        self.rest()
 
     def take(self, slots: int) -> list[Entry]:
         """Take the next batch from the queue: single jobs, or one span."""
@@ -241,7 +260,7 @@ class Lane:
                     fill(span, failed(error))
                     return 0
                 flight = SpanFlight(ident, self, span, packed)
-            except Exception:  # an item cannot be pickled: find out which
+            except CannotSend:
                 self._sift(span)
                 return 0
         else:
@@ -260,11 +279,9 @@ class Lane:
     def _sift(self, span: Span) -> None:
         """Fail the items that cannot be pickled, and queue the others again."""
         for place in range(span.start, span.stop):
-            try:
-                call_bytes(span.page.args[place], {})
-            except Exception as error:
-                text = f"An item cannot be pickled: {type(error).__name__}: {error}"
-                span.page.put(place, failed(JobNotSent(text, function=self.computation.name)))
+            item = span.page.args[place]
+            if isinstance(item, Unsent):
+                span.page.put(place, failed(JobNotSent(item.text, function=self.computation.name)))
         self.back(list(span.open_pieces()))
 
     def _cancel_pages(self, reader: Any) -> None:
@@ -276,6 +293,7 @@ class Lane:
             if isinstance(flight, SpanFlight) and flight.span.page.reader is reader:
                 flight.span.retries = -1
                 self.dispatcher.tell(flight.worker, ("stop", flight.ident, 1.0))
+        self.rest()
 
     def back(self, entries: list[Entry]) -> None:
         """Put jobs that did not start back to the head of the queue."""

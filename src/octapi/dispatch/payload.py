@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
+import importlib.machinery
 import sys
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from octapi import pickling
 from octapi.dispatch import computation as kinds
 from octapi.dispatch import sources
 from octapi.dispatch.computation import Computation, File
-from octapi.dispatch.modules import beside
+from octapi.pickling import blame
 
 if TYPE_CHECKING:
     import types
@@ -21,31 +22,84 @@ if TYPE_CHECKING:
 def call_bytes(args: tuple[Any, ...], kwargs: dict[str, Any]) -> bytes:
     """Pickle a call's arguments: by name where that works on a worker, else by value.
 
-    Raises whatever pickling raises.
+    Raises :exc:`pickle.PicklingError`, which says what of them cannot be pickled.
     """
-    return pickling.dumps((args, kwargs))
+    try:
+        return pickling.dumps((args, kwargs))
+    except Exception as error:
+        raise blame.for_call(args, kwargs, error) from error
 
 
-def of_function(function: Callable[..., Any], timeout_s: float | None, files: tuple[File, ...]) -> Computation:
-    """Describe a callable so that workers can run it.
+def call_with(function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> bytes:
+    """Pickle a call whose function travels with it.
 
-    It travels by name when a worker can import it, with the modules that lie beside the script as
-    source; otherwise by value.  Raises whatever pickling raises.
+    Raises :exc:`pickle.PicklingError`, which says what of it cannot be pickled.
+    """
+    try:
+        return pickling.dumps((function, args, kwargs))
+    except Exception as error:
+        raise blame.for_call(args, kwargs, error, function) from error
+
+
+def unwrapped(
+    function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
+) -> tuple[Callable[..., Any], tuple[Any, ...], dict[str, Any]]:
+    """Return a call of what is inside ``functools.partial`` that means the same."""
+    while type(function) is functools.partial and not function.__dict__ and not has_gaps(function):
+        args = (*function.args, *args)
+        kwargs = {**function.keywords, **kwargs}
+        function = function.func
+    return function, args, kwargs
+
+
+def has_gaps(function: functools.partial[Any]) -> bool:
+    """Say whether some of its arguments are places for later ones (from Python 3.14 on)."""
+    gap = getattr(functools, "Placeholder", None)
+    return gap is not None and any(arg is gap for arg in function.args)
+
+
+def function_bytes(function: Callable[..., Any]) -> bytes:
+    """Pickle a callable: by name when a worker can import it, else by value.
+
+    Raises :exc:`pickle.PicklingError`, which says what of it cannot be pickled.
     """
     from octapi.pickling import sending
 
-    code, origins = sending.dumps(function)
-    return Computation(
-        kinds.FUNCTION,
-        name(function),
-        code,
-        files=(*files, *beside(function)),
-        python_bound=bool(origins),
-        timeout_s=timeout_s,
-        sources=sources.of(origins),
+    try:
+        return sending.dumps(function)
+    except Exception as error:
+        raise blame.for_function(function, error) from error
+
+
+def of_function(title: str, code: bytes, timeout_s: float | None, files: tuple[File, ...]) -> Computation:
+    """Describe a callable, pickled in ``code``, so that workers can run it."""
+    return of_script(Computation(kinds.FUNCTION, title, code, files=files, timeout_s=timeout_s))
+
+
+def of_calls(title: str, is_bound: bool, timeout_s: float | None, files: tuple[File, ...]) -> Computation:
+    """Describe calls that bring their function; ``is_bound`` says that bytecode is among it."""
+    return of_script(Computation(kinds.CALL, title, files=files, python_bound=is_bound, timeout_s=timeout_s))
+
+
+def of_script(found: Computation) -> Computation:
+    """Add what jobs of this script need besides their function."""
+    return dataclasses.replace(
+        found,
+        python_bound=found.python_bound or has_bytecode(found.code) or any(map(is_bound, found.files)),
+        sources=sources.of(found.code),
         argv=tuple(map(str, sys.argv)),
         logging=sources.logging_of_script(),
     )
+
+
+def has_bytecode(code: bytes) -> bool:
+    """Say whether a pickle holds bytecode, which only the same Python minor version can load."""
+    return b"\x07marshal" in code or b"CodeType" in code
+
+
+def is_bound(file: File) -> bool:
+    """Say whether a file is a module that only the same Python minor version can load."""
+    return file.path.endswith((importlib.machinery.EXTENSION_SUFFIXES[0], ".pyc"))
 
 
 def name(function: Callable[..., Any]) -> str:
@@ -53,15 +107,6 @@ def name(function: Callable[..., Any]) -> str:
     if isinstance(function, functools.partial):
         return name(function.func)
     return str(getattr(function, "__qualname__", None) or type(function).__qualname__)
-
-
-def read_files(paths: tuple[str | Path, ...]) -> tuple[File, ...]:
-    """Read files to send along; each arrives under its last part.  Raises OSError."""
-    found = []
-    for path in map(Path, paths):
-        facts = path.stat()
-        found.append(File(path.name, path.read_bytes(), facts.st_mode & 0o777, facts.st_mtime))
-    return tuple(found)
 
 
 def main_module() -> types.ModuleType:

@@ -5,7 +5,10 @@ from __future__ import annotations
 import linecache
 import logging
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING, Final
+
+from octapi.dispatch.modules import is_library
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -14,20 +17,29 @@ if TYPE_CHECKING:
 MOST: Final = 1 << 20
 
 
-def of(files: Iterable[str]) -> tuple[tuple[str, str], ...]:
-    """Return file name and text of code that travels by value, while there is room; files that cannot be read are not.
+def of(code: bytes) -> tuple[tuple[str, str], ...]:
+    """Return file name and text of the sources of bytecode, and of the script, while there is room.
 
     Cells of notebooks and lines typed at a prompt have texts too, where the prompt keeps them.
     """
+    script = getattr(sys.modules.get("__main__"), "__file__", None)
+    names = {name for name in candidates() if name == script or name.encode(errors="surrogatepass") in code}
     found = []
     room = MOST
-    for name in sorted(files):
+    for name in sorted(names, key=lambda name: (name != script, name)):
         linecache.checkcache(name)
         text = "".join(linecache.getlines(name))
         if text and len(text) <= room:
             room -= len(text)
             found.append((name, text))
     return tuple(found)
+
+
+def candidates() -> set[str]:
+    """Return the files whose code may travel by value: the user's own, and what was typed."""
+    files = {getattr(module, "__file__", None) for module in list(sys.modules.values())}
+    own = {name for name in files if name and name.endswith(".py") and not is_library(Path(name))}
+    return own | {name for name in linecache.cache if name.startswith("<") or not Path(name).exists()}
 
 
 def install(texts: Iterable[tuple[str, str]]) -> None:

@@ -20,7 +20,8 @@ MISSING: Final[Any] = object()
 #: values that cannot be changed: sharing one between jobs of a batch cannot be noticed
 SIMPLE: Final = frozenset({int, float, str, bytes, bool, complex, type(None)})
 
-Args = tuple[Any, ...]
+#: one item: a tuple of values that cannot be changed, or the pickle of a call, or why it cannot be pickled
+Item = Any
 
 
 class Failed:
@@ -33,32 +34,57 @@ class Failed:
         self.data = data
 
 
+class Unsent:
+    """An item that cannot be pickled, and why."""
+
+    __slots__ = ("text",)
+
+    def __init__(self, text: str) -> None:
+        self.text = text
+
+
 class Reader(Protocol):
     """Who waits for a page."""
 
-    def arrived(self, page: Page, start: int, stop: int) -> None:
-        """Outcomes ``start`` to ``stop`` of a page are there; runs on the dispatcher's thread."""
+    def arrived(self, page: Page, start: int, stop: int, freed: int) -> None:
+        """Outcomes ``start`` to ``stop`` of a page are there, and ``freed`` bytes let go.
+
+        It runs on the dispatcher's thread.
+        """
 
 
 class Page:
-    """Items and their outcomes, in order; ``left`` outcomes are still missing."""
+    """Items and their outcomes, in order; ``left`` outcomes are still missing.
 
-    __slots__ = ("args", "left", "number", "reader", "values")
+    Either all items are tuples of values that cannot be changed (``is_simple``), or each is pickled.
+    """
 
-    def __init__(self, args: list[Args], reader: Reader) -> None:
-        self.args = args
-        self.values: list[Any] = [MISSING] * len(args)
-        self.left = len(args)
+    __slots__ = ("args", "is_simple", "left", "number", "reader", "values", "weight")
+
+    def __init__(self, items: list[Item], reader: Reader, is_simple: bool = True, weight: int = 0) -> None:
+        self.args = items
+        #: the bytes that the items take at least
+        self.weight = weight
+        self.is_simple = is_simple
+        self.values: list[Any] = [MISSING] * len(items)
+        self.left = len(items)
         #: its place among the pages of its lane
         self.number = 0
         self.reader = reader
+
+    def bytes_of(self, index: int) -> bytes | None:
+        """Return one item's call as bytes, while it has no outcome."""
+        item = self.args[index]
+        if type(item) is tuple:
+            return call_bytes(item, {})
+        return item if type(item) is bytes else None
 
     def put(self, index: int, value: Any) -> None:
         """Take one outcome; a second one is ignored."""
         if self.values[index] is MISSING:
             self.values[index] = value
             self.left -= 1
-            self.reader.arrived(self, index, index + 1)
+            self._arrived(index, index + 1)
 
     def put_all(self, start: int, values: list[Any]) -> None:
         """Take the outcomes of consecutive items; those that were told before are the first of them."""
@@ -69,7 +95,23 @@ class Page:
             return
         self.values[start:stop] = values
         self.left -= len(values)
-        self.reader.arrived(self, start, stop)
+        self._arrived(start, stop)
+
+    def _arrived(self, start: int, stop: int) -> None:
+        """Let go of items that have their outcome, and tell the reader."""
+        freed = 0
+        if not self.is_simple:
+            freed = sum(map(size_of, self.args[start:stop]))
+            self.args[start:stop] = [None] * (stop - start)
+        elif not self.left:
+            self.args = []
+            freed = self.weight
+        self.reader.arrived(self, start, stop, freed)
+
+
+def size_of(item: Item) -> int:
+    """Return how many bytes an item that was pickled takes."""
+    return len(item) if type(item) is bytes else 0
 
 
 class Span:
@@ -118,9 +160,15 @@ class Span:
         """Return whether all items are simple, and one pickle of them, or else a list of pickles.
 
         Items that can be changed are pickled one by one: a list given to two jobs must become two lists.
-        Raises whatever pickling raises.
+        Raises :exc:`CannotSend` for an item that cannot be pickled.
         """
         items = self.page.args[self.start : self.stop]
-        if all(value.__class__ in SIMPLE for args in items for value in args):
+        if self.page.is_simple:
             return True, pickle.dumps(items, 5)
-        return False, [call_bytes(args, {}) for args in items]
+        if any(type(item) is Unsent for item in items):
+            raise CannotSend
+        return False, items
+
+
+class CannotSend(Exception):
+    """Some items of a span cannot be pickled."""

@@ -110,4 +110,5 @@ class Ticket:
         if not self.done:
             self.done = True
             self.batch = None
+            self.payload = b""
             self.resolve(kind, data, started, ended, worker, extra)

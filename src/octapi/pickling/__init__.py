@@ -10,11 +10,12 @@ the script has at top level of ``__main__`` is found by name there.
 from __future__ import annotations
 
 import functools
+import io
 import pickle
 import sys
 from typing import Any
 
-from octapi.pickling import arriving, exceptions
+from octapi.pickling import arriving, exceptions, homecoming
 
 
 def dumps(obj: Any) -> bytes:
@@ -27,7 +28,7 @@ def dumps(obj: Any) -> bytes:
         del error
     from octapi.pickling import sending
 
-    return sending.dumps(obj)[0]
+    return sending.dumps(obj)
 
 
 def names_made_module(data: bytes) -> bool:
@@ -48,7 +49,24 @@ def made_modules(_count: int, _last: str) -> tuple[bytes, ...]:
 
 def loads(data: bytes) -> Any:
     """Unpickle in a slot.  Raises whatever unpickling raises."""
-    return pickle.loads(data)
+    try:
+        return pickle.loads(data)
+    except Exception as error:
+        try:
+            return with_exceptions(exceptions.Tolerant(io.BytesIO(data)), error)
+        except Exception:
+            from octapi.pickling import failing
+
+            failing.note(error, data)
+            raise
+
+
+def with_exceptions(unpickler: pickle.Unpickler, error: Exception) -> Any:
+    """Unpickle again, past the constructors of exceptions; raise the first ``error`` if that was not why."""
+    try:
+        return unpickler.load()
+    except Exception as second:
+        raise error from second.__cause__
 
 
 def dumps_result(obj: Any) -> bytes:
@@ -66,11 +84,11 @@ def dumps_result(obj: Any) -> bytes:
 
 def loads_result(data: bytes) -> Any:
     """Unpickle at home what a job returned, and leave what the script has as it is.  Raises what unpickling raises."""
-    if b"octapi.pickling" not in data:
-        return pickle.loads(data)
-    from octapi.pickling import homecoming
-
-    return homecoming.loads(data)
+    from_here = b"octapi.pickling" in data
+    try:
+        return homecoming.Unpickler(io.BytesIO(data)).load() if from_here else pickle.loads(data)
+    except Exception as error:
+        return with_exceptions(homecoming.Tolerant(io.BytesIO(data)), error)
 
 
 def dumps_error(error: BaseException) -> bytes:

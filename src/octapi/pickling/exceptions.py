@@ -16,8 +16,12 @@ if TYPE_CHECKING:
 
 #: exceptions of one chain, or in one group, that travel; the text of the traceback tells of the others
 MOST: Final = 100
-#: what BaseException itself keeps of the state
-LINKS: Final = ("__cause__", "__context__", "__suppress_context__")
+#: the flag of classes that were made by a class statement
+HEAP: Final = 1 << 9
+#: methods by which a class says how it is pickled
+OWN_WAYS: Final = frozenset(
+    {"__reduce__", "__reduce_ex__", "__getstate__", "__setstate__", "__getnewargs__", "__getnewargs_ex__"}
+)
 
 #: one exception: its class, arguments, attributes, whole pickle, members, links to others by their place
 Packed = dict[str, Any]
@@ -88,14 +92,6 @@ class Packer:
             return None
 
 
-#: the flag of classes that were made by a class statement
-HEAP: Final = 1 << 9
-#: methods by which a class says how it is pickled
-OWN_WAYS: Final = frozenset(
-    {"__reduce__", "__reduce_ex__", "__getstate__", "__setstate__", "__getnewargs__", "__getnewargs_ex__"}
-)
-
-
 def parts(error: BaseException) -> tuple[tuple[Any, ...], dict[str, Any]]:
     """Return the arguments and the attributes of an exception as its built-in class gives them."""
     base = builtin_base(type(error))
@@ -163,16 +159,15 @@ class Unpacker:
             except Exception as why:
                 row["lost"].append(f"{key} could not be made again here: {type(why).__name__}: {why}")
         for text in row["lost"]:
-            error.add_note(f"(octapi: {text})")
+            set_attribute(error, "__notes__", [*getattr(error, "__notes__", ()), f"(octapi: {text})"])
         return error
 
     def link(self, error: BaseException, row: Packed) -> None:
         """Set the cause and the context of an exception."""
-        if row["cause"] is not None:
-            error.__cause__ = self._made.get(row["cause"])
-        if row["context"] is not None:
-            error.__context__ = self._made.get(row["context"])
-        error.__suppress_context__ = row["suppress"]
+        for link in ("cause", "context"):
+            if row[link] is not None:
+                object.__setattr__(error, f"__{link}__", self._made.get(row[link]))
+        object.__setattr__(error, "__suppress_context__", row["suppress"])
 
 
 def made(kind: type[BaseException], args: tuple[Any, ...]) -> BaseException:
@@ -207,6 +202,17 @@ def set_attribute(error: BaseException, key: str, value: Any) -> None:
         setattr(error, key, value)
     except Exception:
         error.__dict__[key] = value
+
+
+class Tolerant(pickle.Unpickler):
+    """Unpickles values that hold exceptions whose classes cannot be called with their ``args``."""
+
+    def find_class(self, module: str, name: str) -> Any:
+        """Return what a pickle names; for an exception's class, what makes one past its constructor."""
+        found = super().find_class(module, name)
+        if isinstance(found, type) and issubclass(found, BaseException) and found.__flags__ & HEAP:
+            return lambda *args: made(found, args)
+        return found
 
 
 def pack(error: BaseException, dumps: Callable[[Any], bytes]) -> bytes:

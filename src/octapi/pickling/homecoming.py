@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
-import io
 import pickle
 import sys
 import types
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from octapi.pickling import arriving
+from octapi.pickling import arriving, exceptions
+
+if TYPE_CHECKING:
+    import io
 
 
 class Unpickler(pickle.Unpickler):
     """Makes functions and classes that the script lacks; those it has stay as they are."""
 
-    def __init__(self, data: bytes) -> None:
-        super().__init__(io.BytesIO(data))
+    def __init__(self, file: io.BytesIO) -> None:
+        super().__init__(file)
         self._new: list[Any] = []
         self._ways: dict[str, Any] = {
             "class_of_main": self.class_,
@@ -94,6 +96,5 @@ def function_near_main(code: types.CodeType, cells: Any, own: dict[str, Any]) ->
     return types.FunctionType(code, own, None, None, cells)
 
 
-def loads(data: bytes) -> Any:
-    """Unpickle what :func:`octapi.pickling.returning.dumps` pickled.  Raises whatever unpickling raises."""
-    return Unpickler(data).load()
+class Tolerant(Unpickler, exceptions.Tolerant):
+    """Makes exceptions too whose classes cannot be called with their ``args``."""

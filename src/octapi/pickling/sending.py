@@ -36,17 +36,13 @@ FILENAME: Final = 10
 
 
 class Pickler(cloudpickle.Pickler):  # type: ignore[misc]
-    """Pickles for another process that stands for the script.
-
-    ``files`` are the files of the code that was pickled by value.
-    """
+    """Pickles for another process that stands for the script."""
 
     def __init__(self, file: io.BytesIO) -> None:
         super().__init__(file, protocol=5)
         main = sys.modules.get(MAIN)
         self.main: dict[str, Any] = main.__dict__ if main is not None else {}
         self.facts = {key: self.main[key] for key in FACTS if self.main.get(key) is not None}
-        self.files: set[str] = set()
         self._apart: dict[int, dict[str, Any]] = {}
 
     def reducer_override(self, obj: Any) -> Any:
@@ -68,6 +64,10 @@ class Pickler(cloudpickle.Pickler):  # type: ignore[misc]
 
     def known(self, obj: Any) -> str | None:
         """Return the name by which the other side has an object of the script already."""
+        return None
+
+    def name_of(self, value: Any) -> str | None:
+        """Return the same for a value that does not say its own name."""
         return None
 
     # ---- functions
@@ -147,7 +147,6 @@ class Pickler(cloudpickle.Pickler):  # type: ignore[misc]
 
     def code(self, code: types.CodeType) -> Any:
         """Reduce code; unlike with cloudpickle it keeps its file's name, for tracebacks."""
-        self.files.add(code.co_filename)
         try:
             return marshal.loads, (marshal.dumps(code, SAME_EACH_TIME),)
         except ValueError:  # constants that no source text gives
@@ -184,15 +183,13 @@ class Pickler(cloudpickle.Pickler):  # type: ignore[misc]
 
     def sentinel(self, value: object) -> Any:
         """Reduce a plain ``object()`` to the name of a module under which it is found, if there is one."""
+        module, name = sentinels(len(sys.modules), next(reversed(sys.modules))).get(id(value), ("", ""))
+        if module and getattr(sys.modules.get(module), "__dict__", {}).get(name) is value:
+            return arriving.of_module, (module, name)
         for name, other in list(self.main.items()):
             if other is value:
-                path = self.known(value)
+                path = self.name_of(value)
                 return (arriving.of_main, (path,)) if path is not None else (arriving.sentinel, (name,))
-        for module, module_names in list(sys.modules.items()):
-            if module != MAIN:
-                for name, other in list(getattr(module_names, "__dict__", {}).items()):
-                    if other is value:
-                        return arriving.of_module, (module, name)
         return NotImplemented
 
     def cached_property(self, value: Any) -> Any:
@@ -202,7 +199,10 @@ class Pickler(cloudpickle.Pickler):  # type: ignore[misc]
 
     def parameter(self, value: Any) -> Any:
         """Reduce a parameter of a generic type."""
-        return type(value), (value.__name__,)
+        path = self.name_of(value)
+        if path is not None:
+            return arriving.of_main, (path,)
+        return type(value), (value.__name__,), (None, self.bound(value)), None, None, arriving.value_state
 
     def with_own_way(self, obj: Any) -> Any:
         """Reduce an object of a class that says how; one that gives its own name in the script is sent with it."""
@@ -271,10 +271,25 @@ def annotations_of(function: types.FunctionType) -> Any:
         return annotationlib.get_annotations(function, format=annotationlib.Format.STRING)
 
 
+@functools.lru_cache(maxsize=1)
+def sentinels(_count: int, _last: str) -> dict[int, tuple[str, str]]:
+    """Return where modules hold a plain ``object()``, by its id; the arguments tell one state of all from another."""
+    return {
+        id(value): (module, name)
+        for module, found in list(sys.modules.items())
+        if module != MAIN and has_source(found)
+        for name, value in list(getattr(found, "__dict__", {}).items())
+        if type(value) is object
+    }
+
+
 def has_source(module: Any) -> bool:
     """Say whether a module came from somewhere, so that it can be imported on another computer."""
-    top = sys.modules.get(module.__name__.partition(".")[0], module)
-    return getattr(module, "__spec__", None) is not None or getattr(top, "__spec__", None) is not None
+    if getattr(module, "__spec__", None) is not None:
+        return True
+    name = getattr(module, "__name__", None)
+    top = sys.modules.get(name.partition(".")[0]) if isinstance(name, str) else None
+    return getattr(top, "__spec__", None) is not None
 
 
 def is_sourced(name: str) -> bool:
@@ -304,9 +319,8 @@ def is_found(obj: Any) -> bool:
     return found is obj
 
 
-def dumps(obj: Any) -> tuple[bytes, set[str]]:
-    """Pickle for a slot; return the pickle and the files of the code in it.  Raises whatever pickling raises."""
+def dumps(obj: Any) -> bytes:
+    """Pickle for a slot.  Raises whatever pickling raises."""
     with io.BytesIO() as file:
-        pickler = Pickler(file)
-        pickler.dump(obj)
-        return file.getvalue(), pickler.files
+        Pickler(file).dump(obj)
+        return file.getvalue()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import pickle
 import traceback
 from pathlib import Path
@@ -11,17 +12,15 @@ from octapi.dispatch import ticket
 from octapi.errors import JobExited, JobStopped, OutputTooLarge, ResultNotPicklable
 from octapi.pickling import dumps_error, dumps_result
 
-#: frames of these files are not the user's
-OURS: Final = frozenset(
-    str(Path(__file__).with_name(name)) for name in ("slot.py", "loader.py", "work.py", "jobprocess.py")
-)
+#: frames below it are not the user's
+OURS: Final = str(Path(__file__).parents[1]) + os.sep
 
 
 def failure(error: BaseException) -> tuple[int, bytes]:
     """Turn what a job raised into an outcome that can travel."""
     if isinstance(error, SystemExit):
         return fault(JobExited(f"The job called sys.exit({error.code!r})."))
-    if isinstance(error, KeyboardInterrupt):
+    if isinstance(error, KeyboardInterrupt) and is_from_agent(error):
         return fault(JobStopped("The job was interrupted."))
     if isinstance(error, OutputTooLarge):
         return fault(error)
@@ -39,7 +38,9 @@ def value(result: Any) -> tuple[int, bytes]:
     try:
         return ticket.VALUE, dumps_result(result)
     except Exception as error:
-        return fault(ResultNotPicklable(f"Its result, of type {type(result).__name__}, cannot be pickled: {error}"))
+        from octapi.pickling import blame
+
+        return fault(ResultNotPicklable(blame.in_result(result, error, dumps_result)))
 
 
 def fault(error: Exception) -> tuple[int, bytes]:
@@ -47,9 +48,27 @@ def fault(error: Exception) -> tuple[int, bytes]:
     return ticket.FAULT, pickle.dumps(error)
 
 
-def traceback_text(error: BaseException) -> str:
-    """Format the traceback from the user's first frame on."""
+def is_from_agent(error: KeyboardInterrupt) -> bool:
+    """Say whether an interrupt is the agent's, and not one that the job raised itself."""
     trace = error.__traceback__
-    while trace is not None and trace.tb_frame.f_code.co_filename in OURS:
+    while trace is not None and trace.tb_next is not None:
         trace = trace.tb_next
-    return "".join(traceback.format_exception(type(error), error, trace))
+    return trace is not None and trace.tb_frame.f_code.co_filename.startswith(OURS)
+
+
+def traceback_text(error: BaseException) -> str:
+    """Format the traceback, and those of its causes, from the user's first frame on."""
+    told = traceback.TracebackException.from_exception(error)
+    trim(told)
+    return "".join(told.format())
+
+
+def trim(told: traceback.TracebackException) -> None:
+    """Take the frames that lead to the user's out of a traceback and those it hangs together with."""
+    todo: list[traceback.TracebackException | None] = [told]
+    while todo:
+        one = todo.pop()
+        if one is not None:
+            while one.stack and one.stack[0].filename.startswith(OURS):
+                del one.stack[0]
+            todo += [one.__cause__, one.__context__, *(getattr(one, "exceptions", None) or ())]

@@ -1,0 +1,102 @@
+"""The user's own modules that travel with a function: what the script has imported stays what it was then.
+
+A module that the script has imported is sent as it was when it was first needed, until it is reloaded: an edit on disk
+changes nothing for the running script, nor for its jobs.  One that only jobs import is sent as it is now.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from octapi.dispatch.enclosed import FRESH_NS, digest_of
+from octapi.dispatch.modules import beside, script_roots
+
+if TYPE_CHECKING:
+    from octapi.dispatch.computation import File
+
+
+class Carried(NamedTuple):
+    """The modules that travel with the functions of one module."""
+
+    files: tuple[File, ...]
+    digest: bytes
+    #: what the script had imported, and from where, when this was found out
+    scene: tuple[int, list[str]]
+    #: the specs of those that the script has imported
+    specs: tuple[tuple[str, Any], ...]
+    #: where those are that it has not imported, and what they were like
+    others: tuple[tuple[str, tuple[int, ...] | None], ...]
+
+    def is_valid(self) -> bool:
+        """Say whether the same would travel now."""
+        modules = sys.modules
+        if self.scene[0] != len(modules) or self.scene[1] != sys.path:
+            return False
+        for name, spec in self.specs:
+            if getattr(modules.get(name), "__spec__", None) is not spec:
+                return False
+        return not self.others or all(state_of(path) == state for path, state in self.others)
+
+
+class Luggage:
+    """Finds out what travels with functions, and remembers it as long as it is true."""
+
+    def __init__(self) -> None:
+        self._carried: dict[str, Carried] = {}
+        #: the source of imported modules, by their path and name: their spec and text
+        self._kept: dict[str, tuple[Any, File]] = {}
+
+    def of(self, function: Any) -> Carried:
+        """Return what travels with a callable."""
+        module = getattr(function, "__module__", None)
+        found = self._carried.get(module) if type(module) is str else None
+        if found is None or not found.is_valid():
+            found = self._carried[str(module)] = self._find(function)
+        return found
+
+    def _find(self, function: Any) -> Carried:
+        scene = len(sys.modules), list(sys.path)
+        roots = script_roots()
+        files, specs, others = [], [], []
+        for file in beside(function):
+            name = module_name(file.path)
+            module = sys.modules.get(name)
+            spec = getattr(module, "__spec__", None)
+            if spec is None:
+                path = next((str(root / file.path) for root in roots if (root / file.path).is_file()), "")
+                others.append((path, settled_state_of(path)))
+            else:
+                specs.append((name, spec))
+                file = self._as_imported(file, spec)
+            files.append(file)
+        return Carried(tuple(files), digest_of(files), scene, tuple(specs), tuple(others))
+
+    def _as_imported(self, file: File, spec: Any) -> File:
+        kept = self._kept.get(file.path)
+        if kept is None or kept[0] is not spec:
+            kept = self._kept[file.path] = spec, file
+        return kept[1]
+
+
+def module_name(path: str) -> str:
+    """Return the name by which a source file below a root is imported."""
+    parts = path.removesuffix(".py").split("/")
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+def state_of(path: str) -> tuple[int, ...] | None:
+    """Return what tells that a file changed; None for one that is not there."""
+    try:
+        facts = os.stat(path)  # noqa: PTH116 - it is asked at each call, and a path object takes three times as long
+    except OSError:
+        return None
+    return facts.st_mtime_ns, facts.st_size, facts.st_ino, facts.st_ctime_ns
+
+
+def settled_state_of(path: str) -> tuple[int, ...] | None:
+    """Return the same, or what is never true for a file that may change again without another time."""
+    state = state_of(path)
+    return state if state is None or max(state[0], state[3]) < time.time_ns() - FRESH_NS else ()
