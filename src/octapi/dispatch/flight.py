@@ -14,6 +14,7 @@ from octapi.dispatch import wire
 from octapi.dispatch.faults import OUT_OF_MEMORY, WENT_AWAY
 from octapi.dispatch.span import MISSING, Failed, Span
 from octapi.dispatch.story import CANCELLED, FAILED
+from octapi.dispatch.teller import plain
 from octapi.dispatch.ticket import Extra, Ticket, WorkerInfo
 
 if TYPE_CHECKING:
@@ -234,6 +235,9 @@ class SpanFlight:
                 word = teller.job(place, (kind, data), (started, ran), extra, get, jobs)
                 failed += word == FAILED
                 cancelled += word == CANCELLED
+                if extra is not None and (extra.stdout or extra.stderr):
+                    name = worker.name if worker is not None else ""
+                    page.reader.printed(name, (plain(extra.stdout), plain(extra.stderr)))
             if values is not None:
                 page.put_all(offset + index, values)
             else:
