@@ -102,7 +102,7 @@ class Cluster(concurrent.futures.Executor):
     ``address`` is ``host:port`` of a master, ``"local"`` for this computer's cores, or None: the
     environment variable ``OCTAPI_ADDRESS``, the last master, or else this computer's cores, which
     is said on stderr.  ``slots`` bounds the processes of a local cluster.  ``progress`` shows a bar with
-    jobs done, rate and time left; by default on a terminal only.  ``page`` opens the page on this computer's
+    jobs done, rate and time left, or where there is no terminal a line every 5 s; by default on a terminal only.  ``page`` opens the page on this computer's
     loopback for as long as the cluster lives, and prints its link on stderr; it needs the extra ``octapi[page]``.
 
     Raises :exc:`octapi.errors.MasterNotFound` when an address was given and nobody answers there.
@@ -158,7 +158,8 @@ class Cluster(concurrent.futures.Executor):
 
         The work starts at the call; at most ``buffersize`` results wait unread.  ``chunksize`` is
         accepted and not needed: batches are sized by measured time.  With ``ordered=False``
-        results come as they are ready.  Closing the iterator stops the work.
+        results come as they are ready.  Closing the iterator stops the work.  What the jobs print is shown on
+        stderr, the first 200 lines of it; an error that an item raises has a note of which item it was.
         """
         return self._map(DEFAULTS, fn, iterables, timeout, chunksize, buffersize, ordered)
 

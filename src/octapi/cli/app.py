@@ -21,7 +21,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 app.command("demo")(scripts.demo)
-app.command("run", context_settings={"allow_extra_args": True, "ignore_unknown_options": True})(scripts.run)
+app.command("run", cls=scripts.RunCommand, context_settings={"allow_interspersed_args": False})(scripts.run)
 app.command("master")(devices.master)
 app.command("worker")(devices.worker)
 app.add_typer(devices.nodes_app, name="nodes")
