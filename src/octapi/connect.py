@@ -6,12 +6,12 @@ import dataclasses
 import os
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from octapi.dispatch.dispatcher import Dispatcher
 from octapi.dispatch.link import LocalLink
 from octapi.dispatch.way import DEFAULT_PORT, Way, split
-from octapi.errors import ClusterError, IdentityProblem, MasterNotFound, PeerRefused
+from octapi.errors import ClusterError, IdentityProblem, MasterNotFound, NotAMember, PeerRefused
 from octapi.limits import cores
 from octapi.settings import Settings, default_home
 
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
     from octapi.trust.identity import Identity
 
+Found = TypeVar("Found")
 LOCAL = "local"
 LAST_MASTER = "last-master"
 
@@ -171,6 +172,19 @@ def sockets() -> list[Path]:
     """Return where masters on this device can be asked for an identity."""
     places = (default_home() / "master.sock", Path("/run/octapi/master.sock"))
     return [place for place in places if place.exists()]
+
+
+def by_way(way: Way, work: Callable[[Way], Found]) -> Found:
+    """Return what ``work`` returns; once more with a fresh identity if the master's authority was replaced meanwhile.
+
+    Raises what ``work`` raises.
+    """
+    try:
+        return work(way)
+    except (PeerRefused, NotAMember):
+        if way.again is None:
+            raise
+    return work(way.again())
 
 
 # ---- looking for one that nobody named

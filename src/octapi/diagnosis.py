@@ -139,7 +139,7 @@ class Diagnosis:
         try:
             rows = asyncio.run(discovery.browse())
         except OSError as error:
-            self.add("note", "multicast", f"cannot be used here: {error}")
+            self.add("note", "multicast", f"cannot be used here: {joining.reason(error)}")
             return {}
         if not rows:
             self.add(
@@ -170,7 +170,7 @@ class Diagnosis:
             self.add("fail", what, f"nothing listens at {host}:{port}, though the device is there", CLOSED)
             return False
         except OSError as error:
-            self.add("fail", what, f"{host}:{port} does not answer ({error})", FIREWALL)
+            self.add("fail", what, f"{host}:{port} does not answer ({joining.reason(error)})", FIREWALL)
             return False
         self.add("ok", what, f"{host}:{port} answers")
         return True

@@ -16,14 +16,14 @@ from octapi.errors import ActionFailed, TrustError
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-On = Annotated[str, typer.Option("--on", help="Names of workers, with commas; all by default.")]
+On = Annotated[str, typer.Option("--on", metavar="NAMES", help="Names of workers, with commas; all by default.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 #: workers that are worked on at once
 AT_ONCE = 32
 
 
 def run(
-    command: Annotated[list[str], typer.Argument(help="The command, after '--' if it has options.")],
+    command: Annotated[list[str], typer.Argument(metavar="COMMAND", help="The command, after '--' if it has options.")],
     on: On = "",
     as_json: AsJson = False,
 ) -> None:
@@ -32,8 +32,8 @@ def run(
 
 
 def copy(
-    file: Annotated[Path, typer.Argument(help="A file of this device.", exists=True)],
-    to: Annotated[str, typer.Argument(help="Where it goes; the login's directory by default.")] = "",
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="A file of this device.", exists=True)],
+    to: Annotated[str, typer.Argument(metavar="PATH", help="Where it goes; the login's directory by default.")] = "",
     on: On = "",
     as_json: AsJson = False,
 ) -> None:
@@ -51,7 +51,7 @@ def shutdown(on: On = "", as_json: AsJson = False) -> None:
     everywhere(on, as_json, lambda node: on_node(node, ["octapi", "device", "shutdown"]))
 
 
-def device(action: Annotated[str, typer.Argument(help="reboot or shutdown")]) -> None:
+def device(action: Annotated[str, typer.Argument(metavar="ACTION", help="reboot or shutdown")]) -> None:
     """Reboot or shut down this device."""
     from octapi import actions
 

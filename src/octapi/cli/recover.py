@@ -22,12 +22,18 @@ SHOWN = 70
 
 
 def recover(
-    run: Annotated[str, typer.Argument(metavar="[RUN]", help="Id of the run, or its last letters.")] = "",
-    key: Annotated[Path | None, typer.Option(help="Recovery file of a dispy script, instead of RUN.")] = None,
-    file: Annotated[Path | None, typer.Option(help="New file for the results, a pickle of a list of dicts.")] = None,
-    timeout: Annotated[float | None, typer.Option(help="Seconds to wait for jobs that still run.")] = None,
+    run: Annotated[str, typer.Argument(metavar="RUN", help="Id of the run, or its last letters.")] = "",
+    key: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Recovery file of a dispy script, instead of RUN.")
+    ] = None,
+    file: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="New file for the results, a pickle of a list of dicts.")
+    ] = None,
+    timeout: Annotated[
+        float | None, typer.Option(metavar="SECONDS", help="Seconds to wait for jobs that still run.")
+    ] = None,
     terminate: Annotated[bool, typer.Option("--terminate", help="Stop what runs longer than that.")] = False,
-    address: Annotated[str, typer.Option(help="host:port of the master.")] = "",
+    address: Annotated[str, typer.Option(metavar="HOST:PORT", help="host:port of the master.")] = "",
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Fetch the results of a script that was killed; what was fetched is not kept any longer."""

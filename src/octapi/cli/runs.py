@@ -12,14 +12,16 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from octapi.cli import tables
 from octapi.errors import RunError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Iterator
 
     from octapi.dispatch.conversation import Conversation
+    from octapi.dispatch.way import Way
 
-Address = Annotated[str, typer.Option(help="host:port of the master.")]
+Address = Annotated[str, typer.Option(metavar="HOST:PORT", help="host:port of the master.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 RunName = Annotated[str, typer.Argument(metavar="RUN", help="Id of a run, or its last letters.")]
 #: how much of a file travels at once, in bytes
@@ -34,7 +36,7 @@ REASON = 60
 
 def converse(address: str, work: Callable[[Conversation], Coroutine[Any, Any, Any]]) -> Any:
     """Open a conversation with the master, and return what ``work`` returns."""
-    from octapi.connect import any_way
+    from octapi.connect import any_way, by_way
     from octapi.dispatch.conversation import Conversation
     from octapi.dispatch.remote import hello
     from octapi.settings import Settings
@@ -42,11 +44,11 @@ def converse(address: str, work: Callable[[Conversation], Coroutine[Any, Any, An
     settings = Settings.load()
     way = any_way(address, settings)
 
-    async def run() -> Any:
-        async with Conversation(way, max(settings.patience_s, PATIENCE_S), hello()) as conversation:
+    async def run(found: Way) -> Any:
+        async with Conversation(found, max(settings.patience_s, PATIENCE_S), hello()) as conversation:
             return await work(conversation)
 
-    return asyncio.run(run())
+    return by_way(way, lambda found: asyncio.run(run(found)))
 
 
 # ---- submit
@@ -54,8 +56,10 @@ def converse(address: str, work: Callable[[Conversation], Coroutine[Any, Any, An
 
 def submit(
     context: typer.Context,
-    script: Annotated[Path, typer.Argument(help="The script; what follows it are its arguments.")],
-    file: Annotated[list[Path] | None, typer.Option(help="A file or directory that it needs; may be repeated.")] = None,
+    script: Annotated[Path, typer.Argument(metavar="SCRIPT", help="The script; what follows it are its arguments.")],
+    file: Annotated[
+        list[Path] | None, typer.Option(metavar="FILE", help="A file or directory that it needs; may be repeated.")
+    ] = None,
     restartable: Annotated[
         bool, typer.Option("--restartable", help="Start it again if the master is restarted meanwhile.")
     ] = False,
@@ -138,7 +142,7 @@ def show_sent(sent: int, total: int) -> None:
 
 def runs(
     address: Address = "",
-    limit: Annotated[int, typer.Option("--limit", "-n", help="How many of the latest.")] = 20,
+    limit: Annotated[int, typer.Option("--limit", "-n", metavar="N", help="How many of the latest.")] = 20,
     watch: Annotated[bool, typer.Option("--watch", help="Go on showing it, until Ctrl-C.")] = False,
     as_json: AsJson = False,
 ) -> None:
@@ -157,7 +161,7 @@ def runs(
     if not found["runs"]:
         print(f"No script has used the cluster at {way.place} yet. Run one: octapi run SCRIPT, or octapi submit SCRIPT")
     else:
-        print_table([line(run, found["time"]) for run in found["runs"]])
+        tables.show(HEAD, [line(run, found["time"]) for run in found["runs"]], whole=("Run",))
     for text in found.get("trouble", ()):
         print(f"octapi: the master says: {text}", file=sys.stderr)
 
@@ -198,22 +202,6 @@ def length(seconds: float) -> str:
     if total < 3600:
         return f"{total // 60}:{total % 60:02} min"
     return f"{total // 3600}:{total % 3600 // 60:02} h"
-
-
-def print_table(rows: list[tuple[str, ...]]) -> None:
-    """Print rows below :data:`HEAD`; on a pipe, with tabs between cells."""
-    if not sys.stdout.isatty():
-        for row in (HEAD, *rows):
-            print("\t".join(row))
-        return
-    from rich.console import Console
-    from rich.table import Table
-    from rich.text import Text
-
-    table = Table(*HEAD)
-    for row in rows:
-        table.add_row(*(Text(cell) for cell in row))
-    Console().print(table)
 
 
 # ---- logs and stop

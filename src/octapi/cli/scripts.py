@@ -10,16 +10,14 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from typer.core import TyperCommand
 
+from octapi.cli.commands import Command
 from octapi.errors import OctapiError
 
 if TYPE_CHECKING:
-    import click
-
     from octapi.page.beside import Opened
 
 #: gives ``import dispy`` to scripts where the second distribution is not installed
@@ -41,22 +39,26 @@ def environment(address: str = "", shows: bool = False) -> dict[str, str]:
     return found
 
 
-class RunCommand(TyperCommand):
+class RunCommand(Command):
     """Leaves everything from the script's name on to the script, and ``-m MODULE`` to python."""
 
-    def parse_args(self, context: click.Context, args: list[str]) -> list[str]:
+    def parse_args(self, context: Any, args: list[str]) -> list[str]:
         """Keep python's own options from being taken for octapi's."""
         if args and args[0].startswith(INSTEAD) and not args[0].startswith("--"):
             args = ["--", *args]
         return super().parse_args(context, args)
+
+    def collect_usage_pieces(self, context: Any) -> list[str]:
+        """Return the parts of the usage line."""
+        return ["SCRIPT", "[ARGS...]"]
 
 
 def run(
     script: Annotated[
         list[str],
         typer.Argument(
-            metavar="SCRIPT [ARGS]...",
-            help="A script, a directory or zip file with a __main__.py, '-' for stdin, or -m MODULE; then its arguments.",
+            metavar="SCRIPT",
+            help="A script, a directory or zip file with a __main__.py, '-' for stdin, or -m MODULE; its arguments.",
         ),
     ],
 ) -> None:
@@ -87,7 +89,9 @@ def directory_arguments(path: Path) -> list[str]:
     """Return how python runs a directory; one that is a package whose ``__main__`` imports from it, as that package."""
     main = path / "__main__.py"
     if not main.is_file():
-        raise OctapiError(f"There is no __main__.py in {path}, so nothing to run. Name a script: octapi run {path}/FILE")
+        raise OctapiError(
+            f"There is no __main__.py in {path}, so nothing to run. Name a script: octapi run {path}/FILE"
+        )
     where = path.resolve()
     if not (path / "__init__.py").is_file() or not imports_from_itself(main):
         return [str(path)]
@@ -141,7 +145,7 @@ def open_page(address: str) -> Opened:
 
 
 def demo(
-    script: Annotated[str, typer.Argument(help="The script to run on the cluster.")] = "",
+    script: Annotated[str, typer.Argument(metavar="SCRIPT", help="The script to run on the cluster.")] = "",
     workers: Annotated[int, typer.Option(metavar="N", help="Workers to start on this computer.")] = 2,
     page: Annotated[bool, typer.Option("--page", help="Show the page, until Ctrl-C.")] = False,
 ) -> None:

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Final
 from octapi import errors
 from octapi.dispatch import wire
 from octapi.errors import MasterNotFound, PeerRefused, TrustError
+from octapi.reasons import in_words
 from octapi.trust import door, names
 from octapi.trust.contexts import client_context, load
 from octapi.trust.names import AUTHORITY
@@ -205,4 +206,4 @@ def reason(error: BaseException) -> str:
         return "no answer"
     if isinstance(error, asyncio.IncompleteReadError):
         return "it hung up"
-    return getattr(error, "strerror", None) or str(error) or type(error).__name__
+    return in_words(error)

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 from octapi import errors
 from octapi.dispatch import wire
 from octapi.errors import MasterNotFound, NotAMember, PeerRefused, TrustError
+from octapi.reasons import in_words
 from octapi.trust import identity as identities
 from octapi.trust.identity import Identity
 from octapi.trust.names import CLIENT, label
@@ -182,7 +183,9 @@ def ask_local(place: Path, make: Any) -> dict[str, Any]:
                 stream.flush()
                 answer = read_frame(stream)
     except (OSError, EOFError) as error:
-        raise MasterNotFound(f"No master listens at {place} ({error}). Start it with 'octapi master'.") from error
+        raise MasterNotFound(
+            f"No master listens at {place} ({in_words(error)}). Start it with 'octapi master'."
+        ) from error
     if "ok" not in answer:
         kind = getattr(errors, str(answer.get("error")), TrustError)
         raise (kind if issubclass(kind, TrustError) else TrustError)(str(answer.get("text")))

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from octapi import discovery, errors, lines, pulse
 from octapi.account import SLOT_ACCOUNT, unprivileged
 from octapi.errors import IdentityProblem, MasterNotFound, NotAMember, PeerRefused, TrustError
+from octapi.reasons import in_words
 from octapi.signals import until_signalled
 from octapi.trust import files, joining, ssh
 from octapi.trust import identity as identities
@@ -216,7 +217,7 @@ class Service:
             place = node.Place(options.host, options.port, options.advertise or address_outside(member.seen))
             return await node.serve(master, self.station, place, ready, member)
         except (OSError, RuntimeError, ValueError) as error:
-            say(f"could not work for the master at {master}: {error.__cause__ or error}")
+            say(f"could not work for the master at {master}: {in_words(error)}")
             await asyncio.sleep(AGAIN_S)
             return False
 
