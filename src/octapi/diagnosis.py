@@ -6,12 +6,13 @@ import asyncio
 import socket
 import ssl
 import time
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from octapi import discovery
 from octapi.errors import MasterNotFound, NotAMember, OctapiError, PeerRefused, TrustError
 from octapi.trust import identity as identities
 from octapi.trust import joining, ssh
+from octapi.trust.contexts import Trust
 from octapi.trust.token import parse
 
 if TYPE_CHECKING:
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 
 CONNECT_S = 3.0
 FIREWALL = "Is the device on? Does a firewall on it or in between drop this port? Are both in one network?"
+NEW_TOKEN = "Get a new one on the master: octapi token create"
 CLOSED = "Is the master running there, with this port? A firewall may also refuse it."
 
 
@@ -91,9 +93,8 @@ class Diagnosis:
         except TrustError as error:
             self.add("fail", "token", str(error))
             return None
-        self.add(
-            "ok", "token", f"token {found.ident} is complete; it names {', '.join(found.addresses) or 'no address'}"
-        )
+        addresses = ", ".join(found.addresses) or "no address"
+        self.add("ok", "token", f"token {found.ident} is complete; it names {addresses}. Its master says if it is good")
         return found
 
     def _identity(self, name: str) -> Identity | None:
@@ -163,9 +164,12 @@ class Diagnosis:
 
     # ---- who answers
 
-    def _port(self, what: str, host: str, port: int) -> bool:
+    def _port(self, what: str, host: str, port: int, context: ssl.SSLContext | None = None) -> bool:
+        """Look whether a port answers; with ``context`` say who asks, as whoever says nothing there is a stranger."""
         try:
-            socket.create_connection((host, port), CONNECT_S).close()
+            with socket.create_connection((host, port), CONNECT_S) as plain:
+                if context is not None:
+                    context.wrap_socket(plain).close()
         except ConnectionRefusedError:
             self.add("fail", what, f"nothing listens at {host}:{port}, though the device is there", CLOSED)
             return False
@@ -201,7 +205,7 @@ class Diagnosis:
             self._clock(greeting.behind_s)
             host = joining.split(address)[0]
             self._port("clients' port", host, int(answer["master"]["clients"]))
-            self._port("workers' port", host, int(answer["master"]["dask"]))
+            self._port("workers' port", host, int(answer["master"]["dask"]), Trust(identity).client)
 
     def _token_door(self, address: str, token: Token) -> None:
         if not self._port("door", *joining.split(address)):
@@ -210,8 +214,22 @@ class Diagnosis:
             asyncio.run(joining.fetch_authority(address, token))
         except (OSError, OctapiError, asyncio.IncompleteReadError) as error:
             self.add("fail", "authority", joining.reason(error))
-        else:
-            self.add("ok", "authority", f"{address} is the master that made this token")
+            return
+        self.add("ok", "authority", f"{address} is the master that made this token")
+        try:
+            self._token_stands(asyncio.run(joining.about_token(address, token)), token)
+        except (OSError, OctapiError, asyncio.IncompleteReadError, LookupError) as error:
+            self.add("fail", "token", joining.reason(error))
+
+    def _token_stands(self, facts: dict[str, Any], token: Token) -> None:
+        """Tell how a token stands, by its master."""
+        if facts["state"] != "valid":
+            self.add("fail", "token", f"token {token.ident} is {facts['state']}: it lets nobody in", NEW_TOKEN)
+            return
+        until = time.strftime("%Y-%m-%d %H:%M", time.localtime(facts["ends"]))
+        uses = "" if facts["uses"] is None else f", for {facts['uses']} more"
+        command = "octapi worker" if facts["role"] == "worker" else "octapi login"
+        self.add("ok", "token", f"token {token.ident} lets a {facts['role']} in ({command}) until {until}{uses}")
 
     def _clock(self, behind_s: float) -> None:
         if abs(behind_s) > joining.CLOCK_S:

@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 PATIENCE_S = 1.5
 FIRST = "octapi demo                  try it here: a master, two workers and a script on this computer"
 
+START = "octapi master                start the master"
+LOOK = "octapi doctor                look step by step why"
+
 
 def show() -> None:
     """Print what this computer is, whether its master answers, and the commands that make sense next."""
@@ -40,10 +43,7 @@ def show() -> None:
         facts, place = ask(settings)
     except (OctapiError, OSError, EOFError) as error:
         print(f"The master does not answer: {visible(in_words(error))}")
-        tell(
-            "Next",
-            ["octapi master                start it"] if is_master else ["octapi doctor                look why"],
-        )
+        tell("Next", [START if is_master else LOOK])
         return
     cluster(facts, place, is_master)
 

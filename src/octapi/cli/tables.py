@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from octapi.visible import visible
 
@@ -11,6 +11,9 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from rich.table import Table
+
+#: words of so many letters are not broken, in a window of any width
+SHORT = 12
 
 
 def show(head: Sequence[str], rows: Sequence[Sequence[object]], whole: Sequence[str] = ()) -> None:
@@ -33,21 +36,21 @@ def table(head: Sequence[str], rows: Sequence[Sequence[object]], whole: Sequence
     from rich.table import Table
     from rich.text import Text
 
-    found = Table(box=box.SIMPLE_HEAD, pad_edge=False, caption=Text(visible(caption)) if caption else None)
+    below = Text(visible(caption)) if caption else None
+    found = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0), caption=below)
     cells = [[visible(str(cell)) for cell in row] for row in rows]
     for place, title in enumerate(head):
-        is_number = bool(cells) and all(is_count(row[place]) for row in cells)
-        least = max((len(row[place]) for row in cells), default=0) if title in whole else None
-        found.add_column(
-            Text(title),
-            overflow="fold",
-            no_wrap=title in whole,
-            min_width=least,
-            justify="right" if is_number else "left",
-        )
+        side: Any = "right" if cells and all(is_count(row[place]) for row in cells) else "left"
+        least = max(len(title), *(width(row[place], title in whole) for row in cells), 0)
+        found.add_column(Text(title), overflow="fold", no_wrap=title in whole, min_width=least, justify=side)
     for row in cells:
         found.add_row(*(Text(cell) for cell in row))
     return found
+
+
+def width(cell: str, is_whole: bool) -> int:
+    """Return the least width that a cell needs."""
+    return len(cell) if is_whole else max((len(word) for word in cell.split() if len(word) <= SHORT), default=0)
 
 
 def is_count(cell: str) -> bool:

@@ -220,6 +220,8 @@ class Door:
         operation = request.get("op")
         if operation == "join":
             return self._join(request, proven, nonce, address)
+        if operation == "token":
+            return self._about_token(request, address)
         if operation not in ("renew", "call"):
             raise TrustError(f"The master does not know the request {str(operation)[:40]!r}.")
         if proven is None or proven.role not in JOINABLE:
@@ -259,6 +261,16 @@ class Door:
         self.log(f"{role} {name} joined from {address} with token {ident}.")
         self.on_change()
         return answer | self.standing()
+
+    def _about_token(self, request: dict[str, Any], address: str) -> dict[str, Any]:
+        """Say how a token stands, to who has its secret; it is not used."""
+        ident, secret = text(request, "token"), request.get("secret")
+        try:
+            row = self.authority.ledger.known_token(ident, secret if isinstance(secret, bytes) else b"")
+        except TokenUnknown:
+            self._count_wrong(address)
+            raise
+        return row.public(self.authority.now())
 
     def _count_wrong(self, address: str) -> None:
         """Note a wrong token.  Raises :exc:`TokenRefused` after too many.

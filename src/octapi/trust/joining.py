@@ -102,6 +102,17 @@ async def fetch_authority(address: str, token: Token) -> str:
         return authority
 
 
+async def about_token(address: str, token: Token) -> dict[str, Any]:
+    """Ask the door that made a token how it stands, without using it: ``state``, ``role``, ``ends`` and ``uses``.
+
+    Raises :exc:`PeerRefused` when another master answers, and :exc:`TrustError` when it does not know the token.
+    """
+    authority = await fetch_authority(address, token)
+    request = {"op": "token", "token": token.ident, "secret": token.secret}
+    _, answer = await ask(address, [authority], token.pin.hex()[:16], lambda _: request)
+    return answer
+
+
 async def ask(
     address: str, authorities: Sequence[str], asked: str, request: Any, identity: Identity | None = None
 ) -> tuple[Greeting, dict[str, Any]]:

@@ -99,13 +99,18 @@ class Ledger:
             raise TrustError(f"There is no token {ident!r}. 'octapi token list' shows them.")
         self.tokens[ident].revoked = True
 
-    def check_token(self, ident: str, secret: bytes, role: str, name: str, now: float) -> TokenRow:
-        """Return the token if it lets a device in under this name and role.  Raises :exc:`TokenRefused`."""
+    def known_token(self, ident: str, secret: bytes) -> TokenRow:
+        """Return a token, valid or not, to who has its secret.  Raises :exc:`TokenUnknown`."""
         row = self.tokens.get(ident)
         known = row.hash if row is not None else tokens.hash_of(b"")
         # a stranger learns nothing about a token from its public id alone: the secret comes first
         if not secrets.compare_digest(known, tokens.hash_of(secret)) or row is None:
             raise TokenUnknown("This cluster does not know the token. Get a new one on the master: octapi token create")
+        return row
+
+    def check_token(self, ident: str, secret: bytes, role: str, name: str, now: float) -> TokenRow:
+        """Return the token if it lets a device in under this name and role.  Raises :exc:`TokenRefused`."""
+        row = self.known_token(ident, secret)
         state = row.state(now)
         if state != "valid":
             raise TokenRefused(f"The token {ident} is {state}. Get a new one on the master: octapi token create")
