@@ -223,7 +223,7 @@ def test_run_starts_what_python_starts(place: Path) -> None:
         ours = command("run", *start, *words, cwd=place)
         assert ours.stdout == plain.stdout
         assert repr(words)[1:-1] in ours.stdout
-    assert "'util', 'pkg'" in command("run", "pkg", *words, cwd=place).stdout
+    assert "util pkg" in command("run", "pkg", *words, cwd=place).stdout
     assert command("run", "-", "a", cwd=place, input="import sys; print(sys.argv)").stdout == "['-', 'a']\n"
     elsewhere = command("run", str(place / "script.py"), cwd="/").stdout
     assert str(place / "script.py") in elsewhere

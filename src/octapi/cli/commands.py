@@ -85,7 +85,7 @@ def meant(word: str, rest: list[str], path: str, names: list[str]) -> str:
 def usage(command: Any, context: Any) -> list[str]:
     """Return the parts of a usage line after the command's name."""
     params = command.get_params(context)
-    more = ["[ARGS...]"] if command.allow_extra_args and not hasattr(command, "commands") else []
+    more = ["[ARGS...]"] if context.allow_extra_args and not hasattr(command, "commands") else []
     return ["[OPTIONS]", *(argument(param) for param in params if param.param_type_name == "argument"), *more]
 
 

@@ -13,6 +13,7 @@ import typer
 from octapi.cli import secret, service, tables
 from octapi.errors import IdentityProblem, InsecureRefused, NotAMember, OctapiError
 from octapi.reasons import in_words
+from octapi.visible import visible
 
 if TYPE_CHECKING:
     from octapi.master.keeper import Keeper
@@ -386,7 +387,7 @@ def nodes(
     else:
         print("No worker has joined yet. 'octapi token create' on the master prints the line for a device.")
     for text in facts.get("trouble", ()):
-        print(f"octapi: the master says: {text}", file=sys.stderr)
+        print(f"octapi: the master says: {visible(text)}", file=sys.stderr)
 
 
 HEAD = ("Name", "State", "Address", "Slots", "Python", "In since", "Certificate")

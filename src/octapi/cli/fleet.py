@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from octapi.errors import ActionFailed, TrustError
+from octapi.visible import shown_lines, visible
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -105,9 +106,8 @@ def attempt(node: str, command: list[str]) -> dict[str, Any]:
 
 def show(row: dict[str, Any]) -> None:
     """Print one worker's answer."""
-    text = (row["stdout"] + row["stderr"]).rstrip()
+    lines = shown_lines((row["stdout"] + row["stderr"]).rstrip())
     state = "ok" if not row["code"] else f"exit code {row['code']}"
-    lines = text.splitlines()
-    print(f"{row['name']:<24} {state}{': ' + lines[0] if len(lines) == 1 else ''}")
+    print(f"{visible(row['name']):<24} {state}{': ' + lines[0] if len(lines) == 1 and lines[0] else ''}")
     for line in lines if len(lines) > 1 else ():
         print(f"    {line}")

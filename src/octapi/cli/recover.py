@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from octapi.errors import OctapiError, RunError
+from octapi.visible import visible
 
 if TYPE_CHECKING:
     from octapi.dispatch.recovery import Recovered
@@ -119,7 +120,7 @@ def line(row: dict[str, Any]) -> str:
     found = plain(row)
     text = repr(row["value"]) if found["error"] is None else " ".join(found["error"].split())
     short = text if len(text) <= SHOWN else text[: SHOWN - 3] + "..."
-    return f"{found['state']:<10} {found['function'] or '?':<20} {found['worker']:<16} {short}".rstrip()
+    return visible(f"{found['state']:<10} {found['function'] or '?':<20} {found['worker']:<16} {short}".rstrip())
 
 
 def save(path: Path, found: list[dict[str, Any]]) -> None:

@@ -13,7 +13,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from octapi.cli import tables
+from octapi.cli.scripts import like
 from octapi.errors import RunError
+from octapi.visible import visible
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Iterator
@@ -84,8 +86,11 @@ def parcel(script: Path, files: list[Path]) -> Iterator[tuple[str, Path]]:
     The script comes with the modules that it imports from its own directory.  Raises :exc:`RunError` for a file that is
     not there, and for two of one name.
     """
+    if script.is_dir() or str(script) == "-":
+        what = f"{script} is a directory" if script.is_dir() else "The master cannot read this computer's stdin"
+        raise RunError(f"{what}; it takes a script. Send directories along: octapi submit --file DIRECTORY SCRIPT")
     if not script.is_file():
-        raise RunError(f"There is no script {script}.")
+        raise RunError(f"There is no script {script}.{like(script)}")
     seen = {script.name: script}
     for name, path in (*modules(script), *(row for file in files for row in contents(file))):
         if seen.setdefault(name, path).resolve() != path.resolve():
@@ -95,9 +100,12 @@ def parcel(script: Path, files: list[Path]) -> Iterator[tuple[str, Path]]:
 
 def modules(script: Path) -> Iterator[tuple[str, Path]]:
     """Return the modules beside a script that it imports, and those that they import."""
+    import zipfile
+
     from octapi.dispatch.modules import needed_by
 
-    yield from needed_by(script)
+    if not zipfile.is_zipfile(script):  # an archive brings its own
+        yield from needed_by(script)
 
 
 def contents(path: Path) -> Iterator[tuple[str, Path]]:
@@ -163,7 +171,7 @@ def runs(
     else:
         tables.show(HEAD, [line(run, found["time"]) for run in found["runs"]], whole=("Run",))
     for text in found.get("trouble", ()):
-        print(f"octapi: the master says: {text}", file=sys.stderr)
+        print(f"octapi: the master says: {visible(text)}", file=sys.stderr)
 
 
 HEAD = ("Run", "Script", "User", "State", "Done", "Failed", "Open", "Began", "Took")
