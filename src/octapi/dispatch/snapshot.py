@@ -238,7 +238,7 @@ def _builtin(value: Any, tokens: Tokens, met: dict[int, Any]) -> None:
     if by_name(value):
         tokens += (BY_NAME, weakref.ref(value))
     elif isinstance(value.__self__, type):
-        tokens += (type(value), value.__name__)
+        tokens += (type(value), sys.intern(value.__name__))
         walk(value.__self__, tokens, met)
     else:
         raise CanChange  # a method of an object
