@@ -241,12 +241,15 @@ class Cluster(concurrent.futures.Executor):
         ticket = job._ticket = JobTicket(b"", job, worker=options.worker, retries=options.retries)
         try:
             self._lanes.submit(options, payload.unwrapped(fn, args, kwargs), ticket)
-        except ClusterClosed:
-            self._open.discard(job)
-            raise
         except Exception as error:
+            if isinstance(error, ClusterClosed):
+                self._open.discard(job)
+                raise
             job.set_running_or_notify_cancel()
             job.set_exception(not_sent(fn, error))
+        except BaseException:  # Ctrl-C while it is pickled
+            self._open.discard(job)
+            raise
         return job
 
     def _map(
