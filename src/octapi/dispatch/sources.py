@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import linecache
 import logging
 import sys
@@ -35,11 +36,17 @@ def of(code: bytes) -> tuple[tuple[str, str], ...]:
     return tuple(found)
 
 
-def candidates() -> set[str]:
+def candidates() -> frozenset[str]:
     """Return the files whose code may travel by value: the user's own, and what was typed."""
+    own = own_files(len(sys.modules), next(reversed(sys.modules)))
+    return own | {name for name in list(linecache.cache) if name.startswith("<") or not Path(name).exists()}
+
+
+@functools.lru_cache(maxsize=1)
+def own_files(_count: int, _last: str) -> frozenset[str]:
+    """Return the source files of the user's own modules; the arguments tell one state of all from another."""
     files = {getattr(module, "__file__", None) for module in list(sys.modules.values())}
-    own = {name for name in files if name and name.endswith(".py") and not is_library(Path(name))}
-    return own | {name for name in linecache.cache if name.startswith("<") or not Path(name).exists()}
+    return frozenset(name for name in files if name and name.endswith(".py") and not is_library(Path(name)))
 
 
 def install(texts: Iterable[tuple[str, str]]) -> None:

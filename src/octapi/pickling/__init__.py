@@ -13,15 +13,20 @@ import functools
 import io
 import pickle
 import sys
-from typing import Any
+from typing import Any, Final
 
 from octapi.pickling import arriving, exceptions, homecoming
+
+#: without this byte there is no name of anything in a pickle
+STACK_GLOBAL: Final = b"\x93"
 
 
 def dumps(obj: Any) -> bytes:
     """Pickle for a slot: by name where that works on a worker, else by value.  Raises whatever pickling raises."""
     try:
         data = pickle.dumps(obj, 5)
+        if STACK_GLOBAL not in data:  # nothing in it is known by name
+            return data
         if b"_main__" not in data and b"\x06object" not in data and not names_made_module(data):
             return data
     except Exception as error:  # pickling by value has the last word, and the better message
