@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import re
-from pathlib import PurePath
+from pathlib import Path, PurePath
 from typing import TYPE_CHECKING
+
+import octapi
 
 if TYPE_CHECKING:
     from octapi.dispy.job import DispyJob
 
 PLACE = re.compile(r'File "(?P<file>[^"\n]+)", line (?P<line>\d+)')
+#: frames of these files are not the script's
+OURS = str(Path(octapi.__file__).parent)
 #: of a longer message only so many characters are shown
 LONGEST = 300
 
@@ -38,5 +42,5 @@ def reason(text: str) -> str:
     """Return the last line of a traceback, with the place where it was raised."""
     lines = [line for line in text.splitlines() if line and not line.startswith((" ", "\t", "("))] or [text.strip()]
     last = lines[-1] if len(lines[-1]) <= LONGEST else lines[-1][: LONGEST - 3] + "..."
-    places = PLACE.findall(text)
+    places = [place for place in PLACE.findall(text) if not place[0].startswith(OURS)]
     return f"{last} (line {places[-1][1]} of {PurePath(places[-1][0]).name})" if places else last

@@ -39,9 +39,7 @@ class Logger:
         if self._ms:
             stamp += f".{int(now * 1000) % 1000:03d}"
         text = str(message) % args if args else str(message)
-        with contextlib.suppress(
-            OSError, ValueError
-        ):  # a standard output that nobody reads is no reason to end a thread
+        with contextlib.suppress(OSError, ValueError):  # nobody reads it: no reason to end a thread
             print(f"{stamp} {self.name} - {text}", file=sys.stdout, flush=True)
 
     def debug(self, message: Any, *args: Any) -> None:

@@ -9,11 +9,10 @@ import functools
 import inspect
 import sys
 import types
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from octapi.dispatch.modules import is_library
 from octapi.dispatch.pieces import BELOW, Piece
+from octapi.dispy.byvalue import dumps, is_own
 from octapi.errors import DispyError
 
 if TYPE_CHECKING:
@@ -85,7 +84,7 @@ class Shapes:
 
     def _add_value(self, thing: Any, name: str, source: Piece | None) -> None:
         try:
-            data = by_value(thing, source)
+            data = dumps(thing, source)
         except Exception as why:
             if source is None or not name.isidentifier():
                 raise DispyError(f"{name} cannot be sent to nodes: {type(why).__name__}: {why}") from why
@@ -109,12 +108,13 @@ def name_of(thing: Any) -> str:
 
 def located(thing: Any) -> Piece | None:
     """Return the source text of a function or class with its place; None if there is none, or it is no Python."""
+    thing = inspect.unwrap(thing)
     try:
         lines, first = inspect.getsourcelines(thing)
         file = inspect.getsourcefile(thing) or inspect.getfile(thing)
     except (OSError, TypeError, SyntaxError, IndexError):  # a prompt, a builtin, a file that was changed
         return None
-    code = getattr(inspect.unwrap(thing), "__code__", None)
+    code = getattr(thing, "__code__", None)
     flags = code.co_flags & LAZY_ANNOTATIONS if code is not None else lazy_in(thing)
     return Piece(code.co_filename if code is not None else file, max(first, 1), "".join(lines), flags)
 
@@ -194,32 +194,6 @@ def importing(name: str, value: Any) -> str | None:
     if module is None or module.__name__ == "__main__" or is_own(module) or not inside.isidentifier():
         return None
     return f"from {module.__name__} import {inside} as {name}\n" if getattr(module, inside, None) is value else None
-
-
-def by_value(thing: Any, source: Piece | None) -> bytes:
-    """Pickle a function, class or partial with all it refers to, and its text for tracebacks.
-
-    Raises whatever pickling raises.
-    """
-    import cloudpickle
-
-    shown = [source[:3]] if source is not None else []
-    module = sys.modules.get(getattr(getattr(thing, "func", thing), "__module__", None) or "")
-    if module is None or not is_own(module) or module.__name__ in cloudpickle.list_registry_pickle_by_value():
-        found: bytes = cloudpickle.dumps((thing, shown), 5)
-        return found
-    cloudpickle.register_pickle_by_value(module)
-    try:
-        found = cloudpickle.dumps((thing, shown), 5)
-    finally:
-        cloudpickle.unregister_pickle_by_value(module)
-    return found
-
-
-def is_own(module: types.ModuleType) -> bool:
-    """Say whether a module is the user's, which nodes do not have, and not the script itself."""
-    file = getattr(module, "__file__", None)
-    return module.__name__ != "__main__" and file is not None and not is_library(Path(file).absolute().parent)
 
 
 def owner_of(method: Callable[..., Any]) -> Any:

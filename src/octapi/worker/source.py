@@ -48,8 +48,8 @@ def take(data: bytes, names: dict[str, Any]) -> Any:
 
     The global names that a function brought are added where they are missing.  Raises what unpickling raises.
     """
-    loaded, sources = pickle.loads(data)
-    for file, first, text in sources:
+    loaded, file, first, text = pickle.loads(data)
+    if text:
         show(pieces.Piece(file, first, text))
     for function in functions(loaded):
         own = function.__globals__
