@@ -19,8 +19,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
 LAZY_ANNOTATIONS = __future__.annotations.compiler_flag
-#: the name of a computation that has none of its own
-NAMELESS = "_computation"
 #: what a piece is said to be the file of when it holds no text of the script
 OURS = "<octapi>"
 
@@ -38,14 +36,15 @@ class Shapes:
         self.names: set[str] = set()
         self.has_bytecode = False
         self._given = frozenset(given) | frozenset(vars(builtins))
-        self._seen: list[Any] = []
+        self._seen: list[tuple[Any, str]] = []
 
-    def add(self, thing: Any, name: str = "") -> str:
+    def add(self, thing: Any) -> str:
         """Take a function, a class or a partial, and return its name.  Raises :exc:`DispyError` if it cannot travel."""
-        name = name or name_of(thing)
-        if any(thing is other for other in self._seen):
-            return name
-        self._seen.append(thing)
+        known = next((name for other, name in self._seen if other is thing), None)
+        if known is not None:
+            return known
+        name = name_of(thing) or f"_nameless_{len(self._seen)}"
+        self._seen.append((thing, name))
         source = located(thing)
         imports = self._imports(thing, name, source)
         if source is None or imports is None:
@@ -86,7 +85,7 @@ class Shapes:
         try:
             data = dumps(thing, source)
         except Exception as why:
-            if source is None or not name.isidentifier():
+            if source is None or not name_of(thing):
                 raise DispyError(f"{name} cannot be sent to nodes: {type(why).__name__}: {why}") from why
             self.pieces.append(source)  # as dispy does: what is missing there is said by the job
             return
@@ -96,14 +95,14 @@ class Shapes:
 
 
 def name_of(thing: Any) -> str:
-    """Return the name that a function, class or partial has on nodes."""
+    """Return the name that a function, class or partial has on nodes; an empty one if it has none in the script."""
     if isinstance(thing, functools.partial):
-        return NAMELESS
+        return ""
     name = str(thing.__name__)
     if name.isidentifier():
         return name
     module = sys.modules.get(thing.__module__)
-    return next((key for key, value in vars(module or types).items() if value is thing), NAMELESS)
+    return next((key for key, value in vars(module or types).items() if value is thing), "")
 
 
 def located(thing: Any) -> Piece | None:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from octapi.dispatch.computation import File
-from octapi.dispy.shapes import NAMELESS, name_of
+from octapi.dispy.shapes import name_of
 from octapi.errors import DispyError
 
 if TYPE_CHECKING:
@@ -68,7 +68,7 @@ def collect(depends: Iterable[Any], cwd: Path, shapes: Shapes) -> tuple[File, ..
             files.append(read(item, cwd))
         elif isinstance(item, types.ModuleType):
             files.extend(module_files(item, cwd))
-        elif inspect.isfunction(item) and name_of(item) == NAMELESS:
+        elif inspect.isfunction(item) and not name_of(item):
             raise DispyError(f"Invalid depends: {item!r} has no name by which a job could call it. Give it one.")
         elif inspect.isclass(item) or inspect.isfunction(inspect.unwrap(item)):
             shapes.add(item)
