@@ -110,7 +110,7 @@ class Session:
         try:
             for cluster in list(self.clusters):
                 if not cluster.wait(SPEAK_S) and (count := len(cluster.pending_jobs())):
-                    say(f"the script has ended; {count} jobs of {cluster.name} are not done. Ctrl-C drops them.")
+                    say(f"the script has ended; {left(count, cluster.name)}.")
                 cluster.close()
             self.callbacks.drain()
         except KeyboardInterrupt:
@@ -120,6 +120,13 @@ class Session:
         self.engine.close()
         if self.recover_file is not None:
             self.recover_file.remove()
+
+
+def left(count: int, name: str) -> str:
+    """Say how many jobs are not done, and what ends them."""
+    if count == 1:
+        return f"1 job of {name} is not done. Ctrl-C drops it"
+    return f"{count} jobs of {name} are not done. Ctrl-C drops them"
 
 
 def forget() -> None:
