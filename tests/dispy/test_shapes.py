@@ -12,7 +12,7 @@ from conftest import Run
 from octapi.dispatch import pieces
 from octapi.dispatch.pieces import Piece
 from octapi.embedded import EmbeddedCluster
-from octapi.worker import source
+from octapi.worker.text import compiled, execute
 
 SHAPES = '''
     import dispy, enum, functools, math
@@ -391,7 +391,7 @@ def test_pieces_are_read_as_they_were_written(piece: Piece) -> None:
     whole = piece._replace(text=piece.text if piece.text.endswith("\n") else piece.text + "\n")
     text = pieces.write([piece, Piece("<octapi>", 1, "x = 1\n"), piece])
     names: dict[str, object] = {}
-    source.execute(source.compiled(text), names)
+    execute(compiled(text), names)
 
     assert pieces.read(text) == [whole, Piece("<octapi>", 1, "x = 1\n"), whole]
     function = names["f"]

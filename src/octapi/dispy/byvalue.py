@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 def dumps(thing: Any, source: Piece | None) -> bytes:
-    """Pickle it with its place and its text, for tracebacks; what reads it is ``octapi.worker.source.take``.
+    """Pickle it with its place and its text, for tracebacks; what reads it is ``octapi.worker.text.take``.
 
     Raises whatever pickling raises.
     """

@@ -16,6 +16,7 @@ from octapi.dispatch.ticket import Extra, Ticket, WorkerInfo
 from octapi.dispy.guard import guarded
 from octapi.dispy.logger import logger
 from octapi.errors import JobStopped, WorkerLost
+from octapi.pickling import loads_result
 
 if TYPE_CHECKING:
     from octapi.dispy.cluster import JobCluster
@@ -195,7 +196,7 @@ class DispyJob(Ticket):
     def provisional(self, data: bytes) -> None:
         """Take a provisional result; one that cannot be loaded here is a warning."""
         try:
-            result = pickle.loads(data)
+            result = loads_result(data)
         except BaseException as why:  # the code of a class of the script's: it may raise anything
             return self.note(f"A provisional result cannot be loaded here: {type(why).__name__}: {why}")
         self.result = result
@@ -260,7 +261,7 @@ class DispyJob(Ticket):
 
     def _take(self, kind: int, data: bytes) -> int:
         if kind in (outcome.VALUE, outcome.PROGRAM):
-            self.result = pickle.loads(data)
+            self.result = loads_result(data)
             return self.Finished
         self.result = None
         if kind == outcome.CANCELLED:

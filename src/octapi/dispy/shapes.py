@@ -90,7 +90,7 @@ class Shapes:
             self.pieces.append(source)  # as dispy does: what is missing there is said by the job
             return
         self.has_bytecode = True
-        loading = f"__import__('octapi.worker.source', fromlist=['take']).take({data!r}, globals())"
+        loading = f"__import__('octapi.worker.text', fromlist=['take']).take({data!r}, globals())"
         self.pieces.append(Piece(OURS, 1, f"{name} = {loading}\n"))
 
 

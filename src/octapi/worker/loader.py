@@ -13,7 +13,8 @@ from octapi import pickling
 from octapi.dispatch import computation as kinds
 from octapi.dispatch import sources
 from octapi.errors import JobError
-from octapi.worker import harmless, source
+from octapi.worker import harmless
+from octapi.worker.text import compiled, execute
 
 if TYPE_CHECKING:
     from octapi.dispatch.computation import Computation
@@ -80,7 +81,7 @@ def base_names(computation: Computation, given: dict[str, Any]) -> dict[str, Any
 def from_source(computation: Computation, base: dict[str, Any]) -> Prepared:
     """Execute the text anew for each job in ``__main__``, whose classes then pickle by name."""
     text = computation.code.decode()
-    codes = source.compiled(text)
+    codes = compiled(text)
     entry = compile(computation.entry, "<entry>", "eval")
     module = types.ModuleType("__main__")
     names = module.__dict__
@@ -91,8 +92,8 @@ def from_source(computation: Computation, base: dict[str, Any]) -> Prepared:
         names.update(base)
         if more:
             names.update(given_modules(more.decode()))
-            source.execute(source.compiled(more.decode()), names)
-        source.execute(codes, names)
+            execute(compiled(more.decode()), names)
+        execute(codes, names)
         call: Call = eval(entry, names)
         return call
 
@@ -107,7 +108,7 @@ def from_setup(computation: Computation, names: dict[str, Any]) -> Prepared:
 
     def fresh(more: bytes) -> Call:
         if more:
-            source.execute(source.compiled(more.decode()), names)
+            execute(compiled(more.decode()), names)
         call: Call = eval(entry, names)
         return call
 

@@ -13,7 +13,7 @@ from octapi.pickling import dumps_error, dumps_result
 
 #: frames of these files are not the user's
 OURS: Final = frozenset(
-    str(Path(__file__).with_name(name)) for name in ("slot.py", "loader.py", "work.py", "jobprocess.py", "source.py")
+    str(Path(__file__).with_name(name)) for name in ("slot.py", "loader.py", "work.py", "jobprocess.py", "text.py")
 )
 
 
