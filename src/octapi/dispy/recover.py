@@ -93,6 +93,6 @@ def way_back(address: str) -> Way:
 
 def job_of(found: Recovered) -> DispyJob:
     """Make a job of an outcome that was found."""
-    job = DispyJob(None, b"", (), {}, 0)
+    job = DispyJob()
     job.resolve(found.kind, found.data, found.started, found.ended, found.worker, found.extra)
     return job
