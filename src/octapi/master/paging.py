@@ -32,11 +32,11 @@ if TYPE_CHECKING:
 
 DEFAULT_PORT: Final = 8787
 LOOPBACK: Final = "127.0.0.1"
-MISSING: Final = "no page: its parts are not installed. pip install 'octapi[page]' brings them."
+MISSING: Final = "no page: starlette, uvicorn or segno, which it is made of, are missing here. Install OctaPi again."
 PARTS: Final = ("starlette", "uvicorn", "segno")
 DASK_PARTS: Final = ("bokeh", "websockets")
 DASK_MISSING: Final = (
-    "no Dask dashboard: its parts are not installed. pip install 'octapi[page,dashboard]' brings them."
+    f"no Dask dashboard: its parts are not installed. {sys.executable} -m pip install bokeh websockets brings them."
 )
 #: the settings that a wish is made of
 SETTINGS: Final = ("page", "page_port", "page_listen", "page_proxy", "page_proxy_from", "page_names", "dask_dashboard")
@@ -70,6 +70,8 @@ class Wish:
     proxy_from: str = ""
     names: str = ""
     dask: bool = False
+    #: the port of the container's host that leads to it; 0 for the same
+    published: int = 0
 
 
 def wish_of(given: dict[str, Any]) -> Wish:
@@ -87,6 +89,7 @@ def wish_of(given: dict[str, Any]) -> Wish:
         found.page_proxy_from,
         found.page_names,
         found.dask_dashboard,
+        found.page_published,
     )
 
 
@@ -170,7 +173,9 @@ class Paging:
         host = hosts[0] if hosts else LOOPBACK
         if ":" in host:
             host = f"[{host}]"
-        return f"{'https' if self.is_secure else 'http'}://{host}:{self.port}/login?token={token}"
+        return (
+            f"{'https' if self.is_secure else 'http'}://{host}:{self.wish.published or self.port}/login?token={token}"
+        )
 
     def wants_dask(self) -> bool:
         """Say whether Dask's own dashboard is to be started; without its parts one line says what is missing."""
@@ -313,7 +318,7 @@ class Paging:
     def new_link(self, kind: str = ACT, life_s: float = LIFE_S) -> dict[str, Any]:
         """Make a link.  Raises :exc:`TrustError` when there is no page."""
         if not self.port:
-            raise TrustError("This master has no page. Start it with --page, with octapi[page] installed.")
+            raise TrustError("This master has no page. Start it with --page; if it was, its log says why.")
         link = self.link(self.links.new(kind, life_s))
         self.tell(links=self.links.plain())
         return {"link": link, "fingerprint": self.fingerprint, "kind": kind}
