@@ -187,10 +187,13 @@ def print_ready(keeper: Keeper, is_new: bool) -> None:
         token = keeper.authority.new_token("worker", keeper.addresses(), 86400.0)
         print("\nOn each device that is to be a worker, within 24 hours:\n")
         print(f"  octapi worker {token.text()}\n", flush=True)
+        print("A device that has only Python: octapi token create --install prints the line that brings OctaPi too.")
         print("For a person's computer: octapi token create --role client", flush=True)
     else:
         print(
-            "octapi master: 'octapi token create' on this device prints the line with which devices join.", flush=True
+            "octapi master: 'octapi token create' on this device prints the line with which devices join, "
+            "with --install the one for devices without OctaPi.",
+            flush=True,
         )
 
 

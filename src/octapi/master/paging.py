@@ -18,6 +18,7 @@ from octapi.errors import OctapiError, TrustError
 from octapi.page import proxies
 from octapi.page.links import ACT, LIFE_S, Links
 from octapi.settings import Settings
+from octapi.setup import line, shelf, stock
 from octapi.store import place
 from octapi.trust import certificates, files
 from octapi.trust.names import CLIENT, WORKER
@@ -150,6 +151,7 @@ class Paging:
         self._process: asyncio.subprocess.Process | None = None
         self._running: asyncio.Task[None] | None = None
         self._tls_path = home / "page" / "https.json"
+        self._shelf = home / shelf.DIRECTORY
 
     # ---- where it is
 
@@ -241,9 +243,13 @@ class Paging:
         assert self._process.stdout is not None
         self._write(self._start(handle, account))
 
+        answering: set[asyncio.Task[None]] = set()
+
         def hear(message: dict[str, Any]) -> None:
             if message["kind"] == "ask":
-                self._write({"kind": "answer", "number": message["number"], **self._answer(message)})
+                task = asyncio.create_task(self._reply(message))
+                answering.add(task)
+                task.add_done_callback(answering.discard)
 
         await lines.follow(self._process.stdout, hear)
         await self._process.wait()
@@ -300,6 +306,23 @@ class Paging:
         self.tell(**news)
 
     # ---- what it asks, and what the owner asks of it
+
+    async def _reply(self, message: dict[str, Any]) -> None:
+        answer = self._answer(message)
+        if message["op"] == "token-create" and "ok" in answer:
+            answer["ok"] |= await asyncio.to_thread(self._install_line, answer["ok"]["token"])
+        self._write({"kind": "answer", "number": message["number"], **answer})
+
+    def _install_line(self, token: str) -> dict[str, str]:
+        """Return the line with which a device that has only Python joins, or why there is none.
+
+        It makes the wheels that such a device gets, if they are not there yet: that takes some seconds.
+        """
+        try:
+            stock.pack(self._shelf)
+            return {"install": line.for_token(token, WORKER)}
+        except (OctapiError, OSError) as error:
+            return {"no_install": str(error)}
 
     def _answer(self, request: dict[str, Any]) -> dict[str, Any]:
         assert self.desk is not None
