@@ -30,6 +30,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     """Keep what was skipped for scripts/test, which shows it at its end; tell it at once without that."""
+    if hasattr(terminalreporter.config, "workerinput"):
+        return  # one of several processes; the one that started them hears of all
     found = parts.rows(terminalreporter.stats.get("skipped", []))
     kept = os.environ.get("OCTAPI_TEST_SKIPPED")
     if kept:

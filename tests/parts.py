@@ -92,4 +92,8 @@ def keep(path: Path, found: list[tuple[str, str, int]]) -> None:
 
 
 if __name__ == "__main__":
-    print(table([tuple(row) for row in json.loads(Path(sys.argv[1]).read_text() or "[]")]))
+    rows_of_both = json.loads(Path(sys.argv[1]).read_text() or "[]")
+    most: dict[tuple[str, str], int] = {}
+    for file, reason, number in rows_of_both:  # a file that is skipped whole is skipped in both parts
+        most[file, reason] = max(number, most.get((file, reason), 0))
+    print(table([(file, reason, number) for (file, reason), number in most.items()]))
