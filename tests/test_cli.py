@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 import octapi
+from octapi.cli import scripts
 from octapi.embedded import EmbeddedCluster
 from tests.terminal import Seen
 
@@ -149,3 +150,17 @@ def test_bench_measures_the_cluster(embedded: EmbeddedCluster) -> None:
 
     assert found["slots"] == 2
     assert min(found.values()) > 0
+
+
+def test_a_demonstration_ends_with_three_lines_that_say_what_to_do_next(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Where the command is not installed yet, its installation comes first."""
+    monkeypatch.setattr(scripts.shutil, "which", lambda _: None)
+    lines = scripts.what_next(False).splitlines()
+    assert len(lines) == 4
+    assert "--page" in lines[0]
+    assert "./scripts/install" in lines[1]
+    monkeypatch.setattr(scripts.shutil, "which", lambda _: "/usr/local/bin/octapi")
+    lines = scripts.what_next(True).splitlines()
+    assert [line.split()[1] for line in lines[1:]] == ["master", "token", "run"]

@@ -101,8 +101,7 @@ class Cluster(concurrent.futures.Executor):
     environment variable ``OCTAPI_ADDRESS``, the last master, or else this computer's cores, which
     is said on stderr.  ``slots`` bounds the processes of a local cluster.  ``progress`` shows a bar with
     jobs done, rate and time left, or where there is no terminal a line every 5 s; by default on a terminal only.
-    ``page`` opens the page on this computer's loopback for as long as the cluster lives, and prints its link on stderr;
-    it needs the extra ``octapi[page]``.
+    ``page`` opens the page on this computer's loopback for as long as the cluster lives, and prints its link on stderr.
 
     Raises :exc:`octapi.errors.MasterNotFound` when an address was given and nobody answers there.
     """

@@ -161,8 +161,9 @@ def run_keeper(keeper: Keeper, is_new: bool, share_token: Path | None) -> None:
 
 
 NO_ADDRESS = (
-    "octapi master: in a container this master cannot know under which address other devices reach it, so its tokens "
-    "name none. Set OCTAPI_ADVERTISE (or --advertise) to the address of this device in the network."
+    "octapi master: this master is in a container on a bridge. Workers, logins and scripts in this container and "
+    "beside it need nothing more. For other computers, publish ports 8785, 8786 and 8788 and give the address of the "
+    "computer around it: octapi master --advertise ADDRESS (or OCTAPI_ADVERTISE)."
 )
 
 
@@ -175,7 +176,7 @@ def print_ready(keeper: Keeper, is_new: bool) -> None:
     cluster = keeper.authority.state.cluster
     where = f"joins at {keeper.join_port}, clients at {keeper.port}, workers at {keeper.dask_port}"
     hosts = keeper.hosts()
-    print(f"octapi master: cluster {cluster}, {where} on {', '.join(hosts) or 'addresses unknown here'}", flush=True)
+    print(f"octapi master: cluster {cluster}, {where} on {', '.join(hosts) or 'this computer'}", flush=True)
     if not hosts:
         print(NO_ADDRESS, flush=True)
     if keeper.metrics.port() is not None:
@@ -186,10 +187,13 @@ def print_ready(keeper: Keeper, is_new: bool) -> None:
         token = keeper.authority.new_token("worker", keeper.addresses(), 86400.0)
         print("\nOn each device that is to be a worker, within 24 hours:\n")
         print(f"  octapi worker {token.text()}\n", flush=True)
+        print("A device that has only Python: octapi token create --install prints the line that brings OctaPi too.")
         print("For a person's computer: octapi token create --role client", flush=True)
     else:
         print(
-            "octapi master: 'octapi token create' on this device prints the line with which devices join.", flush=True
+            "octapi master: 'octapi token create' on this device prints the line with which devices join, "
+            "with --install the one for devices without OctaPi.",
+            flush=True,
         )
 
 

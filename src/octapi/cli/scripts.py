@@ -6,6 +6,7 @@ import ast
 import contextlib
 import difflib
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -166,4 +167,20 @@ def demo(
         finally:
             if opened is not None:
                 opened.close()
+    if not code:
+        print(what_next(page))
     raise typer.Exit(code)
+
+
+def what_next(has_page: bool) -> str:
+    """Return the three lines that say what to do after a demonstration."""
+    install = ("sudo ./scripts/install", "puts OctaPi and the command octapi on this computer")
+    own = ("octapi run SCRIPT.py", "runs your own script on it, with progress and the table of who did what")
+    rows = [
+        *([install] if shutil.which("octapi") is None else []),
+        ("octapi master", "makes this computer a master, and prints the line that lets workers in"),
+        ("octapi token create --install", "prints the line that brings OctaPi to a device, and lets it in"),
+        *([] if shutil.which("octapi") is None else [own]),
+    ]
+    hint = "" if has_page else " (with --page this demonstration shows itself in a browser)"
+    return "\n".join([f"What next{hint}:", *(f"  {line:<31}{text}" for line, text in rows)])

@@ -122,13 +122,12 @@ def line_for(text: str, role: str) -> str:
     from octapi.setup import line
     from octapi.trust.token import parse
 
+    found = line.for_token(text, role)
     addresses = parse(text).addresses
-    if not addresses:
-        raise TrustError("This master does not know under which address a device reaches it. Give --address HOST:PORT.")
     if len(addresses) > 1 and sys.stderr.isatty():
         others = ", ".join(addresses[1:])
         print(f"The device will ask at {addresses[0]}; with --address at another, such as {others}.", file=sys.stderr)
-    return line.make(text, role, addresses[0])
+    return found
 
 
 def list_tokens(as_json: AsJson = False) -> None:

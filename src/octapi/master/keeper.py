@@ -28,7 +28,7 @@ from octapi.setup import shelf
 from octapi.setup.counter import Counter
 from octapi.signals import until_signalled
 from octapi.store import place
-from octapi.trust import names, ssh
+from octapi.trust import here, names, ssh
 from octapi.trust.desk import Desk
 from octapi.trust.door import Door
 from octapi.trust.names import CLIENT, MASTER
@@ -111,27 +111,42 @@ class Keeper:
     # ---- what others are told
 
     def hosts(self) -> list[str]:
-        """Return the addresses under which devices reach this master."""
+        """Return the addresses under which other computers reach this master; none if it cannot know them."""
         if self.advertise:
             return self.advertise
-        if self.listen not in ("0.0.0.0", "::", ""):
+        if not self.listens_everywhere:
             return [self.listen]
         return discovery.own_addresses() or ([] if discovery.is_container() else ["127.0.0.1"])
 
     def addresses(self) -> list[str]:
-        """Return ``host:port`` of the door."""
-        return [f"{host}:{self.join_port}" for host in self.hosts()]
+        """Return ``host:port`` of the door, for tokens.
 
-    def standing(self) -> dict[str, Any]:
-        """Return what members are told: where everything listens."""
-        return {"addresses": self.addresses(), "master": {"clients": self.port, "dask": self.dask_port}}
+        A master whose only addresses are those of a bridge names them and loopback: this computer joins by them, and
+        so do containers beside it.
+        """
+        return [f"{host}:{self.join_port}" for host in self.hosts() or [*discovery.inner_addresses(), here.LOOPBACK]]
+
+    def standing(self, caller: str = "") -> dict[str, Any]:
+        """Return what a member that comes from an address is told: where everything listens.
+
+        Members on this computer hear of its loopback too, which stays when the network changes.
+        """
+        found = self.addresses()
+        if self.listens_everywhere and caller and (caller.startswith("127.") or discovery.is_own(caller)):
+            found = list(dict.fromkeys((*found, f"{here.LOOPBACK}:{self.join_port}")))
+        return {"addresses": found, "master": {"clients": self.port, "dask": self.dask_port}}
 
     def standing_here(self) -> dict[str, Any]:
         """Return what logins of this computer are told: its own loopback is the nearest way."""
         found = self.standing()
-        if self.listen in ("0.0.0.0", "::", ""):
-            found["addresses"] = [f"127.0.0.1:{self.join_port}", *found["addresses"]]
+        if self.listens_everywhere:
+            found["addresses"] = list(dict.fromkeys((f"{here.LOOPBACK}:{self.join_port}", *found["addresses"])))
         return found
+
+    @property
+    def listens_everywhere(self) -> bool:
+        """Say whether it listens at all addresses of this computer, loopback too."""
+        return self.listen in ("0.0.0.0", "::", "")
 
     def roster(self) -> list[dict[str, Any]]:
         """Return the members for people."""
@@ -158,12 +173,12 @@ class Keeper:
 
     def page_facts(self) -> dict[str, Any]:
         """Return what the page must know."""
-        here = "127.0.0.1" if self.listen in ("0.0.0.0", "::", "") else self.listen
+        near = here.LOOPBACK if self.listens_everywhere else self.listen
         news = {key: value for key, value in self.news().items() if key in ("time", "removed", "authorities", "roster")}
         return {
             "news": news,
             "listen": self.listen,
-            "places": [[here, self.port]],
+            "places": [[near, self.port]],
             "hosts": self.hosts(),
             "state": Path(self._state_place) if self._state_place else None,
         }

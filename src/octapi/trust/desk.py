@@ -110,6 +110,8 @@ class Desk:
         operation = str(request.get("op"))
         if operation == "login":
             return self._login(request, uid, nonce)
+        if operation == "where":  # no secret: a scan of this computer's ports says the same
+            return self.standing()
         if uid not in (0, os.geteuid()):
             raise RoleRefused("Only the owner of the master and root may do that.")
         found = getattr(self, f"do_{operation.replace('-', '_')}", None)

@@ -84,13 +84,13 @@ class Door:
         authority: Authority,
         log: Callable[[str], None],
         on_change: Callable[[], None] = lambda: None,
-        standing: Callable[[], dict[str, Any]] = dict,
+        standing: Callable[[str], dict[str, Any]] = lambda _: {},
         counter: Any = None,
     ) -> None:
         self.authority = authority
         self.log = log
         self.on_change = on_change
-        #: what members are told besides: addresses and ports of the master
+        #: what a member that comes from an address is told besides: addresses and ports of the master
         self.standing = standing
         #: serves HTTP with ``serve(reader, writer, address, authority)``; see :class:`octapi.setup.counter.Counter`
         self.counter = counter
@@ -230,13 +230,13 @@ class Door:
         member.address = address
         if operation == "call":
             facts = {"authorities": self.authority.authorities(), "due": self.authority.is_due(proven)}
-            return self.standing() | facts | {"seen": address}
+            return self.standing(address) | facts | {"seen": address}
         answer = self.authority.renew(
             proven, text(request, "csr"), nonce, address=address, ssh_key=text(request, "ssh_key")
         )
         self.log(f"{proven} at {address} renewed its certificate.")
         self.on_change()
-        return answer | self.standing()
+        return answer | self.standing(address)
 
     def _join(self, request: dict[str, Any], proven: Peer | None, nonce: bytes, address: str) -> dict[str, Any]:
         role, name = text(request, "role"), text(request, "name")
@@ -260,7 +260,7 @@ class Door:
             raise
         self.log(f"{role} {name} joined from {address} with token {ident}.")
         self.on_change()
-        return answer | self.standing()
+        return answer | self.standing(address)
 
     def _about_token(self, request: dict[str, Any], address: str) -> dict[str, Any]:
         """Say how a token stands, to who has its secret; it is not used."""

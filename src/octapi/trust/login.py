@@ -49,13 +49,14 @@ def join(token: Token, home: Path, name: str = "") -> tuple[Identity, Greeting]:
     Raises :exc:`MasterNotFound` and :exc:`TrustError`.
     """
     from octapi import discovery
-    from octapi.trust import joining
+    from octapi.trust import here, joining
 
     path = home / FILE
     old = identities.load(path)
     name = name or name_of_login()
     try:
-        found, greeting = apart(joining.join(token, token.addresses, CLIENT, name, old))
+        guesses = here.doors(token.addresses)
+        found, greeting = apart(joining.join(token, token.addresses, CLIENT, name, old, guesses=guesses))
     except (MasterNotFound, PeerRefused):
         print("octapi: looking for the master in the network ...", file=sys.stderr)
         elsewhere = discovery.doors_except(token.addresses)
@@ -138,8 +139,10 @@ def found_again(path: Path) -> Identity | None:
 def doors(known: Identity) -> Iterator[str]:
     """Return where the master may be, the likeliest places first."""
     from octapi import discovery
+    from octapi.trust import here
 
     yield from known.addresses
+    yield from here.doors(known.addresses, [Path(known.desk)] if known.desk else None)
     print("octapi: the master does not answer where it was; looking in the network ...", file=sys.stderr)
     for row in discovery.browse_apart(cluster_id=known.cluster_id):
         if row.cluster_id == known.cluster_id:
