@@ -71,6 +71,7 @@ class Zygote:
         signal.signal(signal.SIGCHLD, lambda *_: None)
         signal.signal(signal.SIGINT, signal.SIG_IGN)
         descendants.adopt_orphans()
+        descendants.close_to_others()
 
     def serve(self) -> None:
         """Fork and report until the agent hangs up."""
