@@ -37,6 +37,7 @@ REMEDIES = (
     ("mount", "run it as root, with CAP_SYS_ADMIN"),
     ("only root", "run it as root"),
     ("other account", "put the checkout where every account may read it, or /usr/bin/python3 of 3.11 or newer"),
+    ("libpython's testsuite", "a Debian package for this Python: libpythonX.Y-testsuite"),
     ("package index", "a way to the package index"),
 )
 
