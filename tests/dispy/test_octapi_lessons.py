@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from octapi.embedded import EmbeddedCluster
 
 EXAMPLES = Path(__file__).parent.parent.parent / "examples"
-TIMES = int(os.environ.get("OCTAPI_TEST_TIMES", "2"))
+TIMES = int(os.environ.get("OCTAPI_TEST_TIMES", "1"))
 CIPHER = ("YJPYITREDSYUPIU", "THISXISXWORKING")
 
 #: the pattern of the OctaPi's own lesson: a lock that is not released when the callback raises, ``job.id`` as key of
