@@ -11,8 +11,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 REFUSED = (
-    "initializer= is refused: a job may run on any worker, at any time, and sees the script's globals as they are at the "
-    "call. Set in the script what the initializer sets, or call it at the beginning of the job's function."
+    "initializer= is refused: a job may run on any worker, at any time, and sees the script's globals as they are at "
+    "the call. Set in the script what the initializer sets, or call it at the beginning of the job's function."
 )
 
 
