@@ -233,14 +233,13 @@ def within(key: Any, reader: Reader, value: Any) -> Any:
         raise MessageRefused(f"{shown(f'{key!s:.40}')}: {error}") from None
 
 
-def plain(
-    depth: int = DEPTH, most: int = VALUES, *, leaves: tuple[type, ...] = (), has_tuple_keys: bool = False
-) -> Reader:
+def plain(depth: int = DEPTH, most: int = VALUES, *, leaves: tuple[type, ...] = (), is_dask: bool = False) -> Reader:
     """Read plain values in lists and tables, ``depth`` deep and at most ``most``.
 
-    Keys of tables are texts, with ``has_tuple_keys`` also tuples.  ``leaves`` are further types that are left as they
-    are.
+    Keys of tables are texts; as Dask writes messages (``is_dask``) also tuples, and there are sets.  ``leaves`` are
+    further types that are left as they are.
     """
+    containers = (dict, list, tuple, set) if is_dask else (dict, list, tuple)
 
     def read(value: Any) -> Any:
         left = most
@@ -255,12 +254,12 @@ def plain(
             elif kind is float:
                 if not math.isfinite(part):
                     raise refuse("a number is not finite")
-            elif kind is dict or kind is list or kind is tuple:
+            elif kind in containers:
                 left -= len(part)
                 if not below or left < 0:
                     raise refuse("too many values, or too deep")
                 if kind is dict:
-                    check_keys(part, has_tuple_keys)
+                    check_keys(part, is_dask)
                     part = part.values()
                 stack.extend((entry, below - 1) for entry in part)
             elif part is not None and kind not in (str, bytes, bool) and kind not in leaves:
@@ -270,10 +269,10 @@ def plain(
     return read
 
 
-def check_keys(table: Mapping[Any, Any], has_tuple_keys: bool) -> None:
+def check_keys(table: Mapping[Any, Any], is_dask: bool) -> None:
     """Raise :exc:`MessageRefused` for a table with keys that are no texts."""
     for key in table:
-        is_good = type(key) is str or (has_tuple_keys and type(key) is tuple and all(map(is_simple, key)))
+        is_good = type(key) is str or (is_dask and type(key) is tuple and all(map(is_simple, key)))
         if not is_good:
             raise refuse(f"{described(key)} is no key")
 

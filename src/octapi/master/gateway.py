@@ -71,6 +71,7 @@ class Gateway(Sessions, SchedulerPlugin):  # type: ignore[misc]
         self._looking = self.loop.call_later(LOOK_S, self._look)
         scheduler.stream_handlers[STREAM_OP] = self.from_agent
         scheduler.may_replace = self.may_replace
+        scheduler.guard = guard
         scheduler.add_plugin(self)
         self.take_up()
         self._tidied = self.loop.time()
@@ -349,6 +350,11 @@ class Gateway(Sessions, SchedulerPlugin):  # type: ignore[misc]
                 held.client.held.pop(held.ident, None)
                 self.over(held, held.client.deliver(agent.name, ("lost", held.ident, held.jobs)))
         self.place()
+
+    def remove_client(self, scheduler: Scheduler, client: str) -> None:
+        """Dask says that a client is gone: its name there is free."""
+        if self.guard is not None:
+            self.guard.bearers.forget_client(client)
 
     def slots(self) -> int:
         """Return how many slots there are now."""
