@@ -233,8 +233,15 @@ def within(key: Any, reader: Reader, value: Any) -> Any:
         raise MessageRefused(f"{shown(f'{key!s:.40}')}: {error}") from None
 
 
-def plain(depth: int = DEPTH, most: int = VALUES, *, leaves: tuple[type, ...] = (), is_dask: bool = False) -> Reader:
-    """Read plain values in lists and tables, ``depth`` deep and at most ``most``.
+def plain(
+    depth: int = DEPTH,
+    most: int = VALUES,
+    size: int = BYTES,
+    *,
+    leaves: tuple[type, ...] = (),
+    is_dask: bool = False,
+) -> Reader:
+    """Read plain values in lists and tables, ``depth`` deep and at most ``most``, their texts together up to ``size``.
 
     Keys of tables are texts; as Dask writes messages (``is_dask``) also tuples, and there are sets.  ``leaves`` are
     further types that are left as they are.
@@ -242,31 +249,47 @@ def plain(depth: int = DEPTH, most: int = VALUES, *, leaves: tuple[type, ...] = 
     containers = (dict, list, tuple, set) if is_dask else (dict, list, tuple)
 
     def read(value: Any) -> Any:
-        left = most
+        left, room = most, size
         stack = [(value, depth)]
         while stack:
             part, below = stack.pop()
-            left -= 1
             kind = type(part)
-            if kind is int:
-                if not -MOST <= part <= MOST:
-                    raise refuse("a whole number has more than 63 bits")
-            elif kind is float:
-                if not math.isfinite(part):
-                    raise refuse("a number is not finite")
-            elif kind in containers:
+            if kind in containers:
                 left -= len(part)
                 if not below or left < 0:
                     raise refuse("too many values, or too deep")
                 if kind is dict:
                     check_keys(part, is_dask)
+                    room -= sum(map(length, part))
                     part = part.values()
                 stack.extend((entry, below - 1) for entry in part)
-            elif part is not None and kind not in (str, bytes, bool) and kind not in leaves:
-                raise refuse(f"a {kind.__name__} is no plain value")
+            elif kind is str or kind is bytes:
+                room -= len(part)
+            else:
+                check_leaf(part, leaves)
+            if room < 0:
+                raise refuse(f"more than {size:,} letters or bytes")
         return value
 
     return read
+
+
+def length(key: Any) -> int:
+    """Return how long a key of a table is."""
+    return len(key) if type(key) is str else 16
+
+
+def check_leaf(value: Any, leaves: tuple[type, ...]) -> None:
+    """Raise :exc:`MessageRefused` for a single value that is not plain."""
+    kind = type(value)
+    if kind is int:
+        if not -MOST <= value <= MOST:
+            raise refuse("a whole number has more than 63 bits")
+    elif kind is float:
+        if not math.isfinite(value):
+            raise refuse("a number is not finite")
+    elif value is not None and kind is not bool and kind not in leaves:
+        raise refuse(f"a {kind.__name__} is no plain value")
 
 
 def check_keys(table: Mapping[Any, Any], is_dask: bool) -> None:

@@ -6,6 +6,7 @@ import asyncio
 import time
 from typing import TYPE_CHECKING, Any
 
+from octapi.master import requests
 from octapi.master.chronicle import Chronicle
 from octapi.master.submissions import Submissions
 from octapi.master.watching import Watching
@@ -71,9 +72,10 @@ class Questions:
 
     def client_manage(self, client: Client, question: dict[str, Any]) -> None:
         """Somebody submits a script, or asks for a run's output or its end."""
+        asked = requests.question(question)
 
         async def answer() -> None:
-            client.send("manage", await self.submissions.answer(client.peer, client.facts, question))
+            client.send("manage", await self.submissions.answer(client.peer, client.facts, asked))
 
         task = asyncio.ensure_future(answer())
         self._asked.add(task)
@@ -98,6 +100,7 @@ class Questions:
         if news is None:
             return
         try:
+            news = requests.STORY(news)
             client.take_story(news)
         except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
             self.book.say(f"a report of run {client.run} makes no sense ({type(error).__name__}: {error}).")
