@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from octapi.master.book import Book
     from octapi.master.client import Client
     from octapi.master.placing import Agent
+    from octapi.store.runs import Run
     from octapi.trust.daskcomm import Guard
 
 
@@ -67,8 +68,13 @@ class Questions:
 
     def client_runs(self, client: Client, limit: int = 100) -> None:
         """Somebody asks for the latest runs."""
-        rows = [run.public() for run in self.book.recent(min(int(limit), 10_000))]
+        rows = [self._public(client, run) for run in self.book.recent(min(int(limit), 10_000))]
         client.send("runs", {"runs": rows} | self.standing())
+
+    def _public(self, client: Client, run: Run) -> dict[str, Any]:
+        """Describe a run for a client: its arguments, which may be passwords, as its output only to those who may."""
+        may = client.peer is None or client.peer.ident in (self.viewers or ()) or self.submissions.may(run, client.peer)
+        return run.public() if may else run.public() | {"arguments": []}
 
     def client_manage(self, client: Client, question: dict[str, Any]) -> None:
         """Somebody submits a script, or asks for a run's output or its end."""

@@ -64,7 +64,7 @@ class State:
             plain = json.loads(text)
             roots = [Root(**row) for row in plain.pop("roots")]
             return cls(roots=roots, ledger=Ledger.from_plain(plain.pop("ledger")), **plain)
-        except (ValueError, TypeError, KeyError, AttributeError) as error:
+        except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
             raise IdentityProblem(
                 "The cluster's identity is damaged. Restore it: octapi identity restore FILE"
             ) from error
