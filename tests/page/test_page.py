@@ -305,7 +305,7 @@ def test_a_lost_worker_and_its_retries_are_told_as_they_were(yard: Yard) -> None
 
 
 def test_dasks_own_dashboard_is_off_and_behind_the_login_when_it_is_on(yard: Yard) -> None:
-    """No port of its own; a link that may act opens the pages on a list, in a sandbox; a link to look only opens none."""
+    """No port of its own; a link that may act opens pages of a list, in a sandbox; one to look only none."""
     import asyncio
 
     from websockets.asyncio.client import connect

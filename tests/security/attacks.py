@@ -10,12 +10,13 @@ import tempfile
 import time
 from pathlib import Path
 
-from tests.security import dask_side, doors, ports
+from octapi.checked import shown
+from tests.security import clients_say, dask_side, doors, ports, visitors, workers_say
 from tests.security.field import Field, Succeeded
-from tests.security.table import ATTACKS
+from tests.security.table import ATTACKS, WHO, attacker
 
 #: where the attacks are, which put themselves into the table
-ROOMS = (ports, doors, dask_side)
+ROOMS = (ports, doors, dask_side, workers_say, clients_say, visitors)
 
 
 def run_all(field: Field) -> list[tuple[str, bool, str]]:
@@ -52,8 +53,11 @@ def main() -> int:
             job = f"SUM {sum(range(1200))}" in field.script.text()
         finally:
             field.close()
-    for name, is_refused, outcome in rows:
-        print(f"{'refused' if is_refused else 'SUCCEEDED':<9}  {name:<72}  {outcome[:90]}")
+    for who in WHO:
+        print(f"\n{who}")
+        for name, is_refused, outcome in rows:
+            if attacker(name) == who:
+                print(f"  {'refused' if is_refused else 'SUCCEEDED':<9}  {name:<72}  {shown(outcome, 90)}")
     fate = "finished" if job else "FAILED"
     print(f"{sum(row[1] for row in rows)} of {len(rows)} refused; the job that ran meanwhile {fate}.")
     return 0 if job and all(row[1] for row in rows) else 1

@@ -37,11 +37,18 @@ class Field:
     def __init__(self, place: Path) -> None:
         self.yard = Yard(place)
         self.place = place
-        self.master = self.yard.master("--name", "fort")
+        self.master = self.yard.master("--name", "fort", "--page", "--page-port", "0", "--dask-dashboard")
         self.ports = ports_of(self.master)
+        found = re.search(r"page at port (\d+)", self.master.until_says("page at port"))
+        assert found is not None
+        self.page_port = int(found.group(1))
+        self.act, self.look = self._link(), self._link("--view")
         self.token = self.yard.token()
+        #: the token by which a device came that was removed
+        self.old_token = self.yard.token()
         for name in ("red", "blue"):
             self.yard.worker(name, self.token)
+        self.yard.worker("slim", self.token, "--no-dask")
         self.script = self.yard.script(
             "master",
             "import octapi, time\nwith octapi.Cluster() as c:\n"
@@ -50,11 +57,17 @@ class Field:
         )
         self.script.until_says("working")
         self.identities = self._identities()
-        self.addresses = {name: self._address_of(name) for name in ("red", "blue")}
+        self.addresses = {name: self._address_of(name) for name in ("red", "blue", "slim")}
+
+    def _link(self, *arguments: str) -> str:
+        """Return the token of a link to the page."""
+        return str(json.loads(self.yard.command("master", "page", "--json", *arguments))["token"])
 
     def _identities(self) -> dict[str, Identity]:
         """Steal and forge: the authority's own file makes what only a thief of it, or time, could make."""
-        self.yard.worker("gone", self.token).stop()
+        self.yard.worker("gone", self.old_token).stop()
+        self.yard.worker("pip", self.token).stop()
+        self.yard.command("bobs", "login", self.yard.token("--role", "client"), "--name", "bob")
         self.yard.command("mole", "login", self.yard.token("--role", "client"), "--name", "ann")
         self.yard.worker("mole", self.token, home="mole2").stop()
         read = {
@@ -62,6 +75,8 @@ class Field:
             "mole": "mole2/worker.json",
             "ann": "mole/client.json",
             "red": "red/worker.json",
+            "pip": "pip/worker.json",
+            "bob": "bobs/client.json",
         }
         found = {name: Identity.from_json((self.place / path).read_text()) for name, path in read.items()}
         self.yard.command("master", "nodes", "remove", "gone")
@@ -155,7 +170,7 @@ class Field:
 
     def joining(self, **other: Any) -> dict[str, Any]:
         """Return a good request to join, with ``other`` changes."""
-        known = token.parse(self.token)
+        known = token.parse(other.pop("token", self.token))
         key = certificates.new_key()
         made: dict[str, Any] = {
             "op": "join", "token": known.ident, "secret": known.secret, "role": WORKER, "name": "eve", "ssh_key": "",

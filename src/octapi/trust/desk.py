@@ -14,7 +14,7 @@ import socket
 import struct
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
-from octapi.account import RUN_UIDS, SCHEDULER_ACCOUNT, SLOT_ACCOUNT
+from octapi.account import NUMBERS, RUN_UIDS, SCHEDULER_ACCOUNT, SLOT_ACCOUNT
 from octapi.checked import boolean, integer, listing, maybe, number, plain, record
 from octapi.checked import text as text_of
 from octapi.dispatch import wire
@@ -269,7 +269,7 @@ def is_account(uid: int) -> bool:
     """Say whether a user is one of the accounts under which jobs, submitted scripts and the scheduler run."""
     import pwd
 
-    if uid in RUN_UIDS:
+    if uid in RUN_UIDS or uid in NUMBERS.values():
         return True
     try:
         return pwd.getpwuid(uid).pw_name in (SCHEDULER_ACCOUNT, SLOT_ACCOUNT)
