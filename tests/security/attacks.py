@@ -1,9 +1,12 @@
 """Named attacks on every port of a real cluster: ``python -m tests.security.attacks`` prints what became of each.
 
+With arguments only those whose names match one, such as ``'worker says: *'``; ``-v`` prints each as it ends.
+
 Each must be refused, the master must live, and a script that runs all the while must finish with the right result.
 """
 
 import asyncio
+import fnmatch
 import logging
 import sys
 import tempfile
@@ -19,15 +22,22 @@ from tests.security.table import ATTACKS, WHO, attacker
 ROOMS = (ports, doors, dask_side, workers_say, clients_say, visitors)
 
 
-def run_all(field: Field) -> list[tuple[str, bool, str]]:
+def wanted(patterns: list[str]) -> list[str]:
+    """Return the names of the attacks that match a pattern, or of all where there is none."""
+    return [name for name in ATTACKS if not patterns or any(fnmatch.fnmatchcase(name, one) for one in patterns)]
+
+
+def run_all(field: Field, patterns: list[str] | None = None) -> list[tuple[str, bool, str]]:
     """Try every attack, and return its name, whether it was refused, and how."""
-    order = sorted(ATTACKS, key=lambda name: "secret" in name)  # wrong secrets close the door to this address
+    order = sorted(
+        wanted(patterns or []), key=lambda name: "secret" in name
+    )  # wrong secrets close the door to this address
     rows = []
     for name in order:
         began = time.monotonic()
         rows.append((name, *asyncio.run(one(field, name))))
         if sys.stderr.isatty() or "-v" in sys.argv:
-            print(f"{time.monotonic() - began:5.1f} s  {rows[-1]}", file=sys.stderr)
+            print(f"{time.monotonic() - began:5.1f} s  {rows[-1]}", file=sys.stderr, flush=True)
     return rows
 
 
@@ -48,7 +58,7 @@ def main() -> int:
         Path(place).chmod(0o700)
         field = Field(Path(place))
         try:
-            rows = run_all(field)
+            rows = run_all(field, [word for word in sys.argv[1:] if word != "-v"])
             field.script.until_says("SUM", 120)
             job = f"SUM {sum(range(1200))}" in field.script.text()
         finally:

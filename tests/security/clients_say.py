@@ -262,7 +262,11 @@ async def asks_late(field: Field) -> str:
     comm = await field.dask("dask", "later")
     try:
         await asyncio.to_thread(field.yard.command, "master", "nodes", "remove", "later")
-        await comm.write({"op": "identity", "reply": True})
-        return await must_be_refused(comm.read())
+
+        async def talk() -> Any:
+            await comm.write({"op": "identity", "reply": True})
+            return await comm.read()
+
+        return await must_be_refused(talk())
     finally:
         comm.abort()

@@ -73,7 +73,7 @@ class Guard:
         policy.check(self.side, peer, message, is_stream=is_stream)
         if self.side == policy.SCHEDULER_SIDE:
             self.bearers.check(peer, message, is_stream=is_stream)
-        if self.side == policy.WORKER_SIDE and not self.takes_tasks and message.get("op") in TASK_OPS:
+        if self.side == policy.WORKER_SIDE and not self.takes_tasks and str(message.get("op")) in TASK_OPS:
             raise RoleRefused("This worker runs OctaPi's jobs only: it was started with --no-dask.")
 
     def drop(self, idents: set[str]) -> list[str]:
@@ -184,7 +184,7 @@ class GuardedComm(TLS):  # type: ignore[misc]
                     raise
                 self.guard.trust.on_refused(f"{self.peer} at {self.peer_address}: {error}")
                 return {"op": policy.REFUSED_OP, "text": str(error), "close": bool(part.get("close"))}
-            self.is_stream = self.is_stream or (self.is_inbound and part.get("op") in policy.OPENS_STREAM)
+            self.is_stream = self.is_stream or (self.is_inbound and part["op"] in policy.OPENS_STREAM)
         return message
 
     def _requests(self, message: Any) -> Iterator[tuple[dict[str, Any], bool]]:

@@ -121,10 +121,10 @@ def check(side: str, peer: Peer, message: dict[str, Any], *, is_stream: bool) ->
     # 'close' ends a request's connection, and is Dask's own word for that on both sides
     if operation == "close" and not is_stream:
         return
-    if operation not in (allowed.stream if is_stream else allowed.rpc):
-        raise RoleRefused(f"A {peer.role} may not call {operation!r} on a {side}.")
+    if not isinstance(operation, str) or operation not in (allowed.stream if is_stream else allowed.rpc):
+        raise RoleRefused(f"A {peer.role} may not call {operation!r:.60} on a {side}.")
     if operation in ("broadcast", "proxy"):
         inner = message.get("msg")
         asked = inner.get("op") if isinstance(inner, dict) else None
-        if asked not in THROUGH_SCHEDULER:
-            raise RoleRefused(f"A {peer.role} may not have {asked!r} called on workers.")
+        if not isinstance(asked, str) or asked not in THROUGH_SCHEDULER:
+            raise RoleRefused(f"A {peer.role} may not have {asked!r:.60} called on workers.")
