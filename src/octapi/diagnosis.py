@@ -8,7 +8,7 @@ import ssl
 import time
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from octapi import discovery
+from octapi import account, discovery
 from octapi.errors import MasterNotFound, NotAMember, OctapiError, PeerRefused, TrustError
 from octapi.trust import identity as identities
 from octapi.trust import joining, ssh
@@ -44,12 +44,29 @@ class Diagnosis:
         self.token = token
         self.steps: list[Step] = []
 
+    def _accounts(self) -> None:
+        """Say under which accounts scheduler and jobs run here, where root starts them."""
+        if not account.is_root():
+            return
+        missing = [name for name in (account.SCHEDULER_ACCOUNT, account.SLOT_ACCOUNT) if not account.is_made(name)]
+        closed = account.unreadable()
+        if closed:
+            self.add("note", "accounts", f"jobs and scheduler run as root: no other account can enter {closed}.",
+                     "Install OctaPi where others can read it, such as /opt.")  # fmt: skip
+        elif missing:
+            numbers = ", ".join(str(account.NUMBERS[name]) for name in missing)
+            self.add("note", "accounts", f"{' and '.join(missing)} do not exist; the numbers {numbers} stand for them.",
+                     "sudo useradd --system --no-create-home --shell /usr/sbin/nologin NAME")  # fmt: skip
+        else:
+            self.add("ok", "accounts", "the scheduler runs as octapi, jobs as octapi-slot.")
+
     def add(self, result: str, what: str, text: str, advice: str = "") -> None:
         """Note one step."""
         self.steps.append(Step(result, what, text, advice))
 
     def run(self) -> list[Step]:
         """Look at everything, and return the steps."""
+        self._accounts()
         self._network()
         token = self._token()
         members = [self._identity(name) for name in ("worker.json", "client.json")]

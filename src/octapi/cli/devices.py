@@ -410,6 +410,11 @@ def remove(name: Annotated[str, typer.Argument(metavar="NAME", help="Name of the
 
     found = ask_desk("remove", name=name)
     print(f"Removed {' and '.join(found['removed'])} {name}.")
+    if found["revoked_tokens"]:
+        print(
+            f"Revoked with it: {', '.join(found['revoked_tokens'])}, by which it came in. Devices that are in stay in; "
+            "for new ones make another token."
+        )
     if found["valid_tokens"]:
         print(
             f"Still valid: {', '.join(found['valid_tokens'])}. Under another name, whoever holds one of these tokens "

@@ -55,6 +55,12 @@ class Held:
         #: what its client wanted to tell its worker while that was not here
         self.told: list[tuple[Any, ...]] = []
 
+    @property
+    def most(self) -> int:
+        """Return how many jobs its worker may speak of; one that the last master knew may have had more."""
+        found: int = (1 << 32) - 1 if self.facts.get("gone") else self.facts["jobs"]
+        return found
+
 
 class Client:
     """One client's session."""

@@ -18,7 +18,8 @@ from typing import TYPE_CHECKING, Any
 
 from octapi import discovery, lines, pulse
 from octapi.account import SCHEDULER_ACCOUNT, files_of, unprivileged
-from octapi.errors import ClusterError, StateError, TrustError
+from octapi.checked import shown
+from octapi.errors import ClusterError, MessageRefused, StateError, TrustError
 from octapi.master.disk import Disk
 from octapi.master.metering import Metrics
 from octapi.master.paging import Paging, Wish
@@ -58,7 +59,7 @@ NO_RUNNER = "This master keeps nothing on disk, so it takes no scripts; its firs
 
 def say(text: str) -> None:
     """Write one line of the master's log."""
-    print(f"octapi master: {text}", file=sys.stderr, flush=True)
+    print(f"octapi master: {shown(text, 4000)}", file=sys.stderr, flush=True)
 
 
 def socket_path(home: Path) -> Path:
@@ -198,7 +199,10 @@ class Keeper:
     def send(self, message: dict[str, Any]) -> None:
         """Send the scheduler one message."""
         if self.scheduler is not None and self.scheduler.stdin is not None:
-            self.scheduler.stdin.write(lines.to_line(message).encode())
+            try:
+                self.scheduler.stdin.write(lines.to_line(message).encode())
+            except MessageRefused as error:
+                say(f"could not tell the scheduler {message.get('kind') or 'news'}: {error}.")
 
     def changed(self) -> None:
         """Somebody came or was renewed."""
@@ -341,7 +345,7 @@ class Keeper:
         self._heard = asyncio.get_running_loop().time()
         try:
             self._take(message)
-        except (LookupError, TypeError, ValueError, OSError) as error:
+        except (LookupError, TypeError, ValueError, AttributeError, OSError) as error:
             say(f"ignored a message of the scheduler: {type(error).__name__}: {error}")
 
     def _take(self, message: dict[str, Any]) -> None:
@@ -377,7 +381,7 @@ class Keeper:
         assert self.scheduler is not None
         assert self.scheduler.stdout is not None
         told = asyncio.create_task(until_signalled())
-        hearing = asyncio.create_task(lines.follow(self.scheduler.stdout, self._hear))
+        hearing = asyncio.create_task(lines.follow(self.scheduler.stdout, self._hear, say))
         self._heard = asyncio.get_running_loop().time()
         looking = asyncio.create_task(self._look())
         beating = asyncio.create_task(pulse.beat("master", self._state))

@@ -251,7 +251,7 @@ class Paging:
                 answering.add(task)
                 task.add_done_callback(answering.discard)
 
-        await lines.follow(self._process.stdout, hear)
+        await lines.follow(self._process.stdout, hear, self._say)
         await self._process.wait()
 
     def _start(self, handle: int, account: Account | None) -> dict[str, Any]:

@@ -21,8 +21,9 @@ from collections import deque
 from typing import TYPE_CHECKING, Any, Final
 
 from octapi import _version
+from octapi.checked import plain, record
 from octapi.dispatch import wire
-from octapi.errors import NotAMember, OctapiError, PeerRefused, TokenRefused, TokenUnknown, TrustError
+from octapi.errors import MessageRefused, NotAMember, OctapiError, PeerRefused, TokenRefused, TokenUnknown, TrustError
 from octapi.trust import files, names
 from octapi.trust.contexts import HANDSHAKE_S, server_context
 from octapi.trust.names import JOINABLE, Peer
@@ -43,6 +44,8 @@ WRONG_OF_ALL: Final = 100
 WINDOW_S: Final = 60.0
 #: what a device says in its handshake that comes for wheels
 HTTP: Final = "http/1.1"
+#: what a device may ask for; each of its texts is read by whoever needs it
+REQUEST: Final = record({}, rest=plain(2, 20, FRAME_LIMIT))
 
 
 class Attempts:
@@ -193,10 +196,10 @@ class Door:
         }
         writer.write(wire.pack(greeting))
         request = await wire.read_frame(reader, FRAME_LIMIT)
-        if not isinstance(request, dict):
-            raise TrustError("no request")
         try:
-            answer: dict[str, Any] = {"ok": self._answer(request, self._proven(writer), nonce, address)}
+            answer: dict[str, Any] = {"ok": self._answer(REQUEST(request), self._proven(writer), nonce, address)}
+        except MessageRefused:
+            raise
         except TrustError as error:
             self.refused += 1
             answer = {"error": type(error).__name__, "text": str(error)}

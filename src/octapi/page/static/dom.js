@@ -97,8 +97,8 @@ export function download(name, data, type) {
 export function csv(titles, rows) {
   const cell = (value) => {
     let words = value === null || value === undefined ? "" : String(value);
-    if (/^[=+\-@\t\r]/.test(words) && Number.isNaN(Number(words))) words = `'${words}`;
-    return /[",\n\r]/.test(words) ? `"${words.replaceAll('"', '""')}"` : words;
+    if (/^[=+\-@;\t\r\n|%]/.test(words) && !/^[+-]?[0-9]+(\.[0-9]+)?(e[+-]?[0-9]+)?$/i.test(words)) words = `'${words}`;
+    return /[",;\t\n\r]/.test(words) ? `"${words.replaceAll('"', '""')}"` : words;
   };
   return [titles, ...rows].map((row) => row.map(cell).join(",")).join("\r\n") + "\r\n";
 }
