@@ -141,7 +141,7 @@ def test_every_item_of_a_map_gets_one_outcome_whatever_happens(count: int, moves
     arrived: Counter[int] = Counter()
 
     class Reader:
-        def arrived(self, page: Page, start: int, stop: int) -> None:
+        def arrived(self, page: Page, start: int, stop: int, freed: int) -> None:
             arrived.update(range(start, stop))
 
     page = Page([(number,) for number in range(count)], Reader())

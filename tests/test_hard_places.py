@@ -60,9 +60,13 @@ def flood(megabytes: int) -> str:
     return "done"
 
 
-def test_a_flood_of_output_below_python_harms_nobody(cluster: octapi.Cluster) -> None:
-    """What C code or child processes print is drained and dropped: 100 MB do not fill a pipe or the memory."""
-    assert cluster.submit(flood, 50).result(timeout=60) == "done"
+def test_a_flood_of_output_below_python_fails_that_job_alone(cluster: octapi.Cluster) -> None:
+    """What C code or child processes print counts like prints: 100 MB fill neither a pipe nor the memory."""
+    job = cluster.submit(flood, 50)
+
+    assert isinstance(job.exception(timeout=60), octapi.errors.OutputTooLarge)
+    assert len(job.stdout) <= 16_000_000
+    assert cluster.submit(abs, -1).result(timeout=60) == 1
 
 
 def test_a_flood_of_print_fails_that_job_alone(cluster: octapi.Cluster) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import concurrent.futures
 import contextlib
 import dataclasses
-import os
 import threading
 import traceback
 from pathlib import Path
@@ -31,7 +30,6 @@ if TYPE_CHECKING:
     from octapi.dispatch.ticket import Ticket, WorkerInfo
 
 BUFFERSIZE = 100_000
-HERE = str(Path(__file__).parent) + os.sep
 RETRIES = 2
 
 
@@ -243,12 +241,15 @@ class Cluster(concurrent.futures.Executor):
         ticket = job._ticket = JobTicket(b"", job, worker=options.worker, retries=options.retries)
         try:
             self._lanes.submit(options, payload.unwrapped(fn, args, kwargs), ticket)
-        except ClusterClosed:
-            self._open.discard(job)
-            raise
         except Exception as error:
+            if isinstance(error, ClusterClosed):
+                self._open.discard(job)
+                raise
             job.set_running_or_notify_cancel()
             job.set_exception(not_sent(fn, error))
+        except BaseException:  # Ctrl-C while it is pickled
+            self._open.discard(job)
+            raise
         return job
 
     def _map(
@@ -308,20 +309,21 @@ def check_sizes(chunksize: int, buffersize: int) -> None:
 
 
 def not_sent(fn: Callable[..., Any], error: Exception) -> JobNotSent:
-    """Say why a call cannot be sent; what the error's frames hold is let go."""
-    name, trace = payload.name(fn), error.__traceback__
-    while trace is not None and is_ours(trace.tb_frame.f_code.co_filename):
-        trace = trace.tb_next
-    traceback.clear_frames(trace)
-    error.__traceback__ = trace
+    """Say why a call cannot be sent."""
+    name = payload.name(fn)
     if isinstance(error, JobNotSent):
         return JobNotSent(str(error), function=name)
     text = f"The function or its arguments cannot be pickled: {type(error).__name__}: {error}"
     failed = JobNotSent(text, function=name)
-    failed.__cause__ = error
+    failed.__cause__ = without_frames(error)
     return failed
 
 
-def is_ours(path: str) -> bool:
-    """Say whether a source file is OctaPi's own."""
-    return path.startswith(HERE)
+def without_frames(error: BaseException) -> BaseException:
+    """Turn an error's traceback into a note: its frames would keep the call's arguments alive."""
+    error.add_note("".join(("Where it was raised:\n", *traceback.format_tb(error.__traceback__))).rstrip())
+    found: BaseException | None = error
+    while found is not None:
+        found.__traceback__ = None
+        found = found.__cause__ or found.__context__
+    return error

@@ -101,7 +101,7 @@ class Orchestra:
         for process in self.processes(name):
             with contextlib.suppress(psutil.Error):
                 parent = process.parent()
-                if parent is not None and "octapi.worker.zygote" in parent.cmdline():
+                if parent is not None and any("octapi.worker.zygote" in part for part in parent.cmdline()):
                     found.append(process)
         return found
 

@@ -14,7 +14,7 @@ import weakref
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from octapi.dispatch import payload
-from octapi.dispatch.snapshot import by_name, same, signature
+from octapi.dispatch.snapshot import by_name, is_as_named, same, signature
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -46,7 +46,7 @@ class Content(NamedTuple):
 class Entry:
     """A function, and what it was when it was looked at last."""
 
-    __slots__ = ("content", "ref", "tokens", "uses")
+    __slots__ = ("content", "is_named", "ref", "tokens", "uses")
 
     def __init__(self, ref: weakref.ref[Any], tokens: Tokens, content: Content | None) -> None:
         self.ref = ref
@@ -54,6 +54,8 @@ class Entry:
         #: None: it travels with its jobs
         self.content = content
         self.uses = 1
+        #: it travels by its name, so that there is little to look at
+        self.is_named = content is not None and is_as_named(ref(), tokens)
 
 
 class Place:
@@ -82,6 +84,8 @@ class Callables:
         entry = self._entries.get(id(function))
         if entry is None and not is_lasting(function):
             return None
+        if entry is not None and entry.is_named and entry.ref() is function and is_as_named(function, entry.tokens):
+            return entry.content
         tokens = signature(function)
         if entry is not None and entry.ref() is function and same(entry.tokens, tokens):
             if entry.content is not None:

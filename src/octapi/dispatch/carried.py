@@ -9,13 +9,17 @@ from __future__ import annotations
 import os
 import sys
 import time
-from typing import TYPE_CHECKING, Any, NamedTuple
+import types
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from octapi.dispatch.enclosed import FRESH_NS, digest_of
 from octapi.dispatch.modules import beside, script_roots
 
 if TYPE_CHECKING:
     from octapi.dispatch.computation import File
+
+
+KINDS: Final = (types.FunctionType, type)
 
 
 class Carried(NamedTuple):
@@ -51,10 +55,11 @@ class Luggage:
 
     def of(self, function: Any) -> Carried:
         """Return what travels with a callable."""
-        module = getattr(function, "__module__", None)
-        found = self._carried.get(module) if type(module) is str else None
+        subject = function if isinstance(function, KINDS) else type(function)
+        module = subject.__module__
+        found = self._carried.get(module)
         if found is None or not found.is_valid():
-            found = self._carried[str(module)] = self._find(function)
+            found = self._carried[module] = self._find(subject)
         return found
 
     def _find(self, function: Any) -> Carried:

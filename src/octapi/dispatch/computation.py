@@ -17,6 +17,8 @@ FUNCTION = "function"
 CALL = "call"
 SOURCE = "source"
 PROGRAM = "program"
+#: each job brings its own function
+CALL = "call"
 
 
 def safe(path: str) -> Path:

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from octapi.dispatch.ticket import Ticket
 
 #: lanes that are kept open for what may come
-MOST: Final = 48
+MOST: Final = 64
 #: and what they may take together if they are more than a few, in bytes
 MOST_BYTES: Final = 64 << 20
 FEW: Final = 6
@@ -49,8 +49,9 @@ class Options(Protocol):
 
 
 class Title(NamedTuple):
-    """What the calls have in common that bring their function: its name, and whether there is bytecode."""
+    """What calls have in common that bring their function: their kind, its name, and whether there is bytecode."""
 
+    kind: str
     name: str
     is_bound: bool
 
@@ -63,6 +64,8 @@ class Lanes:
         self._listen = listen
         self._lock = threading.RLock()
         self._lanes: OrderedDict[Hashable, Lane] = OrderedDict()
+        #: the one that was used last
+        self._latest: Lane | None = None
         self._callables = Callables()
         self._luggage = Luggage()
         self._enclosures = Enclosures()
@@ -81,12 +84,14 @@ class Lanes:
             ticket.payload = payload.call_bytes(args, kwargs)
         else:
             ticket.payload = payload.call_with(function, args, kwargs)
-            what = Title(payload.name(function), payload.has_bytecode(ticket.payload))
+            what = Title(kinds.CALL, payload.name(function), payload.has_bytecode(ticket.payload))
         key = self._key(options, function, what)
         with self._lock:
             lane = self._lanes.get(key)
             if lane is not None:
-                self._lanes.move_to_end(key)
+                if lane is not self._latest:
+                    self._lanes.move_to_end(key)
+                    self._latest = lane
                 return lane.submit(ticket)
         lane = self._open(options, function, what)
         try:
@@ -105,6 +110,7 @@ class Lanes:
             lane = self._lanes.get(key)
             if lane is not None:
                 self._lanes.move_to_end(key)
+                self._latest = lane
                 lane.holders += 1
                 return lane
         return self._open(options, function, content)
@@ -137,6 +143,8 @@ class Lanes:
             lane = self._lanes.get(key)
             if lane is None:
                 lane = self._lanes[key] = self._engine.open(found, listener=self._listen(options.files_to))
+            self._lanes.move_to_end(key)
+            self._latest = lane
             lane.holders += 1
             self._drop_old()
         return lane
@@ -154,5 +162,4 @@ class Lanes:
 
 def key_of(options: Options, what: Content | Title, files: bytes, modules: bytes) -> Hashable:
     """Return what tells lanes apart."""
-    subject = what[0] if isinstance(what, Content) else (kinds.CALL, *what)
-    return subject, options.timeout_s, options.files_to, files, modules
+    return what if type(what) is Title else what[0], options.timeout_s, options.files_to, files, modules

@@ -114,7 +114,7 @@ class LocalLink:
 
         self.receiver = receiver
         names = {"dispy_node_name": self.worker.name, "dispy_node_ip_addr": self.worker.address}
-        self.agent = Agent(self.slots, names, self._post)
+        self.agent = Agent(self.slots, names, self._post, is_shared=False)
         self.agent.start()
         receiver.workers_changed({self.worker.name: self.worker})
         self.reporting = asyncio.get_running_loop().create_task(self._report())

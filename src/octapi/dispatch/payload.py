@@ -106,7 +106,11 @@ def name(function: Callable[..., Any]) -> str:
     """Return what to call a callable in messages."""
     if isinstance(function, functools.partial):
         return name(function.func)
-    return str(getattr(function, "__qualname__", None) or type(function).__qualname__)
+    try:
+        found = getattr(function, "__qualname__", None)
+    except Exception:  # its own way of looking attributes up fails: its class has a name
+        found = None
+    return found if isinstance(found, str) else type(function).__qualname__
 
 
 def main_module() -> types.ModuleType:

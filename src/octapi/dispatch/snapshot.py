@@ -72,6 +72,11 @@ def signature(function: Any) -> Tokens | None:
     return tokens
 
 
+def is_as_named(function: Any, tokens: Tokens) -> bool:
+    """Say whether a function travels by its name, as it did when the signature was taken; quicker than another."""
+    return len(tokens) == 3 and tokens[0] is BY_NAME and tokens[2] is function.__code__ and by_name(function)
+
+
 def same(one: Tokens | None, other: Tokens | None) -> bool:
     """Say whether two signatures mean the same content."""
     return one is not None and other is not None and len(one) == len(other) and all(map(is_, one, other))
@@ -238,7 +243,7 @@ def _builtin(value: Any, tokens: Tokens, met: dict[int, Any]) -> None:
     if by_name(value):
         tokens += (BY_NAME, weakref.ref(value))
     elif isinstance(value.__self__, type):
-        tokens += (type(value), value.__name__)
+        tokens += (type(value), sys.intern(value.__name__))
         walk(value.__self__, tokens, met)
     else:
         raise CanChange  # a method of an object

@@ -160,15 +160,15 @@ class Span:
         """Return whether all items are simple, and one pickle of them, or else a list of pickles.
 
         Items that can be changed are pickled one by one: a list given to two jobs must become two lists.
-        Raises :exc:`CannotSend` for an item that cannot be pickled.
+        Raises :exc:`CannotSend` when some have no pickle.
         """
         items = self.page.args[self.start : self.stop]
         if self.page.is_simple:
             return True, pickle.dumps(items, 5)
-        if any(type(item) is Unsent for item in items):
+        if any(type(item) is not bytes for item in items):
             raise CannotSend
         return False, items
 
 
 class CannotSend(Exception):
-    """Some items of a span cannot be pickled."""
+    """Some items of a span cannot be pickled, or are done."""

@@ -26,7 +26,7 @@ import msgpack
 from octapi import limits
 from octapi.account import files_of
 from octapi.tally import Tally
-from octapi.worker import slot
+from octapi.worker import records
 from octapi.worker.autopsy import findings
 from octapi.worker.batch import Batch
 from octapi.worker.computations import Computations
@@ -57,7 +57,10 @@ class Agent:
         names: dict[str, str],
         post: Callable[[tuple[Any, ...]], None],
         account: Account | None = None,
+        is_shared: bool = True,
     ) -> None:
+        #: it works for several scripts, whose jobs must never share a process
+        self.is_shared = is_shared
         self.slots = slots
         self.names = names
         self.post = post
@@ -74,9 +77,9 @@ class Agent:
         self.busy: dict[Any, int] = {}
         #: how many batches are here during which nothing else may run
         self.alone = 0
-        self.shared = 0
-        self.forked = 0
         self.closed = False
+        #: why no job can run here at all, if so
+        self.broken = ""
         #: nothing can be started now; it is tried again soon
         self.starves = False
         self.loop = asyncio.get_running_loop()
@@ -87,7 +90,7 @@ class Agent:
     def start(self) -> None:
         """Start the zygote and one slot; further slots are forked when there is work for them."""
         self.root = Root(self)
-        self.idle.append(self._new_slot())
+        self.idle.append(self._spawn(self.root.zygote))
 
     # ---- messages from the link
 
@@ -118,8 +121,9 @@ class Agent:
         known = self.computations.get(digest)
         if known is None and not self.computations.is_awaited(digest):
             return self.post(("end", ident, "returned", batch.skip, {}))
-        if known is not None and known.refused:
-            return self.post(("end", ident, "refused", batch.skip, {"text": known.refused}))
+        refused = self.broken or (known.refused if known is not None else "")
+        if refused:
+            return self.post(("end", ident, "refused", batch.skip, {"text": refused}))
         self.batches[ident] = batch
         self.alone += batch.alone
         self.queues.setdefault(run, deque()).append(batch)
@@ -226,13 +230,19 @@ class Agent:
 
     def _slot_for(self, batch: Batch, known: Known) -> Child:
         """Return a slot for a batch.  Raises OSError when this device has no more descriptors or processes."""
-        if not known.forks:
-            return self.idle.pop() if self.idle else self._new_slot()
-        assert known.cradle is not None
-        child = self._spawn(known.cradle)
-        child.one_shot = True
-        child.known.add(batch.computation)
-        self.forked += 1
+        assert self.root is not None
+        origin = known.cradle if known.forks else self.root.zygote
+        assert origin is not None
+        run = batch.run if self.is_shared else ""
+        only = batch.computation if known.is_alone else ""
+        child = choose(self.idle, origin, run, batch.computation, only)
+        if child is None:
+            child = self._spawn(origin)
+        else:
+            self.idle.remove(child)
+        child.run, child.only = run, only
+        if known.forks:
+            child.known.add(batch.computation)
         return child
 
     def _starve(self, batch: Batch, error: OSError) -> None:
@@ -246,11 +256,25 @@ class Agent:
         self.starves = False
         self.feed()
 
-    def _new_slot(self) -> Child:
+    def break_down(self, text: str) -> None:
+        """Refuse all jobs until a slot could be started: ``text`` says why."""
+        self.broken = text
+        for batch in [b for b in self.batches.values() if b.child is None]:
+            self.queues[batch.run].remove(batch)
+            self._finish(batch, "refused", batch.skip, {"text": text})
+
+    def prove(self) -> None:
+        """Start a slot to see whether that is possible again."""
         assert self.root is not None
-        child = self._spawn(self.root.zygote)
-        self.shared += 1
-        return child
+        self.idle.append(self._spawn(self.root.zygote))
+
+    def serves(self) -> None:
+        """Take jobs again: a slot was started."""
+        if self.broken:
+            self.broken = ""
+            for digest, known in self.computations.known.items():
+                if known.ready:
+                    self.post(("ready", digest))
 
     def _next(self) -> Batch | None:
         busy = sum(self.busy.values())
@@ -273,8 +297,7 @@ class Agent:
         if batch.computation not in child.known:
             child.known.add(batch.computation)
             child.send(("define", batch.computation, known.spec))
-        budget = 0.0 if child.one_shot else batch.budget_s
-        what = (batch.form, batch.data, batch.skip, budget, batch.extra, batch.grouped, batch.ids)
+        what = (batch.form, batch.data, batch.skip, batch.budget_s, batch.extra, batch.grouped, batch.ids)
         child.send(("run", child.serial, batch.computation, *what))
         self.tell(batch, "begun", batch.skip)
         batch.seen = batch.skip
@@ -284,7 +307,7 @@ class Agent:
 
     def _frame(self, child: Child, kind: int, body: bytes) -> None:
         batch: Batch | None = child.batch
-        if kind == slot.SENDS_REFUSAL[0]:
+        if kind == records.SENDS_REFUSAL[0]:
             digest, text = msgpack.unpackb(body)
             child.known.discard(digest)
             known = self.computations.get(digest)
@@ -294,20 +317,20 @@ class Agent:
                 child.killed_for = "refused"
         elif batch is None:
             return
-        elif kind == slot.SENDS_RESULTS[0]:
-            number, records = sequence_of(body)
-            fresh = records[child.consumed :] if number == child.sequence else records
+        elif kind == records.SENDS_RESULTS[0]:
+            number, fresh = sequence_of(body)
+            fresh = fresh[child.consumed :] if number == child.sequence else fresh
             child.sequence, child.consumed = number + 1, 0
             if fresh:
                 self.tell(batch, "results", fresh)
-        elif kind == slot.SENDS_GROUPS[0]:  # its bytes are not the journal's; what is told twice is ignored
-            number, records = sequence_of(body)
+        elif kind == records.SENDS_GROUPS[0]:  # its bytes are not the journal's; what is told twice is ignored
+            number, fresh = sequence_of(body)
             child.sequence, child.consumed = number + 1, 0
-            self.tell(batch, "results", records)
-        elif kind == slot.SENDS_EVENT[0]:
+            self.tell(batch, "results", fresh)
+        elif kind == records.SENDS_EVENT[0]:
             index, what, *facts = msgpack.unpackb(body)
             self.tell(batch, what, index, *facts)
-        elif kind == slot.SENDS_END[0]:
+        elif kind == records.SENDS_END[0]:
             self._ended_batch(child, batch, struct.unpack("<I", body)[0])
 
     def _ended_batch(self, child: Child, batch: Batch, stop: int) -> None:
@@ -322,22 +345,27 @@ class Agent:
             self._finish(batch, "refused", stop, {"text": known.refused if known is not None else ""})
         elif stop >= batch.jobs:
             self._finish(batch, "done", stop, {})
-        elif child.one_shot and batch.cut is None and self.computations.get(batch.computation) is not None:
-            self._go_on(batch, stop)
         else:
             self._finish(batch, "returned", stop, {})
-        if child.one_shot or child.killed_for or len(self.idle) >= self.slots:
-            self._dismiss(child)
-        else:
-            self.idle.append(child)
+        self._rest(child)
         self.feed()
 
-    def _go_on(self, batch: Batch, skip: int) -> None:
-        """Queue the rest of a batch for the next process: after a setup, each job has its own."""
-        batch.skip = skip
-        batch.child = None
-        batch.arrived = self.loop.time()
-        self.queues.setdefault(batch.run, deque()).appendleft(batch)
+    def _rest(self, child: Child) -> None:
+        """Keep a slot for the next batch, in place of the one that has been idle for longest; or let it go."""
+        if child.killed_for or (child.only and child.only not in child.known):
+            return self._dismiss(child)
+        if len(self.idle) >= self.slots:
+            self._dismiss(self.idle.pop(0))
+        return self.idle.append(child)
+
+    def let_go(self, digest: str) -> None:
+        """Let slots forget a computation; those that have nothing else to do for their run end with it."""
+        for child in list(self.children):
+            child.send(("forget", digest))
+            child.known.discard(digest)
+            if child in self.idle and (child.only == digest or (child.run and not child.known)):
+                self.idle.remove(child)
+                self._dismiss(child)
 
     def _release(self, child: Child, batch: Batch) -> None:
         child.batch = None
@@ -395,10 +423,6 @@ class Agent:
         self.children.discard(child)
         if child in self.idle:
             self.idle.remove(child)
-        if child.one_shot:
-            self.forked -= 1
-        else:
-            self.shared -= 1
         child.close()
         if not self.closed:
             self.feed()
@@ -439,3 +463,18 @@ class Agent:
             shutil.rmtree(self.home, ignore_errors=True)
         # the directory's own entry is in a place that the account cannot write
         shutil.rmtree(self.home, ignore_errors=True)
+
+
+def choose(idle: list[Child], origin: Zygote, run: Any, digest: str, only: str) -> Child | None:
+    """Return which idle slot is to take a batch: none that has worked for another run, or for what is kept apart.
+
+    ``origin`` is the process that it must descend from, ``only`` the computation's digest if that is kept apart.
+    """
+    fits = [
+        child
+        for child in idle
+        if child.owner is origin
+        and child.run in (None, run)
+        and (child.only == only or (child.only == "" and not child.known))
+    ]
+    return max(fits, key=lambda child: (digest in child.known, child.run is not None), default=None)

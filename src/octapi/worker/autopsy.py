@@ -24,7 +24,7 @@ def findings(child: Child, words: str, kernel_killed: bool, limit: int) -> dict[
     return {
         "signal": number,
         "exit_code": os.WEXITSTATUS(status) if os.WIFEXITED(status) else None,
-        "memory": most,
+        "memory": max(most, child.most),
         "stderr": words,
         "why": child.killed_for,
         "out_of_memory": guarded or (kernel_killed and number == signal.SIGKILL),

@@ -52,6 +52,11 @@ class Known:
         return bool(self.computation.setup or self.computation.cleanup or self.computation.forked)
 
     @property
+    def is_alone(self) -> bool:
+        """Say whether its slots work for nothing else: it brings modules, files or a setup of its own."""
+        return self.forks or bool(self.computation.files)
+
+    @property
     def takes_jobs(self) -> bool:
         """Say whether one more of its jobs may start now."""
         if not self.ready or self.leaving or self.renewal is not None:
@@ -174,9 +179,7 @@ class Computations:
             return
         if self.known.get(digest) is known:
             del self.known[digest]
-        for child in self._agent.children:
-            child.send(("forget", digest))
-            child.known.discard(digest)
+        self._agent.let_go(digest)
         if not known.computation.keep_files:
             self._remove(known, digest)
         if known.successor is None or not known.is_broken:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shutil
 import sys
 import tempfile
 from pathlib import Path
 from typing import Any
 
-from octapi.dispatch.computation import Computation, File, safe
+from octapi.dispatch.computation import PROGRAM, SOURCE, Computation, File, safe
 
 #: set by the agent: the directory below which computations get theirs
 HOME_VARIABLE = "OCTAPI_SLOT_HOME"
@@ -28,9 +29,8 @@ def of(computation: Computation, digest: str) -> Path:
 def write(target: Path, file: File) -> None:
     """Write one file whole, unless it is there already."""
     path = target / safe(file.path)
-    with contextlib.suppress(FileNotFoundError):
-        there = path.stat()
-        if there.st_size == len(file.data) and abs(there.st_mtime - file.mtime) <= 1:
+    with contextlib.suppress(OSError):
+        if path.stat().st_size == len(file.data) and path.read_bytes() == file.data:
             return
     file.place(target)
 
@@ -51,6 +51,40 @@ def enter(computation: Computation, home: str) -> None:
     for entry in reversed((home, *computation.paths)):
         if entry not in sys.path:
             sys.path.insert(0, entry)
+
+
+class JobPlace:
+    """What one job has on the disk, for as long as it runs.
+
+    A directory for temporary files, and a working directory with the computation's files, as links.  Jobs of dispy
+    share the working directory of their computation instead.
+    """
+
+    def __init__(self, computation: Computation, files: str) -> None:
+        self.shares = computation.kind in (SOURCE, PROGRAM)
+        self.files = Path(files)
+        self.path = home() / f"j{os.getpid()}"
+
+    def enter(self) -> None:
+        """Make it, and work in it; in the job's own process."""
+        self.path.mkdir(0o700)
+        os.environ["TMPDIR"] = str(self.path)
+        tempfile.tempdir = None
+        work = self.files if self.shares else self.path / "work"
+        if not self.shares:
+            work.mkdir(0o700)
+            for entry in self.files.iterdir():
+                (work / entry.name).symlink_to(entry)
+        os.chdir(work)
+
+    def remove(self) -> None:
+        """Remove it with all that the job left in it; in the slot."""
+        try:
+            self.path.rmdir()
+        except FileNotFoundError:
+            return
+        except OSError:
+            shutil.rmtree(self.path, ignore_errors=True)
 
 
 def read_for_client(path: str) -> tuple[str, bytes, int, float]:

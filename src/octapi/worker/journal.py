@@ -3,7 +3,7 @@
 The page outlives the slot's process, so finished jobs keep their results when a later job of
 the same batch kills it, and the agent always knows which job was running since when.
 
-Layout: eight cells of 8 bytes (see the constants), then result records.  Each cell has one
+Layout: cells of 8 bytes (see the constants), then result records.  Each cell has one
 writer and is written whole.  A cell that names a job holds ``serial << 32 | index``: the serial
 number of the batch in this slot, and the job's index in that batch.
 
@@ -13,6 +13,7 @@ has already written its next job into :data:`CURRENT` or will see the limit befo
 
 from __future__ import annotations
 
+import fcntl
 import mmap
 import os
 import tempfile
@@ -26,8 +27,9 @@ LIMIT: Final = 4  # agent: jobs from here on are not to be started
 INTERRUPT: Final = 5  # agent: the job that SIGINT is meant for
 FAILED: Final = 6  # slot: number of its jobs that ended in an error so far
 ENDED: Final = 7  # slot: the first job that it did not start of a batch that it has ended
+PROCESS: Final = 8  # slot: the process id of the job that has a process of its own, else 0
 
-HEADER: Final = 64
+HEADER: Final = 128
 SIZE: Final = 1 << 20
 IDLE: Final = (1 << 64) - 1
 
@@ -35,10 +37,13 @@ IDLE: Final = (1 << 64) - 1
 def create() -> int:
     """Make the page and return its file descriptor."""
     if hasattr(os, "memfd_create"):
-        fd = os.memfd_create("octapi-journal", os.MFD_CLOEXEC)
-    else:
-        with tempfile.TemporaryFile() as file:
-            fd = os.dup(file.fileno())
+        fd = os.memfd_create("octapi-journal", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
+        os.ftruncate(fd, SIZE)
+        # a job that made it shorter would take the agent's memory away under it
+        fcntl.fcntl(fd, fcntl.F_ADD_SEALS, fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_SEAL)
+        return fd
+    with tempfile.TemporaryFile() as file:
+        fd = os.dup(file.fileno())
     os.ftruncate(fd, SIZE)
     return fd
 
@@ -62,6 +67,12 @@ class Page:
         self.cells[INTERRUPT] = IDLE
         self.cells[FAILED] = 0
         self.cells[ENDED] = IDLE
+        self.cells[PROCESS] = 0
+
+    def keep_from_children(self) -> None:
+        """Let processes forked from this one not have it: what they could do to it, a job could."""
+        if hasattr(mmap, "MADV_DONTFORK"):
+            self.map.madvise(mmap.MADV_DONTFORK)
 
     def committed(self) -> bytes:
         """Copy the records that are complete."""

@@ -16,13 +16,13 @@ if TYPE_CHECKING:
     from types import ModuleType
 
     from octapi.dispatch.computation import Computation
-    from octapi.worker.loader import Fresh
+    from octapi.worker.loader import Prepared
 
 
 class Loaded:
-    """One computation in one slot; ``fresh`` makes the callable of each job."""
+    """One computation in one slot; ``prepared`` makes the callable of each job."""
 
-    fresh: Fresh
+    prepared: Prepared
 
     def __init__(self, computation: Computation, home: str) -> None:
         self.computation = computation
@@ -34,6 +34,11 @@ class Loaded:
         directory.enter(self.computation, self.home)
         sys.modules.update(self._modules)
         self._modules.clear()
+
+    def be_script(self) -> None:
+        """Give the job's process what the script had of its own: its arguments."""
+        if self.computation.argv:
+            sys.argv = list(self.computation.argv)
 
     def leave(self) -> None:
         """Put its modules and its places to import from aside."""

@@ -7,11 +7,13 @@ import pickle
 import sys
 import types
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from octapi import pickling
 from octapi.dispatch import computation as kinds
 from octapi.dispatch import sources
+from octapi.errors import JobError
+from octapi.worker import harmless
 
 if TYPE_CHECKING:
     from octapi.dispatch.computation import Computation
@@ -25,6 +27,19 @@ PREIMPORTED = (
 Call = Callable[..., Any]
 #: makes the callable of one job; its argument is source text for that job only, or b""
 Fresh = Callable[[bytes], Call]
+
+
+class Prepared(NamedTuple):
+    """A computation that is ready for jobs.
+
+    ``fresh`` makes the callable of each; harmless ones may run in the slot itself.  With ``takes_function`` each job
+    brings its own callable.  ``check`` raises what hinders it, where that could not be found out without running it.
+    """
+
+    fresh: Fresh
+    is_harmless: bool = False
+    takes_function: bool = False
+    check: Callable[[], object] | None = None
 
 
 class NodeLogger:
@@ -62,7 +77,7 @@ def base_names(computation: Computation, given: dict[str, Any]) -> dict[str, Any
     return names
 
 
-def from_source(computation: Computation, base: dict[str, Any]) -> Fresh:
+def from_source(computation: Computation, base: dict[str, Any]) -> Prepared:
     """Execute the text anew for each job in ``__main__``, whose classes then pickle by name."""
     text = computation.code.decode()
     code = compile(text, "<string>", "exec")
@@ -81,10 +96,12 @@ def from_source(computation: Computation, base: dict[str, Any]) -> Fresh:
         call: Call = eval(entry, names)
         return call
 
-    return fresh
+    if not harmless.only_defines(code):
+        return Prepared(fresh, check=lambda: fresh(b""))
+    return Prepared(fresh, harmless.look(fresh(b"")).is_harmless)
 
 
-def from_setup(computation: Computation, names: dict[str, Any]) -> Fresh:
+def from_setup(computation: Computation, names: dict[str, Any]) -> Prepared:
     """Use the namespace as setup left it: each job runs in a forked process of its own."""
     entry = compile(computation.entry, "<entry>", "eval")
 
@@ -94,35 +111,42 @@ def from_setup(computation: Computation, names: dict[str, Any]) -> Fresh:
         call: Call = eval(entry, names)
         return call
 
-    return fresh
+    return Prepared(fresh)
 
 
-def from_pickle(code: bytes) -> Fresh:
-    """Load a pickled callable, and give each job the script's globals as they were sent."""
-    loaded = pickling.loads(code)
-    names = sys.modules["__main__"].__dict__
-    first = dict(names)
+def from_pickle(code: bytes) -> Prepared:
+    """Load a pickled callable; each job of it sees it, and the script's globals, as they were sent.
+
+    One that is not harmless needs no care: each of its jobs has a process of its own.
+    """
+    loaded: Call = pickling.loads(code)
+    verdict = harmless.look(loaded)
+    if verdict.is_plain or not verdict.is_harmless:
+        return Prepared(lambda more: loaded, verdict.is_harmless)
 
     def fresh(more: bytes) -> Call:
-        names.clear()
-        names.update(first)
-        return loaded  # type: ignore[no-any-return]
+        pickling.stand_for_main()
+        call: Call = pickling.loads(code)
+        return call
 
-    return fresh
+    return Prepared(fresh, is_harmless=True)
 
 
-def load(computation: Computation, given: dict[str, Any]) -> Fresh:
+def load(computation: Computation, given: dict[str, Any]) -> Prepared:
     """Prepare a computation; whatever its code raises while it is loaded goes to the caller."""
     if computation.kind == kinds.SOURCE:
-        fresh = from_source(computation, base_names(computation, given))
-        fresh(b"")
-        return fresh
+        return from_source(computation, base_names(computation, given))
     if computation.kind == kinds.PROGRAM:
         from octapi.worker.program import runner
 
-        return runner(computation)
+        return Prepared(runner(computation))
     pickling.stand_for_main()
     sources.install(computation.sources)
     if computation.kind == kinds.CALL:
-        return lambda more: lambda function, args, kwargs: function(*args, **kwargs)
+        return Prepared(no_function, is_harmless=True, takes_function=True)
     return from_pickle(computation.code)
+
+
+def no_function(more: bytes) -> Call:
+    """Never asked: the jobs bring their own."""
+    raise JobError("This computation has no function of its own; each job brings one.")

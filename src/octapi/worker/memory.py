@@ -80,9 +80,14 @@ class MemoryGuard:
             self._next = now + SETTLE_S
 
     def held(self, child: Child) -> int:
-        """Return how many bytes a slot holds by itself; 0 if that is not known."""
+        """Return how many bytes a slot holds by itself, with its job's process; 0 if that is not known."""
+        size = sum(self._held(pid) for pid in (child.pid, child.job_pid) if pid)
+        child.most = max(child.most, size)
+        return size
+
+    def _held(self, pid: int) -> int:
         try:
-            fields = (PROC / str(child.pid) / "statm").read_text(encoding="ascii").split()
+            fields = (PROC / str(pid) / "statm").read_text(encoding="ascii").split()
         except OSError:
             return 0
         return (int(fields[1]) - int(fields[2])) * self.page
@@ -90,7 +95,14 @@ class MemoryGuard:
     def _kill(self, child: Child, why: str) -> None:
         if not child.killed_for:
             child.killed_for = why
+            child.most = max(child.most, peak(child.job_pid))
             child.kill()
+
+
+def peak(pid: int) -> int:
+    """Return the most that a process has held so far, in bytes; 0 if that is not known."""
+    found = limits.field(limits.text(PROC / str(pid) / "status").replace(":", " ").replace(" kB", ""), "VmHWM")
+    return (found or 0) * 1024 if pid else 0
 
 
 def is_stopped(pid: int) -> bool:

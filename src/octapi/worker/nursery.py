@@ -4,19 +4,23 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import importlib.util
 import itertools
+import json
 import os
 import signal
 import socket
 import struct
 import subprocess
 import sys
-from typing import TYPE_CHECKING, Any
+import tempfile
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Any
 
 import msgpack
 
 from octapi.dispatch import wire
-from octapi.worker import journal, slot, zygote
+from octapi.worker import jobprocess, journal, records, zygote
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -25,6 +29,8 @@ if TYPE_CHECKING:
 
 #: how much of a slot's own stdout and stderr is kept, in bytes
 TAIL = 4096
+#: what a slot writes there when what follows is another job's
+NEW_JOB = jobprocess.NEW_JOB
 
 
 class Child:
@@ -45,7 +51,12 @@ class Child:
         self.consumed = 0
         self.failures = 0
         self.killed_for = ""
-        self.one_shot = False
+        #: the most memory that it was seen to hold with its job's process, in bytes
+        self.most = 0
+        #: the run whose jobs it executes, and no other's; None until it has one
+        self.run: Any = None
+        #: the computation that it works for alone, because that brings modules or a setup of its own
+        self.only = ""
         self.closed = False
         self.reading: asyncio.Task[None] | None = None
         self._errors, self._error_end = os.pipe()
@@ -80,6 +91,11 @@ class Child:
         self._theirs.close()
         os.close(self._journal)
         os.close(self._error_end)
+
+    @property
+    def job_pid(self) -> int:
+        """The process of the job that runs, if it has one of its own; else 0."""
+        return 0 if self.closed else int(self.page.cells[journal.PROCESS])
 
     async def connect(self) -> asyncio.StreamReader:
         """Open the streams."""
@@ -122,7 +138,7 @@ class Child:
     def last_words(self) -> str:
         """Return the last lines that the process wrote to its own stderr."""
         self._drain_rest()
-        return self.tail.decode("utf-8", "replace").strip()
+        return self.tail.rpartition(NEW_JOB)[2].decode("utf-8", "replace").strip()
 
     def _drain_rest(self) -> None:
         with contextlib.suppress(OSError):
@@ -157,7 +173,12 @@ class Zygote:
         self.text = ""
         self.on_state: Callable[[Zygote], None] = lambda _: None
         self.on_gone: Callable[[], None] = lambda: None
+        self.on_served: Callable[[], None] = lambda: None
         self.process: subprocess.Popen[bytes] | None = None
+        #: what the process itself writes to stderr
+        self.errors: IO[bytes] | None = None
+        #: it has started something, so it works
+        self.has_served = False
         self.buffer = bytearray()
         self.exited = False
         sock.setblocking(True)
@@ -168,8 +189,8 @@ class Zygote:
     ) -> Zygote:
         """Start a fresh Python that is only a zygote, under an account if one is given."""
         ours, theirs = socket.socketpair()
-        command = [sys.executable, "-m", "octapi.worker.zygote", str(theirs.fileno())]
-        command += [f"{key}={value}" for key, value in names.items()]
+        given = json.dumps([theirs.fileno(), places(), names])
+        command = [sys.executable, *(["-I"] if sys.flags.isolated else ["-P"]), "-c", zygote.START, given]
         self = cls(ours, on_end)
         under: dict[str, Any] = {}
         if account is not None:
@@ -181,8 +202,15 @@ class Zygote:
                 if not key.startswith("OCTAPI_") or key.startswith("OCTAPI_SLOT_")
             }
             env |= {"HOME": home, "USER": account.name, "LOGNAME": account.name}
+        self.errors = tempfile.TemporaryFile()  # noqa: SIM115 (it lives as long as the process)
         self.process = subprocess.Popen(
-            command, pass_fds=[theirs.fileno()], env=env, start_new_session=True, stdin=subprocess.DEVNULL, **under
+            command,
+            pass_fds=[theirs.fileno()],
+            env=env,
+            start_new_session=True,
+            stdin=subprocess.DEVNULL,
+            stderr=self.errors,
+            **under,
         )
         theirs.close()
         self.state = "ready"
@@ -194,7 +222,10 @@ class Zygote:
         asyncio.get_running_loop().add_reader(self.sock, self._readable)
 
     def _readable(self) -> None:
-        data = self.sock.recv(65536, socket.MSG_DONTWAIT)
+        try:
+            data = self.sock.recv(65536, socket.MSG_DONTWAIT)
+        except ConnectionResetError:  # it died before it had read what it was asked
+            data = b""
         if not data:
             return self._gone()
         self.buffer += data
@@ -218,6 +249,9 @@ class Zygote:
             child = self.children[number]
             if what == zygote.STARTED:
                 child.pid = pid
+                if not self.has_served:
+                    self.has_served = True
+                    self.on_served()
                 if child.killed_for:
                     child.kill()
             else:
@@ -251,6 +285,15 @@ class Zygote:
         self.on_gone()  # before the ends of the children, so that their successors are asked of the next zygote
         for child in children:
             self.on_end(child)
+
+    def why(self) -> str:
+        """Return what is known of the end of its process, for people."""
+        code = None if self.process is None else self.process.poll()
+        words = ""
+        if self.errors is not None:
+            self.errors.seek(max(0, os.fstat(self.errors.fileno()).st_size - TAIL))
+            words = self.errors.read().decode("utf-8", "backslashreplace").strip()
+        return f"it ended with {code}" + (f" and said:\n{words}" if words else "")
 
     def slot(self) -> Child:
         """Ask for a new slot process.  Raises OSError when the process is gone, or no descriptors are left."""
@@ -307,6 +350,15 @@ class Zygote:
             except subprocess.TimeoutExpired:
                 self.process.kill()
                 self.process.wait()
+        if self.errors is not None:
+            self.errors.close()
+
+
+def places() -> list[str]:
+    """Return where this process found the packages that slots need."""
+    specs = [importlib.util.find_spec(name) for name in ("octapi", "msgpack", "cloudpickle")]
+    found = [Path(spec.origin).absolute().parent.parent for spec in specs if spec is not None and spec.origin]
+    return list(dict.fromkeys(map(str, found)))
 
 
 async def frames(child: Child, on_frame: Callable[[Child, int, bytes], None]) -> None:
@@ -314,7 +366,7 @@ async def frames(child: Child, on_frame: Callable[[Child, int, bytes], None]) ->
     reader = await child.connect()
     with contextlib.suppress(asyncio.IncompleteReadError, OSError):
         while True:
-            size, kind = slot.HEAD.unpack(await reader.readexactly(slot.HEAD.size))
+            size, kind = records.HEAD.unpack(await reader.readexactly(records.HEAD.size))
             on_frame(child, kind, await reader.readexactly(size))
 
 

@@ -3,26 +3,29 @@
 from __future__ import annotations
 
 import io
-import os
 
 from octapi.errors import OutputTooLarge
 
 #: the most characters one job may print to one stream
 OUTPUT_LIMIT = 16_000_000
-#: how much of a job's stderr also goes to the slot's own, for the case that the process dies
-ECHO_LIMIT = 16_384
+
+
+def too_much(limit: int = OUTPUT_LIMIT) -> OutputTooLarge:
+    """Return the error for a job that printed more than its limit."""
+    return OutputTooLarge(
+        f"The job printed more than {limit:,} characters. Write large output to a file and send that back."
+    )
 
 
 class Capture(io.TextIOBase):
-    """A text stream that keeps what is written; shared by all jobs of a slot, one after the other."""
+    """A text stream that keeps what harmless jobs print, one after the other; see :mod:`octapi.worker.harmless`."""
 
     encoding = "utf-8"
     errors = "replace"
 
-    def __init__(self, echo_fd: int | None = None, limit: int = OUTPUT_LIMIT) -> None:
+    def __init__(self, limit: int = OUTPUT_LIMIT) -> None:
         self._parts: list[str] = []
         self._size = 0
-        self._echo_fd = echo_fd
         self._limit = limit
         self.used = False
         self.overflowed = False
@@ -36,18 +39,15 @@ class Capture(io.TextIOBase):
         self.used = True
         if self._size + len(text) > self._limit:
             self.overflowed = True
-            raise OutputTooLarge(
-                f"The job printed more than {self._limit:,} characters. "
-                "Write large output to a file and send that back."
-            )
-        if self._echo_fd is not None and self._size < ECHO_LIMIT:
-            os.write(self._echo_fd, text[:ECHO_LIMIT].encode("utf-8", "replace"))
+            raise too_much(self._limit)
         self._parts.append(text)
         self._size += len(text)
         return len(text)
 
     def take(self) -> str:
         """Return what was written, and start anew for the next job."""
+        if not self.used:
+            return ""
         text = "".join(self._parts)
         self._parts.clear()
         self._size = 0

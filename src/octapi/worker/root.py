@@ -14,6 +14,9 @@ if TYPE_CHECKING:
 
 #: a zygote that lived for less is not followed at once, and how soon it is tried again to start one, in seconds
 AGAIN_S = 1.0
+#: after so many that died before they had started anything, jobs are refused, and it is tried again later, in seconds
+MOST_FAILURES = 3
+LATER_S = 30.0
 
 
 class Root:
@@ -22,6 +25,7 @@ class Root:
     def __init__(self, agent: Agent) -> None:
         self._agent = agent
         self._launched = 0.0
+        self._failures = 0
         self.zygote = self._launch()
 
     def _launch(self) -> Zygote:
@@ -30,19 +34,25 @@ class Root:
         env[slot.LARGEST] = str(agent.watch.memory.largest)
         found = Zygote.launch(agent.names, agent.ended, env, agent.account)
         found.on_gone = self._gone
+        found.on_served = self._agent.serves
         self._launched = agent.loop.time()
         return found
 
     def _gone(self) -> None:
         """The zygote has died: start another, at once if it is not the second in a short time."""
-        if self._agent.closed:
+        agent = self._agent
+        if agent.closed:
             return
-        say("the process that starts slots has died; starting another.")
-        self._agent.idle.clear()
-        if self._agent.loop.time() - self._launched > AGAIN_S:
+        self._failures = 0 if self.zygote.has_served else self._failures + 1
+        say(f"the process that starts slots has died ({self.zygote.why()}); starting another.")
+        agent.idle.clear()
+        if self._failures >= MOST_FAILURES:
+            agent.break_down(f"No process for jobs can be started on {agent.names_of()}: {self.zygote.why()}")
+            agent.loop.call_later(LATER_S, self._relaunch)
+        elif agent.loop.time() - self._launched > AGAIN_S:
             self._relaunch()
         else:
-            self._agent.loop.call_later(AGAIN_S, self._relaunch)
+            agent.loop.call_later(AGAIN_S, self._relaunch)
 
     def _relaunch(self) -> None:
         if self._agent.closed:
@@ -55,4 +65,6 @@ class Root:
             return
         fresh.cradles.update(self.zygote.cradles)  # they live on
         self.zygote = fresh
+        if self._failures:
+            self._agent.prove()
         self._agent.feed()

@@ -2,13 +2,17 @@
 
     agent ── define, run ──> slot ── records in the journal, sent in frames ──> agent
 
-It runs no thread of its own and never imports Dask.  A frame to the agent is a length (4 bytes),
+Each job has a process of its own, forked from here (see :mod:`octapi.worker.jobprocess`), unless its code and its
+arguments are harmless: those run here, one after the other, each with fresh globals.  So this process stays as it was,
+whatever jobs do.  It runs no thread of its own and never imports Dask.  A frame to the agent is a length (4 bytes),
 a kind (1 byte) and a body; see the ``SENDS_`` constants.
 """
 
 from __future__ import annotations
 
-import functools
+import contextlib
+import faulthandler
+import gc
 import os
 import pickle
 import signal
@@ -17,7 +21,7 @@ import sys
 import threading
 import time
 import traceback
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, NoReturn
 
 import msgpack
 
@@ -25,27 +29,21 @@ from octapi import inside
 from octapi.dispatch import ticket, wire
 from octapi.dispatch.computation import Computation
 from octapi.dispatch.span import SIMPLE
-from octapi.errors import OutputTooLarge, ResultTooLarge
-from octapi.pickling import dumps_result, loads
-from octapi.worker import directory, journal, loader
+from octapi.errors import JobError, ResultTooLarge
+from octapi.pickling import dumps_result
+from octapi.worker import descendants, directory, jobprocess, journal, loader
+from octapi.worker.imports import Imports
 from octapi.worker.loaded import Loaded
-from octapi.worker.outcome import failure, value
-from octapi.worker.output import Capture
+from octapi.worker.outcome import failure, traceback_text, value
+from octapi.worker.output import Capture, too_much
 from octapi.worker.program import Ran
+from octapi.worker.records import SENDS_END, SENDS_EVENT, SENDS_REFUSAL, Recorder
+from octapi.worker.work import Work
 
 if TYPE_CHECKING:
     import socket
     from collections.abc import Callable
 
-SENDS_RESULTS: Final = b"R"  # sequence (8 bytes), then records
-SENDS_GROUPS: Final = b"G"  # sequence (8 bytes), then records, plain values of consecutive jobs in one
-SENDS_END: Final = b"E"  # index of the first job not started (4 bytes)
-SENDS_EVENT: Final = b"V"  # msgpack of (index, kind, ...) for provisional results and files
-SENDS_REFUSAL: Final = b"X"  # text: the computation cannot be loaded
-HEAD: Final = struct.Struct("<IB")
-RECORD_SIZE: Final = wire.RECORD.size
-#: larger values travel by themselves, in bytes
-PLAIN_LIMIT: Final = 4096
 #: the variable that tells a slot how large a result may be, in bytes
 LARGEST: Final = "OCTAPI_SLOT_LARGEST"
 #: results older than this are sent before the next job starts, in nanoseconds
@@ -60,13 +58,8 @@ class Slot:
     def __init__(self, sock: socket.socket, page: journal.Page, names: dict[str, Any]) -> None:
         self.sock = sock
         self.page = page
-        self.stdout = Capture()
-        self.stderr = Capture(echo_fd=2)
-        self.offset = 0
-        self.parts: list[bytes] = []
-        self.group: list[Any] = []
-        self.group_start = (0, 0)
-        self.grouped = False
+        self.stdout, self.stderr = Capture(), Capture()
+        self.records = Recorder(sock, page)
         #: what names the batch's jobs: 8 bytes each, or the page and the first place of a map's items
         self.ids: Any = b""
         self.serial = 0
@@ -75,6 +68,12 @@ class Slot:
         self.loaded: dict[str, Loaded] = {}
         self.largest = int(os.environ.get(LARGEST) or 1 << 30)
         self.current = ""
+        self.pipes = jobprocess.Pipes()
+        self.imports = Imports()
+        #: the way to the slot in a job's own process
+        self.sender: jobprocess.Sender | None = None
+        #: a job runs in this process now, and may be interrupted
+        self.is_here = False
 
     # ---- what jobs call
 
@@ -110,83 +109,17 @@ class Slot:
         return f"{client}-{lane}-{page}.{start + self.index}"
 
     def event(self, kind: str, *facts: Any) -> None:
-        """Tell the agent something about the running job."""
-        self.flush()
-        self.send(SENDS_EVENT, msgpack.packb((self.index, kind, *facts)))
-
-    # ---- to the agent
-
-    def send(self, kind: bytes, body: bytes) -> None:
-        """Send one frame; a slot whose agent is gone ends."""
-        try:
-            self.sock.sendall(HEAD.pack(len(body), kind[0]) + body)
-        except OSError:
-            os._exit(0)
-
-    def flush(self) -> None:
-        """Send the journal's records and start an empty one."""
-        cells = self.page.cells
-        if not self.offset:
-            return
-        number = struct.pack("<Q", cells[journal.SEQUENCE])
-        if self.grouped:
-            self.close_group(time.time_ns())
-            self.send(SENDS_GROUPS, number + b"".join(self.parts))
-            self.parts.clear()
+        """Tell the agent something about the running job, from its own process or from here."""
+        body = msgpack.packb((kind, *facts))
+        if self.sender is not None:
+            self.sender.send(jobprocess.EVENT, body)
         else:
-            self.send(SENDS_RESULTS, number + self.page.map[journal.HEADER : journal.HEADER + self.offset])
-        self.offset = 0
-        cells[journal.SEQUENCE] += 1
-        cells[journal.COMMITTED] = 0
+            self.pass_on(body)
 
-    def close_group(self, now: int) -> None:
-        """Make one record of the plain values since the last one; ``now`` is in nanoseconds of the epoch."""
-        if self.group:
-            data = pickle.dumps(self.group, 5)
-            index, started = self.group_start
-            head = wire.RECORD.pack(index, ticket.GROUP, len(data), started / 1e9, (now - started) / 1e9)
-            self.parts.append(head + data)
-            self.group = []
-
-    def record(self, index: int, kind: int, data: bytes, started: int, ended: int) -> None:
-        """Write one outcome into the journal; one that is too large for it is sent by itself."""
-        head = wire.RECORD.pack(index, kind, len(data), started / 1e9, (ended - started) / 1e9)
-        cells = self.page.cells
-        size = RECORD_SIZE + len(data)
-        if size > journal.SIZE // 2:
-            self.flush()
-            self.send(SENDS_RESULTS, struct.pack("<Q", cells[journal.SEQUENCE]) + head + data)
-            cells[journal.SEQUENCE] += 1
-            return
-        if journal.HEADER + self.offset + size > journal.SIZE:
-            self.flush()
-        start = journal.HEADER + self.offset
-        self.page.map[start : start + size] = head + data
-        self.offset += size
-        cells[journal.COMMITTED] = self.offset
-        if self.grouped:
-            self.close_group(started)
-            self.parts.append(head + data)
-
-    def record_plain(self, index: int, result: Any, started: int) -> None:
-        """Write a plain value into the journal, in case this process dies, and into the group that is sent.
-
-        Its record holds no duration: the group's does, and a dead process reports none.
-        """
-        data = b"" if result is None else pickle.dumps(result, 5)
-        size = RECORD_SIZE + len(data)
-        if size > PLAIN_LIMIT:
-            self.record(index, ticket.VALUE, data, started, time.time_ns())
-            return
-        if journal.HEADER + self.offset + size > journal.SIZE:
-            self.flush()
-        start = journal.HEADER + self.offset
-        self.page.map[start : start + size] = wire.RECORD.pack(index, 0, len(data), 0.0, 0.0) + data
-        self.offset += size
-        self.page.cells[journal.COMMITTED] = self.offset
-        if not self.group:
-            self.group_start = (index, started)
-        self.group.append(result)
+    def pass_on(self, body: bytes) -> None:
+        """Send an event of the running job to the agent."""
+        self.records.flush()
+        self.records.send(SENDS_EVENT, msgpack.packb((self.index, *msgpack.unpackb(body))))
 
     # ---- from the agent
 
@@ -207,16 +140,39 @@ class Slot:
                 self.forget(message[1])
 
     def define(self, digest: str, spec: bytes) -> None:
-        """Take a computation; it is loaded when its first batch comes."""
-        computation = Computation.from_bytes(spec)
+        """Take a computation, and load it."""
         try:
+            computation = Computation.from_bytes(spec)
             loaded = Loaded(computation, directory.prepare(computation, digest))
             self.loaded[digest] = loaded
             self.switch(digest)
-            loaded.fresh = loader.load(computation, dict(self.given, dispy_job_path=loaded.home))
-        except BaseException:
-            self.loaded.pop(digest, None)
-            self.send(SENDS_REFUSAL, msgpack.packb((digest, traceback.format_exc())))
+            loaded.prepared = loader.load(computation, dict(self.given, dispy_job_path=loaded.home))
+            if loaded.prepared.check is not None:
+                self.check(loaded.prepared.check)
+            gc.freeze()  # what job processes share is not to be written to by the collector
+        except BaseException as error:
+            self.refuse(digest, traceback_text(error))
+
+    def check(self, load: Callable[[], object]) -> None:
+        """Try in a process of its own whether a computation can be loaded.  Raises :exc:`JobError` if not."""
+
+        def attempt(sender: jobprocess.Sender) -> None:
+            try:
+                load()
+            except BaseException as error:
+                sender.send(jobprocess.OUTCOME, traceback_text(error).encode("utf-8", "replace"))
+
+        ended = jobprocess.run(self.pipes, attempt, lambda _: None, self.has_process)
+        if ended.outcome is not None:
+            raise JobError(ended.outcome.decode())
+
+    def refuse(self, digest: str, text: str) -> None:
+        """Say that a computation cannot be loaded, and let go of what it left."""
+        found = self.loaded.pop(digest, None)
+        if found is not None and digest == self.current:
+            found.leave()
+            self.current = ""
+        self.records.send(SENDS_REFUSAL, msgpack.packb((digest, text)))
 
     def forget(self, digest: str) -> None:
         """Let go of a computation, and of the modules it brought."""
@@ -256,28 +212,28 @@ class Slot:
         self.serial = serial
         found = self.loaded.get(digest)
         if found is None:
-            self.send(SENDS_END, struct.pack("<I", skip))
+            self.records.send(SENDS_END, struct.pack("<I", skip))
             return
         self.switch(digest)
-        self.grouped = grouped
+        self.records.grouped = grouped
         self.ids = ids
         cells[journal.LIMIT] = journal.IDLE
-        payloads = pickle.loads(data) if form == wire.ITEMS else wire.unpack(data)
-        more = directory.job_code(extra)
+        items = form == wire.ITEMS
+        payloads = pickle.loads(data) if items else wire.unpack(data)
+        work = Work(found, items, directory.job_code(extra))
         sys.stdout, sys.stderr = self.stdout, self.stderr
-        stop = self.loop(functools.partial(found.fresh, more), form == wire.ITEMS, payloads, skip, int(budget_s * 1e9))
+        stop = self.loop(work, payloads, skip, int(budget_s * 1e9))
         sys.stdout, sys.stderr = sys.__stdout__, sys.__stderr__
         cells[journal.ENDED] = journal.place(serial, stop)
         cells[journal.CURRENT] = journal.IDLE
         directory.remove_job_files(extra)
-        self.flush()
-        self.send(SENDS_END, struct.pack("<I", stop))
+        self.records.flush()
+        self.records.send(SENDS_END, struct.pack("<I", stop))
 
-    def loop(self, fresh: Callable[[], loader.Call], items: bool, payloads: list[Any], skip: int, budget: int) -> int:
+    def loop(self, work: Work, payloads: list[Any], skip: int, budget: int) -> int:
         """Run jobs until the batch, its budget (in nanoseconds) or its limit ends; return the first index not run."""
-        cells, stdout, stderr = self.page.cells, self.stdout, self.stderr
-        clock, monotonic = time.time_ns, time.monotonic_ns
-        plain = SIMPLE if self.grouped else ()
+        cells, monotonic, clock = self.page.cells, time.monotonic_ns, time.time_ns
+        run = self.run_here if work.is_harmless else self.run_apart
         started = flushed = clock()
         end = started + budget
         base = journal.place(self.serial, 0)
@@ -287,53 +243,110 @@ class Slot:
             if cells[journal.LIMIT] <= base + index:
                 return index
             self.index = index
-            try:
-                call = fresh()
-                if items:
-                    result = call(*payloads[index])
-                else:
-                    *function, args, kwargs = loads(payloads[index])
-                    result = call(*function, args, kwargs) if function else call(*args, **kwargs)
-                if result.__class__ in plain and not (stdout.used or stderr.used):
-                    self.record_plain(index, result, started)
-                    ended = clock()
-                else:
-                    kind, data = self.outcome(result)
-                    ended = clock()
-                    self.finished(index, kind, data, started, ended)
-            except BaseException as error:
-                ended = clock()
-                self.finished(index, *failure(error), started, ended)
-            function = args = kwargs = result = None
-            started = ended
-            if ended - flushed > FLUSH_NS:
-                self.flush()
-                flushed = ended
-            if ended > end:
+            started = run(work, payloads[index], started)
+            if started - flushed > FLUSH_NS:
+                self.records.flush()
+                flushed = started
+            if started > end:
                 return index + 1
         return len(payloads)
+
+    def run_here(self, work: Work, payload: Any, started: int) -> int:
+        """Run a harmless job in this process; return when it ended, in nanoseconds of the epoch."""
+        stdout, stderr = self.stdout, self.stderr
+        try:
+            self.is_here = True
+            found = work.harmless(payload)
+            if found is not None:
+                call, args, kwargs = found
+                result = call(*args, **kwargs)
+            self.is_here = False
+            if found is None:
+                return self.run_apart(work, payload, started)
+            if self.records.grouped and result.__class__ in SIMPLE and not (stdout.used or stderr.used):
+                self.records.record_plain(self.index, result, started)
+                return time.time_ns()
+            kind, data = self.outcome(result)
+        except BaseException as error:
+            self.is_here = False
+            kind, data = failure(error)
+        ended = time.time_ns()
+        self.finished(kind, data, started, ended, stdout.take(), stderr.take(), 0)
+        return ended
+
+    # ---- a job in a process of its own
+
+    def run_apart(self, work: Work, payload: Any, started: int) -> int:
+        """Run a job in a process of its own; return when it ended, in nanoseconds of the epoch."""
+        place = directory.JobPlace(work.loaded.computation, work.loaded.home)
+        ended = jobprocess.run(
+            self.pipes, lambda sender: self.be_job(sender, work, payload, place), self.pass_on, self.has_process
+        )
+        place.remove()
+        stdout, stderr = (text.decode("utf-8", "backslashreplace") for text in (ended.stdout, ended.stderr))
+        if ended.left:
+            stderr += f"octapi: {ended.left} process(es) that this job left running were ended with it.\n"
+        now = time.time_ns()
+        if ended.too_large:
+            self.finished(*failure(too_much()), started, now, stdout, stderr, ended.memory)
+        elif ended.outcome is None:
+            die_as(ended.status)
+        else:
+            kind, data, began, now = msgpack.unpackb(ended.outcome, max_bin_len=wire.FRAME_LIMIT)
+            self.finished(kind, data, began, now, stdout, stderr, ended.memory)
+        self.imports.learn(ended.imported)
+        return now
+
+    def be_job(self, sender: jobprocess.Sender, work: Work, payload: Any, place: directory.JobPlace) -> None:
+        """Run one job in a process that was forked for it, and send what came of it."""
+        self.sender = sender
+        self.sock.close()
+        modules = set(sys.modules)
+        started = time.time_ns()
+        try:
+            place.enter()
+            work.loaded.be_script()
+            kind, data = self.outcome(work.run(payload))
+        except BaseException as error:
+            kind, data = failure(error)
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        ended = time.time_ns()
+        for name in jobprocess.threads_left():
+            print(f"octapi: the thread {name!r} that this job left running was ended with it.", file=sys.__stderr__)
+        jobprocess.flush()
+        if names := self.imports.new(modules, work.loaded.home):
+            sender.send(jobprocess.IMPORTED, " ".join(names).encode())
+        sender.send(jobprocess.OUTCOME, msgpack.packb((kind, data, started, ended)))
+
+    def has_process(self, pid: int) -> None:
+        """Take note of the running job's process, and interrupt it if that was asked before; 0 when it has ended."""
+        cells = self.page.cells
+        cells[journal.PROCESS] = pid
+        if pid and cells[journal.INTERRUPT] == cells[journal.CURRENT] != journal.IDLE:
+            cells[journal.INTERRUPT] = journal.IDLE
+            os.kill(pid, signal.SIGINT)
+
+    # ---- what came of a job
 
     def outcome(self, result: Any) -> tuple[int, bytes]:
         """Pack what a job returned."""
         if self.stdout.overflowed or self.stderr.overflowed:
-            raise OutputTooLarge("The job printed more than its limit, and hid the error.")
+            raise too_much()
         if result is None:
             return ticket.VALUE, b""
         if result.__class__ is Ran:
             return self.program(result)
         return value(result)
 
-    def finished(self, index: int, kind: int, data: bytes, started: int, ended: int) -> None:
-        """Record an outcome with what else is known of its job."""
+    def finished(self, kind: int, data: bytes, started: int, ended: int, stdout: str, stderr: str, memory: int) -> None:
+        """Record an outcome with what else is known of its job; ``memory`` is the most it held, in bytes."""
         if kind & ~wire.WITH_EXTRA in (ticket.ERROR, ticket.FAULT):
             self.page.cells[journal.FAILED] += 1
         if len(data) > self.largest:
             kind, data = ticket.FAULT, self.too_large(len(data))
-        if self.stdout.used or self.stderr.used:
-            kind, data = kind | wire.WITH_EXTRA, self.with_output(data)
-        elif ended - started > NOTEWORTHY_NS and not kind & wire.WITH_EXTRA:
-            kind, data = kind | wire.WITH_EXTRA, msgpack.packb((data, "", "", peak_memory()))
-        self.record(index, kind, data, started, ended)
+        if not kind & wire.WITH_EXTRA and (stdout or stderr or ended - started > NOTEWORTHY_NS):
+            kind, data = kind | wire.WITH_EXTRA, msgpack.packb((data, stdout, stderr, memory or peak_memory()))
+        self.records.record(self.index, kind, data, started, ended)
 
     def too_large(self, size: int) -> bytes:
         """Return the outcome of a job whose result is too large to travel."""
@@ -343,15 +356,22 @@ class Slot:
         )
         return pickle.dumps(ResultTooLarge(text, worker=str(self.given.get("dispy_node_name", ""))))
 
-    def with_output(self, data: bytes) -> bytes:
-        """Pack a result with what its job printed."""
-        packed: bytes = msgpack.packb((data, self.stdout.take(), self.stderr.take(), peak_memory()))
-        return packed
-
     def program(self, ran: Ran) -> tuple[int, bytes]:
         """Pack what a program left."""
         packed: bytes = msgpack.packb((pickle.dumps(ran.exit_code), ran.stdout, ran.stderr, peak_memory()))
         return ticket.PROGRAM | wire.WITH_EXTRA, packed
+
+
+def die_as(status: int) -> NoReturn:
+    """End this slot as its job's process has ended, so that its agent sees what happened."""
+    faulthandler.disable()
+    if os.WIFSIGNALED(status):
+        number = os.WTERMSIG(status)
+        if number != signal.SIGKILL:
+            signal.signal(number, signal.SIG_DFL)
+        os.kill(os.getpid(), number)
+        time.sleep(1)  # the signal is on its way
+    os._exit(os.WEXITSTATUS(status) if os.WIFEXITED(status) else 1)
 
 
 def peak_memory() -> int:
@@ -366,9 +386,16 @@ def handle_interrupts(slot: Slot) -> None:
 
     def interrupt(_number: int, _frame: Any) -> None:
         cells = slot.page.cells
-        if cells[journal.CURRENT] != journal.IDLE and cells[journal.INTERRUPT] == cells[journal.CURRENT]:
+        if cells[journal.CURRENT] == journal.IDLE or cells[journal.INTERRUPT] != cells[journal.CURRENT]:
+            return
+        if slot.is_here:
+            slot.is_here = False
             cells[journal.INTERRUPT] = journal.IDLE
             raise KeyboardInterrupt
+        if cells[journal.PROCESS]:
+            cells[journal.INTERRUPT] = journal.IDLE
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(cells[journal.PROCESS], signal.SIGINT)
 
     signal.signal(signal.SIGINT, interrupt)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
@@ -377,13 +404,15 @@ def handle_interrupts(slot: Slot) -> None:
 def main(sock: socket.socket, page_fd: int, names: dict[str, Any], adopted: tuple[Any, ...] | None = None) -> None:
     """Be a slot, in a process just forked, until the agent hangs up."""
     slot = Slot(sock, journal.Page(page_fd), names)
+    slot.page.keep_from_children()
     inside._slot = slot
     handle_interrupts(slot)
+    descendants.adopt_orphans()
     if adopted is not None:
         digest, computation, build, home = adopted
         build.update(dispy_provisional_result=slot.provisional_result, dispy_send_file=slot.send_file)
         loaded = Loaded(computation, home)
-        loaded.fresh = loader.from_setup(computation, build)
+        loaded.prepared = loader.from_setup(computation, build)
         slot.adopt(digest, loaded)
     threading.current_thread().name = "octapi-slot"
     slot.serve()

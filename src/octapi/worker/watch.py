@@ -89,7 +89,11 @@ class Watch:
     def _look_for_still(self, now: float) -> None:
         """Kill slots that were stopped from outside and stay so: their jobs can run elsewhere."""
         busy = [child for child in self._agent.children if child.batch is not None and child.pid]
-        self._still = {child: self._still.get(child, now) for child in busy if is_stopped(child.pid)}
+        self._still = {
+            child: self._still.get(child, now)
+            for child in busy
+            if is_stopped(child.pid) or (child.job_pid and is_stopped(child.job_pid))
+        }
         for child, since in self._still.items():
             if now - since > STILL_S and not child.killed_for:
                 child.killed_for = "frozen"

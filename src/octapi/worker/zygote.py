@@ -16,7 +16,6 @@ import faulthandler
 import gc
 import os
 import pickle
-import random
 import select
 import shutil
 import signal
@@ -30,7 +29,7 @@ import msgpack
 
 from octapi.dispatch.computation import Computation
 from octapi.limits import be_first_to_die
-from octapi.worker import directory, loader
+from octapi.worker import descendants, directory, jobprocess, loader
 
 REQUEST: Final = struct.Struct("<BxxxIQ")  # what, number, bytes of the body that follows
 # what, number, process id, wait status, peak memory or bytes of text; a process that could not be started ends with
@@ -43,6 +42,17 @@ STARTED: Final = 1
 ENDED: Final = 2
 READY: Final = 3
 REFUSED: Final = 4
+#: what the zygote's Python executes, with the descriptor, a list of places to import from, and names as JSON: it finds
+#: this package where its parent did, and nothing in the directory that it is started in
+START: Final = """
+import json, sys
+fd, places, names = json.loads(sys.argv[1])
+sys.path[:] = [entry for entry in sys.path if entry]
+sys.path += [entry for entry in places if entry not in sys.path]
+sys.argv = [""]
+from octapi.worker.zygote import main
+main(fd, names)
+"""
 
 
 class Zygote:
@@ -59,6 +69,7 @@ class Zygote:
         signal.set_wakeup_fd(self.wake_write, warn_on_full_buffer=False)
         signal.signal(signal.SIGCHLD, lambda *_: None)
         signal.signal(signal.SIGINT, signal.SIG_IGN)
+        descendants.adopt_orphans()
 
     def serve(self) -> None:
         """Fork and report until the agent hangs up."""
@@ -131,9 +142,7 @@ class Zygote:
         os.close(self.wake_read)
         os.close(self.wake_write)
         self.children.clear()
-        random.seed()
-        if "numpy" in sys.modules:
-            sys.modules["numpy"].random.seed()
+        jobprocess.reseed()
 
     def slot_child(self, fds: list[int], _body: bytes) -> None:
         """Be a slot."""
@@ -166,6 +175,16 @@ class Zygote:
             number = self.children.pop(pid, None)
             if number is not None:
                 self.report(ENDED, number, pid, status, usage.ru_maxrss * 1024)
+                self.sweep()
+
+    def sweep(self) -> None:
+        """End what the jobs of a slot that was killed had started, and moved out of its process group."""
+        with contextlib.suppress(OSError):
+            parents = descendants.parents()
+            for pid in (pid for pid, parent in parents.items() if parent == os.getpid() and pid not in self.children):
+                for left in (pid, *descendants.below(pid, parents)):
+                    with contextlib.suppress(ProcessLookupError, PermissionError):
+                        os.kill(left, signal.SIGKILL)
 
     def report(self, what: int, number: int, pid: int, status: int, size: int, text: bytes = b"") -> None:
         """Tell the agent; one that is gone is noticed by the next read."""
@@ -245,20 +264,17 @@ class Cradle(Zygote):
             traceback.print_exc()
 
 
-def main() -> None:
-    """Be the zygote: ``python -m octapi.worker.zygote SOCKET_FD NAMES``."""
+def main(fd: int, names: dict[str, str]) -> None:
+    """Be the zygote, with a socket to the agent and the names that jobs find; see :data:`START`."""
     import octapi.worker.slot
 
     del octapi
-    names = dict(part.split("=", 1) for part in sys.argv[2:])
-    sock = socket.socket(fileno=int(sys.argv[1]))
-    if "" in sys.path:
-        sys.path.remove("")
+    sock = socket.socket(fileno=fd)
+    if sys.version_info >= (3, 14):  # its new default starts processes that do not know the functions of the script
+        import multiprocessing
+
+        multiprocessing.set_start_method("fork")
     gc.collect()
     gc.freeze()
     Zygote(sock, names).serve()
     shutil.rmtree(os.environ.get(directory.HOME_VARIABLE) or "", ignore_errors=True)
-
-
-if __name__ == "__main__":
-    main()

@@ -1,0 +1,59 @@
+"""Modules that jobs import, imported once by their slot, so that not every job's process does it again."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import os
+import sys
+import warnings
+from pathlib import Path
+from typing import Any
+
+
+class Imports:
+    """What a slot imports for its jobs: modules of the installation, never of a script."""
+
+    def __init__(self) -> None:
+        self._tried: set[str] = set()
+
+    def new(self, before: set[str], home: str) -> list[str]:
+        """Return, in a job's process, which modules of the installation the job imported.
+
+        There are none if a thread runs now that may be theirs: a slot with threads could not be forked safely.
+        """
+        names = [name for name in sys.modules.keys() - before if is_installed(sys.modules[name], home)]
+        if not names or threads() != 1:
+            return []
+        place = {name: number for number, name in enumerate(sys.modules)}
+        return sorted(names, key=place.__getitem__)
+
+    def learn(self, names: list[str]) -> None:
+        """Import, in the slot, what a job imported."""
+        for name in names:
+            if name not in sys.modules and name not in self._tried:
+                self._tried.add(name)
+                with warnings.catch_warnings(), contextlib.suppress(Exception):  # the next job says so itself
+                    warnings.simplefilter("ignore")
+                    importlib.import_module(name)
+
+
+def is_installed(module: Any, home: str) -> bool:
+    """Say whether a module belongs to the installation: it is built in, or its file is not below ``home``."""
+    spec = getattr(module, "__spec__", None)
+    if spec is None or getattr(module, "__name__", None) != spec.name:
+        return False
+    origin = getattr(module, "__file__", None)
+    if not origin:
+        return spec.origin in ("built-in", "frozen")
+    return any(f"{os.sep}{part}{os.sep}" in origin for part in ("site-packages", "dist-packages")) or (
+        origin.startswith(os.path.dirname(os.__file__) + os.sep) and not origin.startswith(home)
+    )
+
+
+def threads() -> int:
+    """Return how many threads this process has, those of libraries included; 1 where the system does not tell."""
+    try:
+        return len(list(Path("/proc/self/task").iterdir()))
+    except OSError:
+        return 1
