@@ -180,6 +180,13 @@ def dispatched_state(function: Any, state: Any) -> None:
     bind(name, function)
 
 
+def alias(name: str, value: Any, parameters: tuple[Any, ...]) -> Any:
+    """Make the alias of a type."""
+    import typing
+
+    return typing.TypeAliasType(name, value, type_params=parameters)  # type: ignore[attr-defined]
+
+
 def value_state(value: Any, state: Any) -> None:
     """Complete an object that has a name in the script."""
     attributes, name = state

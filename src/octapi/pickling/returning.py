@@ -17,7 +17,7 @@ class HomePickler(Pickler):
     """Pickles for the script itself."""
 
     def __init__(self, file: io.BytesIO) -> None:
-        super().__init__(file)
+        super().__init__(file, is_whole=False)
         self.sent = arriving.sent()
         self.facts = {}
 
