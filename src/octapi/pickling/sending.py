@@ -183,9 +183,13 @@ class Pickler(cloudpickle.Pickler):  # type: ignore[misc]
         path = self.known(cls)
         if path is not None:
             return arriving.of_main, (path,)
-        mark = cloudpickle._get_or_create_tracker_id(cls)
+        mark = self.mark_of(cls)
         state = (classes.attributes_of(cls), classes.registered_with(cls), self.bound(cls))
         return arriving.class_of_main, (mark, *classes.outline(cls)), state, None, None, arriving.class_state
+
+    def mark_of(self, cls: Any) -> str:
+        """Return what tells a class from all others, here and where it arrives."""
+        return str(cloudpickle._get_or_create_tracker_id(cls))
 
     def module(self, module: types.ModuleType) -> Any:
         """Reduce a module: by name, unless it was made without a file."""
