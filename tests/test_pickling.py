@@ -6,6 +6,8 @@ import sys
 import textwrap
 from pathlib import Path
 
+import pytest
+
 HERE = Path(__file__).parent
 
 
@@ -191,6 +193,47 @@ def test_code_without_a_file_travels_by_value(tmp_path: Path) -> None:
         assert there(made.work) == 1
         assert there(lambda: made.work()) == 1
         assert type(there(lambda x: x, made.Kind())) is made.Kind
+        """,
+    )
+
+
+def test_functions_that_reach_globals_by_other_ways_have_them(tmp_path: Path) -> None:
+    """By ``globals()``, ``eval`` and ``__main__``, and in the body of a class; what cannot travel is left out."""
+    run(
+        tmp_path,
+        """
+        import sys, threading
+        K = 3
+        guard = threading.Lock()
+        def helper(): return K
+        def body():
+            class A:
+                x = K
+            return A.x
+        def ways():
+            import __main__
+            there = "guard" in globals()
+            return globals()["K"], eval("helper() + 1"), sys.modules["__main__"].K, __main__.body(), there
+        assert there(body) == 3
+        assert there(ways) == (3, 4, 3, 3, False)
+        """,
+    )
+
+
+def test_newer_kinds_of_types_travel(tmp_path: Path) -> None:
+    """Aliases and generics with parameters of their own, from Python 3.12 on."""
+    if sys.version_info < (3, 12):
+        pytest.skip("this Python has none")
+    run(
+        tmp_path,
+        """
+        type Alias = list[int]
+        def same[T](x: T) -> T: return x
+        class Box[T]:
+            def get(self, x: T) -> T: return x
+        assert there(lambda: (same(1), Box[int]().get(2), Alias.__value__ == list[int])) == (1, 2, True)
+        assert there(lambda: Alias) is Alias
+        assert there(lambda: len(same.__type_params__)) == 1
         """,
     )
 

@@ -185,6 +185,8 @@ def _function(value: types.FunctionType, tokens: Tokens, met: dict[int, Any]) ->
         for cell in value.__closure__:
             walk(content_of(cell), tokens, met)
     if code.co_names or code.co_consts:
+        if reads_freely(code):
+            raise CanChange
         names = value.__globals__
         for name in names_of(code):
             walk(names.get(name, EMPTY), tokens, met)
@@ -319,6 +321,17 @@ def names_of(code: types.CodeType) -> tuple[str, ...]:
     key = id(code)
     _names[key] = weakref.ref(code, lambda _: _names.pop(key, None)), found
     return found
+
+
+#: with these a function reaches globals that its code does not name
+FREELY: Final = frozenset({"globals", "eval", "exec", "vars"})
+
+
+def reads_freely(code: types.CodeType) -> bool:
+    """Say whether code may use any of the globals, also those that it does not name."""
+    if not FREELY.isdisjoint(names_of(code)) or "__main__" in code.co_names or "__main__" in code.co_consts:
+        return True
+    return any(type(part) is types.CodeType and reads_freely(part) for part in code.co_consts)
 
 
 def used_names(code: types.CodeType) -> Iterator[str]:

@@ -24,7 +24,10 @@ def of(code: bytes) -> tuple[tuple[str, str], ...]:
     Cells of notebooks and lines typed at a prompt have texts too, where the prompt keeps them.
     """
     script = getattr(sys.modules.get("__main__"), "__file__", None)
-    names = {name for name in candidates() if name == script or name.encode(errors="surrogatepass") in code}
+    known = own_files(len(sys.modules), next(reversed(sys.modules))) | set(linecache.cache)
+    names = {name for name in known if name.encode(errors="surrogatepass") in code and not is_library(Path(name))}
+    if script:
+        names.add(script)
     found = []
     room = MOST
     for name in sorted(names, key=lambda name: (name != script, name)):
@@ -46,7 +49,9 @@ def candidates() -> frozenset[str]:
 def own_files(_count: int, _last: str) -> frozenset[str]:
     """Return the source files of the user's own modules; the arguments tell one state of all from another."""
     files = {getattr(module, "__file__", None) for module in list(sys.modules.values())}
-    return frozenset(name for name in files if name and name.endswith(".py") and not is_library(Path(name)))
+    return frozenset(
+        name for name in files if isinstance(name, str) and name.endswith(".py") and not is_library(Path(name))
+    )
 
 
 def install(texts: Iterable[tuple[str, str]]) -> None:

@@ -25,15 +25,16 @@ class Main(types.ModuleType):
     """The module that stands for the script's in a slot.
 
     ``sent`` are the names, and values, that came from there; ``classes`` are those that were made here, by the mark
-    that cloudpickle gave them there.
+    that they have there, and ``marks`` their marks.
     """
 
-    __slots__ = ("classes", "sent")
+    __slots__ = ("classes", "marks", "sent")
 
     def __init__(self) -> None:
         super().__init__(MAIN)
         self.sent: dict[str, Any] = {}
-        self.classes: weakref.WeakValueDictionary[str, type] = weakref.WeakValueDictionary()
+        self.classes: weakref.WeakValueDictionary[str, Any] = weakref.WeakValueDictionary()
+        self.marks: weakref.WeakKeyDictionary[Any, str] = weakref.WeakKeyDictionary()
         self.__dict__["__builtins__"] = sys.modules["builtins"]
 
 
@@ -126,7 +127,7 @@ def class_of_main(mark: str, *outline: Any) -> Any:
     found = main.classes.get(mark)
     if found is None:
         found = main.classes[mark] = new_class(outline)
-        remember(found, mark)
+        main.marks[found] = mark
     return found
 
 
@@ -143,13 +144,6 @@ def new_class(outline: tuple[Any, ...]) -> Any:
 def is_own(cls: Any) -> bool:
     """Say whether the script brought a class."""
     return bool(cls.__module__ == MAIN)
-
-
-def remember(cls: Any, mark: str) -> None:
-    """Keep the mark by which the script knows a class."""
-    from cloudpickle import cloudpickle
-
-    cloudpickle._DYNAMIC_CLASS_TRACKER_BY_CLASS[cls] = mark
 
 
 def class_state(cls: Any, state: Any) -> None:
@@ -178,6 +172,13 @@ def dispatched_state(function: Any, state: Any) -> None:
         function.register(kind, case)
     function.__dict__.update(attributes)
     bind(name, function)
+
+
+def alias(name: str, value: Any, parameters: tuple[Any, ...]) -> Any:
+    """Make the alias of a type."""
+    import typing
+
+    return typing.TypeAliasType(name, value, type_params=parameters)  # type: ignore[attr-defined]
 
 
 def value_state(value: Any, state: Any) -> None:

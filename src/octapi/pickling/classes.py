@@ -10,7 +10,6 @@ from __future__ import annotations
 import abc
 import contextlib
 import enum
-import inspect
 import types
 import typing
 from typing import TYPE_CHECKING, Any, Final
@@ -179,6 +178,8 @@ def is_slot(cls: Any, value: Any) -> bool:
 
 def own_annotations(cls: Any) -> Any:
     """Return the annotations of a class itself; as text where they name what is not there."""
+    import inspect
+
     try:
         return inspect.get_annotations(cls)
     except Exception:  # they are worked out when they are asked for, from Python 3.14 on

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import sys
 from typing import TYPE_CHECKING, Any
 
 from octapi.pickling import arriving
@@ -17,7 +18,7 @@ class HomePickler(Pickler):
     """Pickles for the script itself."""
 
     def __init__(self, file: io.BytesIO) -> None:
-        super().__init__(file)
+        super().__init__(file, is_whole=False)
         self.sent = arriving.sent()
         self.facts = {}
 
@@ -44,6 +45,12 @@ class HomePickler(Pickler):
         """Return the name of a value that has none of its own."""
         known = self.main if self.sent is None else self.sent
         return next((name for name, other in known.items() if other is value and self.main.get(name) is value), None)
+
+    def mark_of(self, cls: Any) -> str:
+        """Return the mark by which the script knows a class, if it came from there."""
+        main = sys.modules[MAIN]
+        known = main.marks.get(cls) if isinstance(main, arriving.Main) else None
+        return known or super().mark_of(cls)
 
     def home_of(self, function: types.FunctionType) -> tuple[Any, Any]:
         """Give a function of the script its globals there, or a copy if it uses what a job added to them."""

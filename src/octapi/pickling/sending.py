@@ -18,6 +18,7 @@ from typing import Any, Final
 
 from cloudpickle import cloudpickle
 
+from octapi.dispatch.snapshot import names_of, reads_freely
 from octapi.pickling import arriving, classes
 from octapi.pickling.arriving import MAIN
 
@@ -38,11 +39,14 @@ FILENAME: Final = 10
 class Pickler(cloudpickle.Pickler):  # type: ignore[misc]
     """Pickles for another process that stands for the script."""
 
-    def __init__(self, file: io.BytesIO) -> None:
+    def __init__(self, file: io.BytesIO, *, is_whole: bool = True) -> None:
         super().__init__(file, protocol=5)
         main = sys.modules.get(MAIN)
         self.main: dict[str, Any] = main.__dict__ if main is not None else {}
         self.facts = {key: self.main[key] for key in FACTS if self.main.get(key) is not None}
+        #: whether a function that may use any global gets all that can be pickled
+        self.is_whole = is_whole
+        self._all: dict[str, Any] | None = None
         self._apart: dict[int, dict[str, Any]] = {}
 
     def reducer_override(self, obj: Any) -> Any:
@@ -108,14 +112,27 @@ class Pickler(cloudpickle.Pickler):  # type: ignore[misc]
 
     def globals_of(self, function: types.FunctionType) -> tuple[dict[str, Any], Any]:
         """Return the globals that a function needs on the other side, and the submodules it reaches through them."""
-        own = function.__globals__
-        used = cloudpickle._extract_code_globals(function.__code__)
+        own, code = function.__globals__, function.__code__
+        used = names_of(code)
         values = {name: own[name] for name in used if name in own and name != "__builtins__"}
         modules = [value for value in values.values() if type(value) is types.ModuleType]
-        submodules = cloudpickle._find_imported_submodules(function.__code__, modules) if modules else None
-        if own is not self.main and self.home_of(function)[0] is arriving.function_of_module:
-            return {}, submodules
+        submodules = cloudpickle._find_imported_submodules(code, modules) if modules else None
+        if own is not self.main:
+            return (
+                ({}, submodules) if self.home_of(function)[0] is arriving.function_of_module else (values, submodules)
+            )
+        if self.is_whole and reads_freely(code):
+            values = {**self.all_names(), **values}
         return values, submodules
+
+    def all_names(self) -> dict[str, Any]:
+        """Return the globals of the script that can be pickled, for a function that may use any."""
+        if self._all is None:
+            self._all = {}
+            for name, value in list(self.main.items()):
+                if not (name.startswith("__") and name.endswith("__")) and travels(value):
+                    self._all[name] = value
+        return self._all
 
     def dispatched(self, function: Any) -> Any:
         """Reduce a generic function to its cases."""
@@ -166,9 +183,13 @@ class Pickler(cloudpickle.Pickler):  # type: ignore[misc]
         path = self.known(cls)
         if path is not None:
             return arriving.of_main, (path,)
-        mark = cloudpickle._get_or_create_tracker_id(cls)
+        mark = self.mark_of(cls)
         state = (classes.attributes_of(cls), classes.registered_with(cls), self.bound(cls))
         return arriving.class_of_main, (mark, *classes.outline(cls)), state, None, None, arriving.class_state
+
+    def mark_of(self, cls: Any) -> str:
+        """Return what tells a class from all others, here and where it arrives."""
+        return str(cloudpickle._get_or_create_tracker_id(cls))
 
     def module(self, module: types.ModuleType) -> Any:
         """Reduce a module: by name, unless it was made without a file."""
@@ -204,6 +225,21 @@ class Pickler(cloudpickle.Pickler):  # type: ignore[misc]
             return arriving.of_main, (path,)
         return type(value), (value.__name__,), (None, self.bound(value)), None, None, arriving.value_state
 
+    def generic_method(self, value: Any) -> Any:
+        """Reduce a generic method to its generic function and general case."""
+        state = ({"dispatcher": value.dispatcher}, None)
+        return functools.singledispatchmethod, (value.func,), state, None, None, arriving.value_state
+
+    def alias(self, value: Any) -> Any:
+        """Reduce the alias of a type."""
+        if getattr(sys.modules.get(value.__module__), value.__name__, None) is value and value.__module__ != MAIN:
+            return NotImplemented
+        path = self.name_of(value)
+        if path is not None:
+            return arriving.of_main, (path,)
+        facts = (value.__name__, value.__value__, value.__type_params__)
+        return arriving.alias, facts, (None, self.bound(value)), None, None, arriving.value_state
+
     def with_own_way(self, obj: Any) -> Any:
         """Reduce an object of a class that says how; one that gives its own name in the script is sent with it."""
         if getattr(obj, "__module__", None) != MAIN:
@@ -235,6 +271,8 @@ SPECIAL: Final[dict[Any, Any]] = {
     typing.TypeVarTuple: Pickler.parameter,
     CACHED: Pickler.cached,
     functools.cached_property: Pickler.cached_property,
+    functools.singledispatchmethod: Pickler.generic_method,
+    getattr(typing, "TypeAliasType", Pickler): Pickler.alias,
 }
 
 
@@ -317,6 +355,16 @@ def is_found(obj: Any) -> bool:
     except (AttributeError, KeyError):
         return False
     return found is obj
+
+
+def travels(value: Any) -> bool:
+    """Say whether a value can be pickled."""
+    try:
+        with io.BytesIO() as file:
+            Pickler(file, is_whole=False).dump(value)
+    except Exception:  # whatever it is: this is the question
+        return False
+    return True
 
 
 def dumps(obj: Any) -> bytes:
