@@ -39,12 +39,6 @@ def of(code: bytes) -> tuple[tuple[str, str], ...]:
     return tuple(found)
 
 
-def candidates() -> frozenset[str]:
-    """Return the files whose code may travel by value: the user's own, and what was typed."""
-    own = own_files(len(sys.modules), next(reversed(sys.modules)))
-    return own | {name for name in list(linecache.cache) if name.startswith("<") or not Path(name).exists()}
-
-
 @functools.lru_cache(maxsize=1)
 def own_files(_count: int, _last: str) -> frozenset[str]:
     """Return the source files of the user's own modules; the arguments tell one state of all from another."""
