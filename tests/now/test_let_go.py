@@ -108,10 +108,11 @@ def agents_of(cluster: octapi.Cluster) -> list[Any]:
 
 def test_thousands_of_callables_leave_nothing(cluster: octapi.Cluster) -> None:
     """Neither here nor at the workers is more kept than a few."""
-    jobs = [cluster.submit(lambda n=n: n) for n in range(1000)]
-    jobs += [cluster.submit(functools.partial(pow, n, 1)) for n in range(1000)]
-    jobs += [cluster.submit(eval(f"lambda: {n}")) for n in range(1000)]
-    assert [job.result(timeout=120) for job in jobs] == list(range(1000)) * 3
+    make = notebook("def make(n): return lambda n=n: n\n")["make"]
+    jobs = [cluster.submit(make(n)) for n in range(300)]
+    jobs += [cluster.submit(functools.partial(pow, n, 1)) for n in range(300)]
+    jobs += [cluster.submit(eval(f"lambda: {n}", {"__name__": "__main__"})) for n in range(300)]
+    assert [job.result(timeout=120) for job in jobs] == list(range(300)) * 3
     del jobs
     assert len(cluster._lanes) <= lanes.MOST
     until(lambda: len(cluster.engine.lanes) <= lanes.MOST)

@@ -270,11 +270,11 @@ MOVES = st.lists(
         st.just(("call", 0)),
     ),
     min_size=2,
-    max_size=14,
+    max_size=10,
 )
 
 
-@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=8, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(MOVES)
 def test_whatever_changes_jobs_say_what_plain_calls_say(cluster: octapi.Cluster, moves: list[tuple[str, int]]) -> None:
     """A random order of changes and calls."""
