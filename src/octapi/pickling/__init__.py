@@ -16,13 +16,14 @@ import sys
 from typing import Any
 
 from octapi.pickling import arriving, exceptions, homecoming
+from octapi.pickling.arriving import REFERS
 
 
 def dumps(obj: Any) -> bytes:
     """Pickle for a slot: by name where that works on a worker, else by value.  Raises whatever pickling raises."""
     try:
         data = pickle.dumps(obj, 5)
-        if b"_main__" not in data and b"\x06object" not in data and not names_made_module(data):
+        if REFERS not in data or (b"_main__" not in data and b"\x06object" not in data and not names_made_module(data)):
             return data
     except Exception as error:  # pickling by value has the last word, and the better message
         del error
