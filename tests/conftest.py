@@ -1,6 +1,7 @@
 """Every test has a home of its own for OctaPi's files, and its scripts too."""
 
 import fcntl
+import os
 import signal
 import tempfile
 from collections.abc import Iterator
@@ -8,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from tests import parts
 from tests.yard import Yard
 
 # a shell that runs the tests in the background has them ignore Ctrl-C, and all that they start would inherit that
@@ -15,6 +17,27 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 
 #: files whose tests need the usual ports of this computer
 USUAL_PORTS = ("test_docs.py", "test_apart.py", "test_balena.py")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark the tests of the slow part."""
+    for item in items:
+        code = getattr(getattr(item, "function", None), "__code__", None)
+        names = set() if code is None else set(code.co_names)
+        if parts.needs_services(set(getattr(item, "fixturenames", ())), names, str(item.path)):
+            item.add_marker(pytest.mark.services)
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Keep what was skipped for scripts/test, which shows it at its end; tell it at once without that."""
+    if hasattr(terminalreporter.config, "workerinput"):
+        return  # one of several processes; the one that started them hears of all
+    found = parts.rows(terminalreporter.stats.get("skipped", []))
+    kept = os.environ.get("OCTAPI_TEST_SKIPPED")
+    if kept:
+        parts.keep(Path(kept), found)
+    elif found:
+        terminalreporter.write_line(parts.table(found))
 
 
 @pytest.fixture(autouse=True)

@@ -18,10 +18,10 @@ PLATFORMS = ["manylinux2014_aarch64", *(f"manylinux_{version}_aarch64" for versi
 
 
 def requirements() -> list[str]:
-    """Return what is installed on a device: the dependencies, and those of the examples and the page in the image."""
+    """Return what is installed on a device: the dependencies, and those of the examples in the image."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     extras = project["optional-dependencies"]
-    return [*project["dependencies"], *extras["examples"], *extras["page"]]
+    return [*project["dependencies"], *extras["examples"]]
 
 
 def resolve(wanted: list[str], place: Path) -> subprocess.CompletedProcess[str]:

@@ -2,7 +2,6 @@
 
 import json
 import os
-import pty
 import signal
 import subprocess
 import sys
@@ -13,7 +12,9 @@ from pathlib import Path
 import pytest
 
 import octapi
+from octapi.cli import scripts
 from octapi.embedded import EmbeddedCluster
+from tests.terminal import Seen
 
 OCTAPI = [sys.executable, "-m", "octapi.cli.app"]
 
@@ -134,18 +135,10 @@ def test_progress_is_shown_on_a_terminal_and_not_in_a_pipe(embedded: EmbeddedClu
         "with octapi.Cluster() as cluster:\n"
         "    print(len(list(cluster.map(lambda n: time.sleep(0.1), range(30)))))\n"
     )
-    env = dict(os.environ, OCTAPI_ADDRESS=embedded.address, TERM="xterm", COLUMNS="100")
-    ours, theirs = pty.openpty()
-    with subprocess.Popen([sys.executable, str(script)], stdout=subprocess.PIPE, stderr=theirs, env=env) as process:
-        os.close(theirs)
-        shown = b""
-        try:
-            while data := os.read(ours, 4096):
-                shown += data
-        except OSError:  # the terminal's other side is closed
-            os.close(ours)
-        assert process.wait(30) == 0
-    assert b"/30" in shown
+    env = dict(os.environ, OCTAPI_ADDRESS=embedded.address)
+    seen = Seen([sys.executable, str(script)], stdout=subprocess.DEVNULL, stderr="pty", env=env)
+    assert seen.code == 0
+    assert any("/30" in line for line in seen.foot())
     piped = subprocess.run([sys.executable, str(script)], capture_output=True, env=env, check=True, timeout=60)
     assert piped.stderr == b""
     assert piped.stdout == b"30\n"
@@ -157,3 +150,17 @@ def test_bench_measures_the_cluster(embedded: EmbeddedCluster) -> None:
 
     assert found["slots"] == 2
     assert min(found.values()) > 0
+
+
+def test_a_demonstration_ends_with_three_lines_that_say_what_to_do_next(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Where the command is not installed yet, its installation comes first."""
+    monkeypatch.setattr(scripts.shutil, "which", lambda _: None)
+    lines = scripts.what_next(False).splitlines()
+    assert len(lines) == 4
+    assert "--page" in lines[0]
+    assert "./scripts/install" in lines[1]
+    monkeypatch.setattr(scripts.shutil, "which", lambda _: "/usr/local/bin/octapi")
+    lines = scripts.what_next(True).splitlines()
+    assert [line.split()[1] for line in lines[1:]] == ["master", "token", "run"]

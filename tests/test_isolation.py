@@ -429,3 +429,45 @@ def test_a_lock_that_another_thread_holds_does_not_stop_the_fork() -> None:
     lock = threading.Lock()
     with lock, octapi.Cluster("local", slots=1) as cluster:
         assert cluster.submit(slot_of_this_job).result(60)
+
+
+LOGS = """
+import logging, octapi
+logging.basicConfig(level=logging.INFO, format="%(levelname)s of %(name)s: %(message)s")
+def work(n):
+    logging.getLogger("mine").info("item %d", n)
+    logging.getLogger("mine").debug("hidden")
+with octapi.Cluster("local", slots=1) as cluster:
+    job = cluster.submit(work, 7)
+    job.result()
+    print(repr(job.stderr))
+"""
+
+
+def test_jobs_log_as_the_script_does(tmp_path: Path) -> None:
+    """With the level and the layout of the script's root logger, into the job's stderr."""
+    (tmp_path / "script.py").write_text(LOGS)
+    done = subprocess.run(
+        [sys.executable, "script.py"], cwd=tmp_path, capture_output=True, text=True, check=False, timeout=60
+    )
+
+    assert done.stdout == repr("INFO of mine: item 7\n") + "\n", done.stderr
+
+
+def takes_a_descriptor() -> str:
+    """Try what would make a job the slot's agent: take the slot's socket, as one account's processes otherwise may."""
+    import ctypes
+    import os
+
+    slot = os.pidfd_open(os.getppid())
+    for number in range(40):
+        if ctypes.CDLL(None, use_errno=True).syscall(438, slot, number, 0) >= 0:  # pidfd_getfd(2)
+            return f"took {number}"
+    return "took nothing"
+
+
+def test_a_job_cannot_take_the_descriptors_of_its_slot(cluster: octapi.Cluster) -> None:
+    """Slots, and the process that forks them, are closed to processes of the same account; jobs are open to theirs."""
+    if psutil.Process().uids().real == 0:
+        pytest.skip("root may look into every process; jobs of an installed worker never run as root")
+    assert cluster.submit(takes_a_descriptor).result(60) == "took nothing"

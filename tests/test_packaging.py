@@ -1,8 +1,10 @@
 """What is built and shipped."""
 
+import re
 import subprocess
 import sys
 import tarfile
+import tomllib
 import zipfile
 from pathlib import Path
 
@@ -69,3 +71,26 @@ def test_a_worker_never_imports_the_page() -> None:
 
     for name in ("octapi.page", "starlette", "uvicorn", "segno", "websockets", "bokeh"):
         assert f"'{name}'" not in done.stdout
+
+
+def test_the_page_is_part_of_a_plain_installation() -> None:
+    """And the name of the extra that it was is still good, so that old lines work."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    names = {re.split(r"[^A-Za-z0-9_-]", row)[0] for row in project["dependencies"]}
+    assert {"starlette", "uvicorn", "segno"} <= names
+    assert project["optional-dependencies"]["page"] == []
+
+
+def test_a_script_never_imports_the_page() -> None:
+    """Neither one on a cluster nor one on this computer's cores."""
+    code = "import sys, octapi, octapi.connect, octapi.dispatch.remote; octapi.Cluster; print(sorted(sys.modules))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+
+    for name in ("octapi.page", "starlette", "uvicorn", "segno"):
+        assert f"'{name}'" not in done.stdout
+
+
+def test_nothing_tells_people_to_install_from_an_index_what_is_not_there() -> None:
+    """OctaPi is not in the package index: every line that installs it names the checkout or the master."""
+    for path in [ROOT / "README.md", *(ROOT / "docs").rglob("*.md"), *(ROOT / "src").rglob("*.py")]:
+        assert not re.search(r"pip install '?octapi", path.read_text()), path

@@ -161,9 +161,9 @@ class Yard:
         assert done.returncode == code, done.stdout + done.stderr
         return done.stdout + done.stderr
 
-    def token(self, *arguments: str, home: str = "master") -> str:
+    def token(self, *arguments: str, home: str = "master", **options: Any) -> str:
         """Make a token."""
-        return self.command(home, "token", "create", "--show", *arguments).split()[-1]
+        return self.command(home, "token", "create", "--show", *arguments, **options).split()[-1]
 
     def run(self, home: str, code: str, *, exit_code: int = 0, **options: Any) -> str:
         """Run Python code on a device, and return what it printed."""

@@ -16,11 +16,12 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-#: the accounts for the scheduler and for jobs; where they do not exist, the second choice is used
+#: the accounts for the scheduler and for jobs; never the same, for a job could otherwise end the scheduler
 SCHEDULER_ACCOUNT = "octapi"
 SLOT_ACCOUNT = "octapi-slot"
-FALLBACK = "nobody"
-#: numbers of accounts that no system gives to anybody; each submitted script of a master that root runs has its own
+#: numbers of accounts that no system gives to anybody: where those accounts do not exist, they run under these
+NUMBERS = {SCHEDULER_ACCOUNT: 60_576, SLOT_ACCOUNT: 60_577}
+#: the same for submitted scripts; each of a master that root runs has its own
 RUN_UIDS = range(60_578, 61_184)
 #: how long the end of an account's last process is waited for, in seconds
 END_S = 5.0
@@ -40,16 +41,31 @@ def is_root() -> bool:
 
 
 def find(name: str) -> Account | None:
-    """Return an account, or the fallback; None where there are none."""
+    """Return an account, or its number where it does not exist; None where somebody else has that number."""
     try:
         import pwd
     except ImportError:
         return None
-    for choice in (name, FALLBACK):
-        with contextlib.suppress(KeyError):
-            row = pwd.getpwnam(choice)
-            return Account(choice, row.pw_uid, row.pw_gid)
+    with contextlib.suppress(KeyError):
+        row = pwd.getpwnam(name)
+        return Account(name, row.pw_uid, row.pw_gid)
+    number = NUMBERS[name]
+    try:
+        pwd.getpwuid(number)
+    except KeyError:
+        return Account(name, number, number)
     return None
+
+
+def is_made(name: str) -> bool:
+    """Say whether this device has an account of that name."""
+    import pwd
+
+    try:
+        pwd.getpwnam(name)
+    except KeyError:
+        return False
+    return True
 
 
 def unreadable() -> str:
@@ -68,7 +84,7 @@ def unprivileged(name: str) -> tuple[Account | None, str]:
         return None, ""
     found, closed = find(name), unreadable()
     if found is None:
-        return None, f"There is no account {name!r} and no {FALLBACK!r}, so everything runs as root."
+        return None, f"There is no account {name!r}, and another has its number, so everything runs as root. Make it."
     if closed:
         return None, f"The account {found.name!r} cannot enter {closed}, so everything runs as root. Install elsewhere."
     return found, ""

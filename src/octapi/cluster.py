@@ -8,7 +8,7 @@ import dataclasses
 import threading
 import traceback
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Unpack
 
 from octapi.connect import connect
 from octapi.dispatch import payload
@@ -18,6 +18,7 @@ from octapi.dispatch.lanes import Lanes
 from octapi.errors import ClusterClosed, JobNotSent
 from octapi.items import Items
 from octapi.job import Job, JobTicket
+from octapi.pool import slots_of
 from octapi.progress import Bar, is_wanted
 from octapi.results import Results
 
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from octapi.dispatch.computation import File
     from octapi.dispatch.dispatcher import Dispatcher
     from octapi.dispatch.ticket import Ticket, WorkerInfo
+    from octapi.pool import PoolArguments
 
 BUFFERSIZE = 100_000
 RETRIES = 2
@@ -100,16 +102,25 @@ class Cluster(concurrent.futures.Executor):
     ``address`` is ``host:port`` of a master, ``"local"`` for this computer's cores, or None: the
     environment variable ``OCTAPI_ADDRESS``, the last master, or else this computer's cores, which
     is said on stderr.  ``slots`` bounds the processes of a local cluster.  ``progress`` shows a bar with
-    jobs done, rate and time left; by default on a terminal only.  ``page`` opens the page on this computer's
-    loopback for as long as the cluster lives, and prints its link on stderr; it needs the extra ``octapi[page]``.
+    jobs done, rate and time left, or where there is no terminal a line every 5 s; by default on a terminal only.
+    ``page`` opens the page on this computer's loopback for as long as the cluster lives, and prints its link on stderr.
+    ``pool`` are those of :class:`concurrent.futures.ProcessPoolExecutor` by name: ``max_workers`` (also as first
+    argument) is ``slots``, ``mp_context`` and ``max_tasks_per_child`` are not needed, ``initializer`` is refused.
 
     Raises :exc:`octapi.errors.MasterNotFound` when an address was given and nobody answers there.
     """
 
     def __init__(
-        self, address: str | None = None, *, slots: int | None = None, progress: bool | None = None, page: bool = False
+        self,
+        address: str | int | None = None,
+        *,
+        slots: int | None = None,
+        progress: bool | None = None,
+        page: bool = False,
+        **pool: Unpack[PoolArguments],
     ) -> None:
-        self.engine: Dispatcher = connect(address, slots=slots)
+        place, bound = slots_of(address, slots, pool)
+        self.engine: Dispatcher = connect(place, slots=bound)
         self._lanes = Lanes(self.engine, Files)
         self._open: set[Job] = set()
         self._results: set[Results] = set()
@@ -156,7 +167,8 @@ class Cluster(concurrent.futures.Executor):
 
         The work starts at the call; at most ``buffersize`` results wait unread.  ``chunksize`` is
         accepted and not needed: batches are sized by measured time.  With ``ordered=False``
-        results come as they are ready.  Closing the iterator stops the work.
+        results come as they are ready.  Closing the iterator stops the work.  What the jobs print is shown on
+        stderr, the first 200 lines of it; an error that an item raises has a note of which item it was.
         """
         return self._map(DEFAULTS, fn, iterables, timeout, chunksize, buffersize, ordered)
 

@@ -6,12 +6,13 @@ import dataclasses
 import os
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
+from octapi import starting
 from octapi.dispatch.dispatcher import Dispatcher
 from octapi.dispatch.link import LocalLink
 from octapi.dispatch.way import DEFAULT_PORT, Way, split
-from octapi.errors import ClusterError, IdentityProblem, MasterNotFound, PeerRefused
+from octapi.errors import ClusterError, IdentityProblem, MasterNotFound, NotAMember, PeerRefused
 from octapi.limits import cores
 from octapi.settings import Settings, default_home
 
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 
     from octapi.trust.identity import Identity
 
+Found = TypeVar("Found")
 LOCAL = "local"
 LAST_MASTER = "last-master"
 
@@ -40,7 +42,10 @@ def connect(address: str | None = None, *, slots: int | None = None, recoverable
         if way.trust is None:
             remember(wanted)
         return found
-    return (None if wanted else probe(settings, recoverable)) or local(slots or settings.slots or cores(), bool(wanted))
+    own = None if wanted else probe(settings, recoverable)
+    if own is None and not wanted and starting.role() == "master":
+        raise MasterNotFound(starting.NOT_READY.format(0))
+    return own or local(slots or settings.slots or cores(), bool(wanted))
 
 
 def configure(dispatcher: Dispatcher, settings: Settings) -> None:
@@ -74,7 +79,7 @@ def local(slots: int, is_wanted: bool) -> Dispatcher:
             "No cluster was found, and this system cannot run jobs itself. Give the address of a master."
         )
     if not is_wanted:
-        print(f"octapi: no cluster found; using this computer's {slots} cores.", file=sys.stderr)
+        print(starting.where_local(slots), file=sys.stderr)
     return Dispatcher(lambda: LocalLink(slots))
 
 
@@ -169,8 +174,22 @@ def own_identity() -> Identity | None:
 
 def sockets() -> list[Path]:
     """Return where masters on this device can be asked for an identity."""
-    places = (default_home() / "master.sock", Path("/run/octapi/master.sock"))
-    return [place for place in places if place.exists()]
+    from octapi.trust import here
+
+    return here.desks()
+
+
+def by_way(way: Way, work: Callable[[Way], Found]) -> Found:
+    """Return what ``work`` returns; once more with a fresh identity if the master's authority was replaced meanwhile.
+
+    Raises what ``work`` raises.
+    """
+    try:
+        return work(way)
+    except (PeerRefused, NotAMember):
+        if way.again is None:
+            raise
+    return work(way.again())
 
 
 # ---- looking for one that nobody named
@@ -201,6 +220,7 @@ def known_ways(settings: Settings) -> list[Way]:
         last = last_master()
         places = [last] if last else []
         return [way_to(address, settings) for address in (*places, f"127.0.0.1:{DEFAULT_PORT}")]
+    starting.wait_for_master()
     identity = own_identity()
     if identity is None:
         return []

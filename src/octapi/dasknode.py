@@ -39,6 +39,9 @@ class NoWeb:
 class QuietScheduler(NoWeb, Scheduler):  # type: ignore[misc]
     """Dask's scheduler without a web server; a worker may come back before its last connection is known to be dead."""
 
+    #: who is who, in a cluster with certificates
+    guard: Guard | None = None
+
     def may_replace(self, name: str) -> bool:
         """Say whether who comes with the name of a worker that is here is that worker."""
         return False
@@ -49,7 +52,15 @@ class QuietScheduler(NoWeb, Scheduler):  # type: ignore[misc]
         if old is not None and self.may_replace(name):
             self.stream_comms[old].abort()
             await self.remove_worker(old, stimulus_id="octapi-again", close=False)
-        await super().add_worker(comm, address=address, name=name, **facts)
+        try:
+            await super().add_worker(comm, address=address, name=name, **facts)
+        finally:
+            self.free(address)
+
+    def free(self, address: str) -> None:
+        """Let others register at an address again whose worker is not here: it left, or was never let in."""
+        if self.guard is not None and address not in self.workers:
+            self.guard.bearers.forget(address)
 
     async def handle_worker(self, comm: Any, worker: str) -> None:
         """Listen to a worker until its connection ends; what replaced it stays."""

@@ -6,12 +6,13 @@ import asyncio
 import socket
 import ssl
 import time
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from octapi import discovery
+from octapi import account, discovery
 from octapi.errors import MasterNotFound, NotAMember, OctapiError, PeerRefused, TrustError
 from octapi.trust import identity as identities
 from octapi.trust import joining, ssh
+from octapi.trust.contexts import Trust
 from octapi.trust.token import parse
 
 if TYPE_CHECKING:
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 
 CONNECT_S = 3.0
 FIREWALL = "Is the device on? Does a firewall on it or in between drop this port? Are both in one network?"
+NEW_TOKEN = "Get a new one on the master: octapi token create"
 CLOSED = "Is the master running there, with this port? A firewall may also refuse it."
 
 
@@ -42,12 +44,29 @@ class Diagnosis:
         self.token = token
         self.steps: list[Step] = []
 
+    def _accounts(self) -> None:
+        """Say under which accounts scheduler and jobs run here, where root starts them."""
+        if not account.is_root():
+            return
+        missing = [name for name in (account.SCHEDULER_ACCOUNT, account.SLOT_ACCOUNT) if not account.is_made(name)]
+        closed = account.unreadable()
+        if closed:
+            self.add("note", "accounts", f"jobs and scheduler run as root: no other account can enter {closed}.",
+                     "Install OctaPi where others can read it, such as /opt.")  # fmt: skip
+        elif missing:
+            numbers = ", ".join(str(account.NUMBERS[name]) for name in missing)
+            self.add("note", "accounts", f"{' and '.join(missing)} do not exist; the numbers {numbers} stand for them.",
+                     "sudo useradd --system --no-create-home --shell /usr/sbin/nologin NAME")  # fmt: skip
+        else:
+            self.add("ok", "accounts", "the scheduler runs as octapi, jobs as octapi-slot.")
+
     def add(self, result: str, what: str, text: str, advice: str = "") -> None:
         """Note one step."""
         self.steps.append(Step(result, what, text, advice))
 
     def run(self) -> list[Step]:
         """Look at everything, and return the steps."""
+        self._accounts()
         self._network()
         token = self._token()
         members = [self._identity(name) for name in ("worker.json", "client.json")]
@@ -91,9 +110,8 @@ class Diagnosis:
         except TrustError as error:
             self.add("fail", "token", str(error))
             return None
-        self.add(
-            "ok", "token", f"token {found.ident} is complete; it names {', '.join(found.addresses) or 'no address'}"
-        )
+        addresses = ", ".join(found.addresses) or "no address"
+        self.add("ok", "token", f"token {found.ident} is complete; it names {addresses}. Its master says if it is good")
         return found
 
     def _identity(self, name: str) -> Identity | None:
@@ -139,7 +157,7 @@ class Diagnosis:
         try:
             rows = asyncio.run(discovery.browse())
         except OSError as error:
-            self.add("note", "multicast", f"cannot be used here: {error}")
+            self.add("note", "multicast", f"cannot be used here: {joining.reason(error)}")
             return {}
         if not rows:
             self.add(
@@ -163,14 +181,17 @@ class Diagnosis:
 
     # ---- who answers
 
-    def _port(self, what: str, host: str, port: int) -> bool:
+    def _port(self, what: str, host: str, port: int, context: ssl.SSLContext | None = None) -> bool:
+        """Look whether a port answers; with ``context`` say who asks, as whoever says nothing there is a stranger."""
         try:
-            socket.create_connection((host, port), CONNECT_S).close()
+            with socket.create_connection((host, port), CONNECT_S) as plain:
+                if context is not None:
+                    context.wrap_socket(plain).close()
         except ConnectionRefusedError:
             self.add("fail", what, f"nothing listens at {host}:{port}, though the device is there", CLOSED)
             return False
         except OSError as error:
-            self.add("fail", what, f"{host}:{port} does not answer ({error})", FIREWALL)
+            self.add("fail", what, f"{host}:{port} does not answer ({joining.reason(error)})", FIREWALL)
             return False
         self.add("ok", what, f"{host}:{port} answers")
         return True
@@ -201,7 +222,7 @@ class Diagnosis:
             self._clock(greeting.behind_s)
             host = joining.split(address)[0]
             self._port("clients' port", host, int(answer["master"]["clients"]))
-            self._port("workers' port", host, int(answer["master"]["dask"]))
+            self._port("workers' port", host, int(answer["master"]["dask"]), Trust(identity).client)
 
     def _token_door(self, address: str, token: Token) -> None:
         if not self._port("door", *joining.split(address)):
@@ -210,8 +231,22 @@ class Diagnosis:
             asyncio.run(joining.fetch_authority(address, token))
         except (OSError, OctapiError, asyncio.IncompleteReadError) as error:
             self.add("fail", "authority", joining.reason(error))
-        else:
-            self.add("ok", "authority", f"{address} is the master that made this token")
+            return
+        self.add("ok", "authority", f"{address} is the master that made this token")
+        try:
+            self._token_stands(asyncio.run(joining.about_token(address, token)), token)
+        except (OSError, OctapiError, asyncio.IncompleteReadError, LookupError) as error:
+            self.add("fail", "token", joining.reason(error))
+
+    def _token_stands(self, facts: dict[str, Any], token: Token) -> None:
+        """Tell how a token stands, by its master."""
+        if facts["state"] != "valid":
+            self.add("fail", "token", f"token {token.ident} is {facts['state']}: it lets nobody in", NEW_TOKEN)
+            return
+        until = time.strftime("%Y-%m-%d %H:%M", time.localtime(facts["ends"]))
+        uses = "" if facts["uses"] is None else f", for {facts['uses']} more"
+        command = "octapi worker" if facts["role"] == "worker" else "octapi login"
+        self.add("ok", "token", f"token {token.ident} lets a {facts['role']} in ({command}) until {until}{uses}")
 
     def _clock(self, behind_s: float) -> None:
         if abs(behind_s) > joining.CLOCK_S:

@@ -63,6 +63,20 @@ def own_addresses() -> list[str]:
     return outward(names, is_up, [name for name in names if is_bridged(name)] if is_container() else ())
 
 
+def inner_addresses() -> list[str]:
+    """Return a container's addresses on its bridges: good for itself, its host, and containers beside it."""
+    stats, names = psutil.net_if_stats(), psutil.net_if_addrs()
+    is_up = {name: row.isup for name, row in stats.items()}
+    outside = own_addresses()
+    return [address for address in outward(names, is_up) if address not in outside]
+
+
+def is_inner(address: str) -> bool:
+    """Say whether ``host:port`` means something to this container only, and to those beside it."""
+    host = address.rpartition(":")[0]
+    return is_container() and not own_addresses() and (host.startswith("127.") or host in inner_addresses())
+
+
 def is_bridged(name: str, place: Path = NET) -> bool:
     """Say whether an interface is one end of a pair whose other end is in another network namespace.
 

@@ -6,6 +6,7 @@ OctapiError
 │   ├── MasterLost
 │   ├── VersionMismatch
 │   ├── InsecureRefused
+│   ├── MessageRefused      what another process said is not what it may say (also ValueError)
 │   ├── RunError            a run that is not there, is somebody else's, or cannot be started
 │   ├── ClusterClosed       (also RuntimeError, as concurrent.futures raises)
 │   └── TrustError          who may do what
@@ -61,6 +62,10 @@ class VersionMismatch(ClusterError):
 
 class InsecureRefused(ClusterError):
     """A connection without encryption was asked for without ``--insecure``."""
+
+
+class MessageRefused(ClusterError, ValueError):
+    """What another process or computer said has not the type, the size or the range that it must have."""
 
 
 class ClusterClosed(ClusterError, RuntimeError):

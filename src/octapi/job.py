@@ -80,7 +80,7 @@ class JobTicket(Ticket):
         if job is None:
             return
         if worker is not None:
-            job.worker, job.started, job.ended = worker.name, started, ended
+            job.worker, job.started, job.ended = worker.name, started or job.started, ended or None
         if extra is not None:
             job.stdout, job.stderr, job.memory = extra
         if not claim(job):

@@ -11,6 +11,9 @@ import os
 import sys
 from typing import TYPE_CHECKING, Any
 
+from octapi.checked import json_object, shown
+from octapi.errors import MessageRefused
+
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
@@ -19,8 +22,11 @@ LIMIT = 1 << 24
 
 
 def to_line(message: dict[str, Any]) -> str:
-    """Write one message."""
-    return json.dumps(message) + "\n"
+    """Write one message.  Raises :exc:`MessageRefused` for one that the other side would not read."""
+    line = json.dumps(message) + "\n"
+    if len(line) > LIMIT:
+        raise MessageRefused(f"a message of {len(line):,} bytes; the limit between processes is {LIMIT:,}")
+    return line
 
 
 def read_first() -> dict[str, Any]:
@@ -41,12 +47,50 @@ def tell(message: dict[str, Any]) -> None:
     sys.stdout.flush()
 
 
-async def follow(reader: asyncio.StreamReader, handle: Callable[[dict[str, Any]], Awaitable[None] | None]) -> None:
-    """Hand every message to ``handle`` until the other side closes."""
-    while line := await reader.readline():
-        found = handle(json.loads(line))
-        if found is not None:
-            await found
+async def follow(
+    reader: asyncio.StreamReader,
+    handle: Callable[[dict[str, Any]], Awaitable[None] | None],
+    log: Callable[[str], None] | None = None,
+) -> None:
+    """Hand every message to ``handle`` until the other side closes.
+
+    With a ``log`` a line that is none, or that ``handle`` cannot use, is told there and left out; else it raises.
+    """
+    while line := await next_line(reader, log):
+        try:
+            found = handle(json_object(line))
+            if found is not None:
+                await found
+        except (LookupError, TypeError, ValueError, AttributeError, OSError) as error:
+            if log is None:
+                raise
+            log(f"ignored a line of another process of the master: {type(error).__name__}: {shown(str(error), 300)}")
+
+
+async def next_line(reader: asyncio.StreamReader, log: Callable[[str], None] | None) -> bytes:
+    """Return the next line; no bytes at the end.  One that is too long is left out, and ``log`` told."""
+    while True:
+        try:
+            return await reader.readuntil(b"\n")
+        except asyncio.IncompleteReadError as error:
+            return error.partial
+        except asyncio.LimitOverrunError as error:
+            if log is None:
+                raise MessageRefused("a line is too long") from error
+            log(f"ignored a line of another process of the master: it is longer than {LIMIT:,} bytes")
+            await skip_line(reader)
+
+
+async def skip_line(reader: asyncio.StreamReader) -> None:
+    """Read up to the end of the line, keeping nothing."""
+    while True:
+        try:
+            await reader.readuntil(b"\n")
+            return
+        except asyncio.LimitOverrunError as error:
+            await reader.readexactly(error.consumed or 1)
+        except asyncio.IncompleteReadError:
+            return
 
 
 async def stdin() -> asyncio.StreamReader:

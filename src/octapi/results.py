@@ -8,7 +8,11 @@ from collections import deque
 from collections.abc import Callable, Generator, Iterator
 from typing import TYPE_CHECKING, Any
 
+from octapi.dispatch import ticket as outcome
+from octapi.dispatch.faults import shortened
+from octapi.dispatch.payload import call_bytes
 from octapi.dispatch.span import MISSING, Failed, Page, Span
+from octapi.echo import Echo
 from octapi.errors import ClusterClosed
 from octapi.items import page_of
 from octapi.job import read
@@ -71,6 +75,7 @@ class Results(Iterator[Any]):
         self._change = threading.Condition()
         self._sending = threading.RLock()
         self._waiting = 0
+        self._echo = Echo(lane.computation.name)
         self._values = self._in_order() if ordered else self._as_ready()
         self.total = 0
         self.done = 0
@@ -154,7 +159,7 @@ class Results(Iterator[Any]):
 
     def _send(self, items: list[Item]) -> None:
         is_simple, items, weight = page_of(items)
-        page, count = Page(items, self, is_simple, weight), len(items)
+        page, count = Page(items, self, is_simple, weight, self.total), len(items)
         with self._change:
             if self._closed:
                 return
@@ -193,6 +198,11 @@ class Results(Iterator[Any]):
             on_end, self._on_end = (self._on_end, nothing) if is_over else (nothing, self._on_end)
         on_end(self)
 
+    def printed(self, worker: str, texts: tuple[str, ...]) -> None:
+        """Show what an item's job printed, with the worker's name if there can be several."""
+        link = self.lane.dispatcher.link
+        self._echo.hear("" if link is None or link.kind == "local" else worker, texts)
+
     # ---- the reader
 
     def __iter__(self) -> Iterator[Any]:
@@ -218,7 +228,8 @@ class Results(Iterator[Any]):
                         self._until(lambda at=index, of=values: of[at] is not MISSING or self._closed)  # type: ignore[misc]
                         if values[index] is MISSING:
                             return
-                    yield taken(values, index)
+                    value = values[index]
+                    yield value if value.__class__ is not Failed else taken(page, index, self.lane.computation.name)
                 pages.popleft()
                 self._have_read(len(values))
             self._raise_error()
@@ -235,9 +246,9 @@ class Results(Iterator[Any]):
                     if not ready:
                         break
                 page, start, stop = ready.popleft()
-                values = page.values
                 for index in range(start, stop):
-                    yield taken(values, index)
+                    value = page.values[index]
+                    yield value if value.__class__ is not Failed else taken(page, index, self.lane.computation.name)
                 self._have_read(stop - start)
             self._raise_error()
         finally:
@@ -281,6 +292,7 @@ class Results(Iterator[Any]):
         if self._outstanding:
             self.lane.cancel_pages(self)
         self._pages.clear()
+        self._echo.close()
         self._let_go()
 
     def finish(self) -> None:
@@ -289,6 +301,7 @@ class Results(Iterator[Any]):
             self._unbounded = True
             self._change.notify_all()
             self._change.wait_for(lambda: self._closed or (self._exhausted and not self._outstanding))
+        self._echo.close()
 
 
 def next_size(size: int, seconds: float, buffersize: int) -> int:
@@ -298,18 +311,32 @@ def next_size(size: int, seconds: float, buffersize: int) -> int:
     return max(1, min(size * 2, buffersize // SHARE))
 
 
-def taken(values: list[Any], index: int) -> Any:
-    """Return a value, or read an outcome that is not plain, which is let go: its value, or the error it raises."""
-    value = values[index]
-    if value.__class__ is not Failed:
-        return value
-    values[index] = None
-    result, error = read(value.kind, value.data)
+def taken(page: Page, index: int, function: str) -> Any:
+    """Read an outcome that is not plain, which is let go: return its value, or raise its error.
+
+    An error has a note of which item it was.
+    """
+    found: Failed = page.values[index]
+    page.values[index] = None
+    result, error = read(found.kind, found.data)
+    if error is None:
+        return result
     if isinstance(error, StopIteration):  # raised here, it would end the results as if there were no more
-        raise RuntimeError(f"A job raised StopIteration: {error.value!r}") from error
-    if error is not None:
-        raise error
-    return result
+        stopped = RuntimeError(f"A job raised StopIteration: {error.value!r}")
+        stopped.__cause__ = error
+        error = stopped
+    if found.kind != outcome.CANCELLED:
+        error.add_note(f"item {page.first + index} of map: {function}({arguments(found.item)})")
+    raise error
+
+
+def arguments(item: Item | None) -> str:
+    """Return an item's arguments as one short text."""
+    try:
+        data = call_bytes(item, {}) if isinstance(item, tuple) else item
+        return shortened(data) if isinstance(data, bytes) else "..."
+    except Exception as error:  # nothing that the user's values raise stands before the job's own error
+        return f"<{type(error).__name__} while reading the arguments>"
 
 
 def nothing(_: Results) -> None:

@@ -71,11 +71,13 @@ class Settings:
     upload_mb: int = 64
     #: on a master: the most megabytes that are kept of a submitted run's output
     log_mb: int = 8
-    #: on a master: show the page, if ``octapi[page]`` is installed
+    #: on a master: show the page
     page: bool = True
     #: on a master: the page's port, and the address that it listens on; by default the master's
     page_port: int = 8787
     page_listen: str = ""
+    #: on a master in a container: the port under which the page's port is published; 0 for the same
+    page_published: int = 0
     #: on a master: the page stands behind a reverse proxy that speaks HTTPS with browsers
     page_proxy: bool = False
     #: on a master: addresses and networks, with commas, of such proxies on other computers

@@ -202,3 +202,18 @@ def test_the_master_stops_in_time_and_its_cluster_is_there_again(cluster: Projec
 
     until(lambda: len(cluster.nodes()) == 3, 90)
     assert cluster.exec("master", "octapi", "token", "list", "--json") == before
+
+
+def test_two_lines_pasted_one_after_the_other_run_the_script_on_the_workers(image: str) -> None:
+    """The master still starts when the second comes: it is waited for, and nothing frightening is said."""
+    project = Project("compose.yaml")
+    try:
+        project.compose("up", "-d", "--no-build", "--scale", "worker=2")
+        said = project.exec("master", "python3", "./compute.py")
+        names = {hostname(container) for container in project.containers()}
+    finally:
+        project.down()
+    assert "using the cluster" in said
+    assert any(name in said for name in names)
+    for frightening in ("cores.", "recovery", "Read-only"):
+        assert frightening not in said

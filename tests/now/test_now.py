@@ -244,6 +244,14 @@ def test_a_module_that_is_reloaded_is_sent_anew(
         del sys.modules["octapi_test_reloaded"]
 
 
+def test_the_scripts_arguments_are_seen_as_they_are(cluster: octapi.Cluster, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A script may change its sys.argv."""
+    names = notebook("import sys\ndef f(): return sys.argv[1:]\n")
+    for number in range(3):
+        monkeypatch.setattr(sys, "argv", ["script", str(number)])
+        assert call(cluster, names["f"]) == [str(number)]
+
+
 def test_a_changing_function_comes_to_rest(cluster: octapi.Cluster) -> None:
     """One that is another at each call travels with its jobs; once it stays the same it is pickled once again."""
     names = notebook("K = 0\ndef f(): return K\n")

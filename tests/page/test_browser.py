@@ -269,9 +269,11 @@ def test_a_device_joins_with_the_line_that_was_copied(scene: Scene) -> None:
     page = scene.page()
     scene.go(page, "join")
     page.get_by_role("button", name="Make the line").click()
-    line = page.locator(".join-line code").inner_text()
+    line = page.locator(".join-line.joins code").inner_text()
     expect(page.get_by_role("img", name="QR code of the line")).to_be_visible()
 
+    assert page.locator(".join-line").count() >= 3
+    expect(page.get_by_text("A device without OctaPi").first).to_be_visible()
     scene.sight.yard.worker("pi-joined", line.split()[-1], "--host", "127.0.0.1").stop()
 
     expect(page.get_by_text("pi-joined joined.")).to_be_visible()

@@ -136,3 +136,16 @@ def test_a_device_without_sensors_tells_nothing_of_them(tmp_path: Path) -> None:
 
     assert health.sensors(tmp_path) == {}
     assert {"cpu", "memory", "disk", "swap"} <= set(health.measure())
+
+
+def test_a_worker_that_went_away_stays_visible_with_since_when() -> None:
+    """For an hour, or until it is back; a master that is started again does not make it forgotten."""
+    model = Model()
+    model.take(frame(1000.0, full=True, workers={"pi-1": dict(WORKER), "pi-2": dict(WORKER)}))
+    news = model.take(frame(1010.0, gone=["pi-2"]))
+    assert news["lost"]["pi-2"]["since"] == 1010.0
+    assert model.snapshot()["lost"].keys() == {"pi-2"}
+    assert "lost" not in model.take(frame(1020.0))
+    assert model.take(frame(1030.0, workers={"pi-2": dict(WORKER)}))["lost"] == {}
+    assert model.take(frame(1040.0, full=True, workers={"pi-2": dict(WORKER)}))["lost"].keys() == {"pi-1"}
+    assert model.take(frame(1040.0 + 3600.0))["lost"] == {}

@@ -305,7 +305,7 @@ def test_a_lost_worker_and_its_retries_are_told_as_they_were(yard: Yard) -> None
 
 
 def test_dasks_own_dashboard_is_off_and_behind_the_login_when_it_is_on(yard: Yard) -> None:
-    """No port of its own; only a link to look only opens it, with its stream; nobody else reads its socket."""
+    """No port of its own; a link that may act opens pages of a list, in a sandbox; one to look only none."""
     import asyncio
 
     from websockets.asyncio.client import connect
@@ -313,13 +313,24 @@ def test_dasks_own_dashboard_is_off_and_behind_the_login_when_it_is_on(yard: Yar
 
     sight = Sight(yard, "--dask-dashboard")
     assert sight.request("GET", "/dask/status", token="")[0] == 401
-    status, _, found = sight.request("GET", "/dask/status")
-    assert (status, "look only" in found["error"]) == (403, True)
     view = sight.new_token("--view")
-    status, headers, text = sight.request("GET", "/dask/status", token=view)
+    status, _, found = sight.request("GET", "/dask/status", token=view)
+    assert (status, "look only" in found["error"]) == (403, True)
+    status, headers, text = sight.request("GET", "/dask/status")
     assert (status, "Bokeh" in text or "bokeh" in text) == (200, True)
-    assert "frame-ancestors 'none'" in headers["content-security-policy"]
-    assert sight.request("GET", "/dask/statics/css/base.css", token=view)[0] == 200
+    policy = headers["content-security-policy"]
+    assert "frame-ancestors 'none'" in policy
+    assert "sandbox allow-scripts allow-same-origin;" in policy
+    assert f"connect-src http://127.0.0.1:{sight.port}/dask/ ws://127.0.0.1:{sight.port}/dask/;" in policy
+    assert sight.request("GET", "/dask/statics/css/base.css")[0] == 200
+    for path in (
+        "info/main/workers.html",
+        "proxy/8787/127.0.0.1/status",
+        "json/counts.json",
+        "metrics",
+        "status/../info",
+    ):
+        assert sight.request("GET", f"/dask/{path}")[0] == 404
 
     async def shake(token: str) -> str:
         headers = {"authorization": f"Bearer {token}"} if token else {}
@@ -331,7 +342,7 @@ def test_dasks_own_dashboard_is_off_and_behind_the_login_when_it_is_on(yard: Yar
             return str(error)
 
     assert asyncio.run(shake("")) != "open"
-    assert asyncio.run(shake(sight.token)) != "open"
+    assert asyncio.run(shake(view)) != "open"
 
 
 def test_dasks_own_dashboard_is_off_unless_somebody_wants_it(sight: Sight) -> None:

@@ -17,6 +17,8 @@ from octapi.errors import WorkerLost
 from octapi.master.book import Book
 from octapi.master.chronicle import Chronicle, pieces, whole
 
+#: a moment that can be one, in epoch seconds
+NOW = 1.8e9
 WORKER = WorkerInfo("pi-1", "10.0.0.1", "pi-1", 4, "Linux", "3.13.1")
 happening = st.tuples(
     st.sampled_from(["batch", "failure", "print", "cancel", "report"]),
@@ -172,3 +174,31 @@ def test_long_output_in_any_script_is_kept_whole_and_nothing_told_stops_a_run(tm
     assert kept == list(told.output)
     assert book.reader.story("run", "causes") == []
     assert [text for text in said if "is not kept" in text]
+
+
+def test_a_record_without_a_time_makes_no_run_of_decades() -> None:
+    """Such a job counts as just ended; nothing is told of a moment that nobody knows."""
+    teller = Teller(lambda: NOW)
+    worker = WORKER._replace(name="red")
+    teller.job((worker, "f"), (outcome.VALUE, b""), (0.0, 0.25), None, lambda: None)
+    teller.batch((worker, "f"), (0.0, 0.0), 1, 0, 0.25)
+    teller.batch((worker, "f"), (NOW - 1.0, NOW), 1, 0, 1.0)
+
+    assert teller.story.first == NOW - 1.0
+    assert teller.story.last == NOW
+    assert teller.story.pieces[0][0] == -0.25
+
+
+def test_a_story_that_was_kept_with_such_a_moment_is_mended_when_it_is_read() -> None:
+    """A run took 20,782 days for ever."""
+    old = Story(NOW)
+    old.took("red", "f", NOW + 1, NOW + 3, 2, 0, 2.0)
+    old.first, old.last = 0.0, 0.1
+    old.piece(0.0, 0.1, "red", "f", "ok")
+    old.piece(NOW + 1, 0.1, "red", "f", "ok")
+
+    read = Story()
+    read.merge(old.plain())
+
+    assert (read.first, read.last) == (NOW, NOW + 4.0)
+    assert [piece[0] for piece in read.pieces] == [1.0]

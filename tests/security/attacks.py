@@ -1,32 +1,43 @@
 """Named attacks on every port of a real cluster: ``python -m tests.security.attacks`` prints what became of each.
 
+With arguments only those whose names match one, such as ``'worker says: *'``; ``-v`` prints each as it ends.
+
 Each must be refused, the master must live, and a script that runs all the while must finish with the right result.
 """
 
 import asyncio
+import fnmatch
 import logging
 import sys
 import tempfile
 import time
 from pathlib import Path
 
-from tests.security import dask_side, doors, ports
+from octapi.checked import shown
+from tests.security import clients_say, dask_side, doors, ports, visitors, workers_say
 from tests.security.field import Field, Succeeded
-from tests.security.table import ATTACKS
+from tests.security.table import ATTACKS, WHO, attacker
 
 #: where the attacks are, which put themselves into the table
-ROOMS = (ports, doors, dask_side)
+ROOMS = (ports, doors, dask_side, workers_say, clients_say, visitors)
 
 
-def run_all(field: Field) -> list[tuple[str, bool, str]]:
+def wanted(patterns: list[str]) -> list[str]:
+    """Return the names of the attacks that match a pattern, or of all where there is none."""
+    return [name for name in ATTACKS if not patterns or any(fnmatch.fnmatchcase(name, one) for one in patterns)]
+
+
+def run_all(field: Field, patterns: list[str] | None = None) -> list[tuple[str, bool, str]]:
     """Try every attack, and return its name, whether it was refused, and how."""
-    order = sorted(ATTACKS, key=lambda name: "secret" in name)  # wrong secrets close the door to this address
+    order = sorted(
+        wanted(patterns or []), key=lambda name: "secret" in name
+    )  # wrong secrets close the door to this address
     rows = []
     for name in order:
         began = time.monotonic()
         rows.append((name, *asyncio.run(one(field, name))))
         if sys.stderr.isatty() or "-v" in sys.argv:
-            print(f"{time.monotonic() - began:5.1f} s  {rows[-1]}", file=sys.stderr)
+            print(f"{time.monotonic() - began:5.1f} s  {rows[-1]}", file=sys.stderr, flush=True)
     return rows
 
 
@@ -47,13 +58,16 @@ def main() -> int:
         Path(place).chmod(0o700)
         field = Field(Path(place))
         try:
-            rows = run_all(field)
+            rows = run_all(field, [word for word in sys.argv[1:] if word != "-v"])
             field.script.until_says("SUM", 120)
             job = f"SUM {sum(range(1200))}" in field.script.text()
         finally:
             field.close()
-    for name, is_refused, outcome in rows:
-        print(f"{'refused' if is_refused else 'SUCCEEDED':<9}  {name:<72}  {outcome[:90]}")
+    for who in WHO:
+        print(f"\n{who}")
+        for name, is_refused, outcome in rows:
+            if attacker(name) == who:
+                print(f"  {'refused' if is_refused else 'SUCCEEDED':<9}  {name:<72}  {shown(outcome, 90)}")
     fate = "finished" if job else "FAILED"
     print(f"{sum(row[1] for row in rows)} of {len(rows)} refused; the job that ran meanwhile {fate}.")
     return 0 if job and all(row[1] for row in rows) else 1

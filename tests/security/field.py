@@ -20,7 +20,7 @@ from octapi.trust import certificates, contexts, token
 from octapi.trust.authority import Authority, State, local_cluster, new_state
 from octapi.trust.identity import Identity
 from octapi.trust.names import MASTER, WORKER, Peer
-from tests.yard import Yard, ports_of
+from tests.yard import Running, Yard, ports_of
 
 HOST = "127.0.0.1"
 #: an attack that got no answer at all within this time was not answered, in seconds
@@ -37,31 +37,59 @@ class Field:
     def __init__(self, place: Path) -> None:
         self.yard = Yard(place)
         self.place = place
-        self.master = self.yard.master("--name", "fort")
+        try:
+            self._open()
+        except BaseException:
+            self.yard.close()
+            raise
+
+    def _open(self) -> None:
+        self.master = self.yard.master("--name", "fort", "--page", "--page-port", "0", "--dask-dashboard")
         self.ports = ports_of(self.master)
+        found = re.search(r"page at port (\d+)", self.master.until_says("page at port"))
+        assert found is not None
+        self.page_port = int(found.group(1))
+        self.act, self.look = self._link(), self._link("--view")
         self.token = self.yard.token()
+        #: the token by which a device came that was removed
+        self.old_token = self.yard.token()
         for name in ("red", "blue"):
-            self.yard.worker(name, self.token)
+            self.worker(name, self.token)
+        self.worker("slim", self.token, "--no-dask")
         self.script = self.yard.script(
             "master",
             "import octapi, time\nwith octapi.Cluster() as c:\n"
             "    print('working', flush=True)\n"
             "    print('SUM', sum(c.map(lambda n: time.sleep(0.05) or n, range(1200))), flush=True)\n",
         )
-        self.script.until_says("working")
+        self.script.until_says("working", 120)
         self.identities = self._identities()
-        self.addresses = {name: self._address_of(name) for name in ("red", "blue")}
+        self.addresses = {name: self._address_of(name) for name in ("red", "blue", "slim")}
+
+    def worker(self, name: str, token: str, *arguments: str, home: str = "") -> Running:
+        """Start a worker, and wait long for it: the computer may be busy."""
+        found = self.yard.start_worker(name, token, *arguments, home=home)
+        found.until_says(f"{name} works for", 120)
+        return found
+
+    def _link(self, *arguments: str) -> str:
+        """Return the token of a link to the page."""
+        return str(json.loads(self.yard.command("master", "page", "--json", *arguments))["token"])
 
     def _identities(self) -> dict[str, Identity]:
         """Steal and forge: the authority's own file makes what only a thief of it, or time, could make."""
-        self.yard.worker("gone", self.token).stop()
+        self.worker("gone", self.old_token).stop()
+        self.worker("pip", self.token).stop()
+        self.yard.command("bobs", "login", self.yard.token("--role", "client"), "--name", "bob")
         self.yard.command("mole", "login", self.yard.token("--role", "client"), "--name", "ann")
-        self.yard.worker("mole", self.token, home="mole2").stop()
+        self.worker("mole", self.token, home="mole2").stop()
         read = {
             "gone": "gone/worker.json",
             "mole": "mole2/worker.json",
             "ann": "mole/client.json",
             "red": "red/worker.json",
+            "pip": "pip/worker.json",
+            "bob": "bobs/client.json",
         }
         found = {name: Identity.from_json((self.place / path).read_text()) for name, path in read.items()}
         self.yard.command("master", "nodes", "remove", "gone")
@@ -155,7 +183,7 @@ class Field:
 
     def joining(self, **other: Any) -> dict[str, Any]:
         """Return a good request to join, with ``other`` changes."""
-        known = token.parse(self.token)
+        known = token.parse(other.pop("token", self.token))
         key = certificates.new_key()
         made: dict[str, Any] = {
             "op": "join", "token": known.ident, "secret": known.secret, "role": WORKER, "name": "eve", "ssh_key": "",

@@ -7,6 +7,26 @@ from tests.security.field import Field, Succeeded
 
 Attack = Callable[[Field], Awaitable[str]]
 ATTACKS: dict[str, Attack] = {}
+#: who attacks, the least trusted first
+WHO = ("stranger", "old token", "stolen worker", "client", "job", "visitor of the page")
+#: who attacks by what the name of an attack begins with, or holds
+BEGINS = {
+    "old token": "old token", "stranger": "stranger", "visitor": "visitor of the page", "worker": "stolen worker",
+    "client": "client", "dask": "stolen worker", "join": "stranger", "red": "stolen worker",
+}  # fmt: skip
+HOLDS = {
+    "removed worker": "old token", "an expired certificate": "old token", "whose result is a pickle": "job",
+    "no certificate": "stranger", "another authority": "stranger", "instead of TLS": "stranger", "TLS 1.2": "stranger",
+    "wrong role, ann": "client", "client's identity": "client", "say nothing": "stranger", "not valid yet": "old token",
+    "wrong role, mole": "stolen worker", "worker's certificate": "stolen worker", "wrong role, master": "stolen worker",
+}  # fmt: skip
+
+
+def attacker(title: str) -> str:
+    """Return who attacks."""
+    held = (who for words, who in HOLDS.items() if words in title)
+    begun = (who for words, who in BEGINS.items() if title.startswith(words))
+    return next(held, None) or next(begun)
 
 
 def attack(title: str, /, **fixed: Any) -> Callable[[Any], Any]:

@@ -19,10 +19,10 @@ from tests.security.attacks import ATTACKS, run_all
 from tests.security.field import Field
 
 
-@pytest.mark.timeout(400)
+@pytest.mark.timeout(900)
 def test_every_attack_is_refused_and_the_job_that_runs_meanwhile_finishes(tmp_path: Path) -> None:
     """The table is printed when it fails; ``python -m tests.security.attacks`` prints it always."""
-    assert len(ATTACKS) >= 40
+    assert len(ATTACKS) >= 140
     tmp_path.chmod(0o700)
     field = Field(tmp_path)
     try:

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from octapi import account, metrics
+from octapi.errors import TokenRefused, TrustError
 from octapi.master.client import Client
 from octapi.master.runner import Runner
 from octapi.master.sessions import is_same
@@ -18,8 +19,8 @@ from octapi.master.submitted import Submitted
 from octapi.settings import Settings
 from octapi.setup import bootstrap
 from octapi.trust import certificates, desk, names, ssh
-from octapi.trust.authority import local_cluster
-from octapi.trust.names import Peer
+from octapi.trust.authority import Authority, local_cluster, new_state
+from octapi.trust.names import WORKER, Peer
 from tests.yard import until
 
 OWNER = Peer("c" * 16, "client", "ada", "a" * 16)
@@ -59,10 +60,10 @@ def test_a_worker_cannot_write_into_the_masters_ssh_configuration(change: dict[s
     """What it says of itself is there in plain words, or not at all."""
     row = {"name": "red", "address": "10.0.0.1", "ssh": {"port": 8722, "user": "root"}}
 
-    assert "Host red\n" in ssh.client_config(Path("/x"), [row])
+    assert "Host red red.octapi\n" in ssh.client_config(Path("/x"), [row])
     written = ssh.client_config(Path("/x"), [row | change, row | {"name": "blue"}])
-    assert "Host blue\n" in written
-    assert "Host red\n" not in written
+    assert "Host blue blue.octapi\n" in written
+    assert "Host red" not in written
     assert "exec" not in written
     assert "Proxy" not in written
 
@@ -149,3 +150,46 @@ def test_a_worker_that_tells_nonsense_of_its_metrics_is_left_out_alone() -> None
     wrong = [row | {"metrics": {"port": 1, "host": 5}}, row | {"metrics": {"port": 1, "host": "a b"}}]
 
     assert [entry["targets"] for entry in metrics.discovery([*wrong, row])] == [["10.0.0.1:8791"]]
+
+
+def test_a_device_does_not_capture_the_hosts_that_its_owner_knows() -> None:
+    """Its plain name is a word that means no host; any other goes by the cluster's own domain alone."""
+    row = {"name": "red", "address": "10.0.0.1", "ssh": {"port": 8722, "user": "root"}}
+    rows = [row | {"name": name} for name in ("red", "gitlab.com", "localhost", "127.0.0.1", "master", "nas", "0x7f")]
+
+    written = ssh.client_config(Path("/x"), rows, {"nas"})
+
+    lines = [line for line in written.splitlines() if line.startswith("Host ")]
+    words = {word for line in lines for word in line.split()[1:]}
+    assert words == {"red"} | {f"{one['name']}.octapi" for one in rows}
+
+
+@pytest.mark.parametrize(
+    "name", ["localhost", "LOCALHOST", "127.0.0.1", "2130706433", "0x7f.1", "master", "All", "a.octapi"]
+)
+def test_a_name_that_means_something_else_is_refused_to_a_device_that_joins(name: str) -> None:
+    """Who bears one since an earlier release keeps it."""
+    authority = Authority(new_state("school", 1e9))
+    token = authority.new_token(WORKER, [], 60.0)
+    nonce = b"n" * 16
+    csr = certificates.request(certificates.new_key(), nonce)
+
+    with pytest.raises(TrustError, match="cannot be the name"):
+        authority.join(token.ident, token.secret, WORKER, name, csr, nonce, None)
+    assert not authority.ledger.members
+
+
+def test_the_token_of_a_removed_device_is_revoked_with_it() -> None:
+    """It may have the token still; those of others stay."""
+    authority = Authority(new_state("school", 1e9))
+    used, other = authority.new_token(WORKER, [], 60.0), authority.new_token(WORKER, [], 60.0)
+    nonce = b"n" * 16
+    csr = certificates.request(certificates.new_key(), nonce)
+    authority.join(used.ident, used.secret, WORKER, "red", csr, nonce, None)
+
+    authority.remove("red")
+
+    rows, now = authority.ledger.tokens, authority.now()
+    assert (rows[used.ident].state(now), rows[other.ident].state(now)) == ("revoked", "valid")
+    with pytest.raises(TokenRefused, match="revoked"):
+        authority.join(used.ident, used.secret, WORKER, "blue", csr, nonce, None)

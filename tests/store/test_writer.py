@@ -1,5 +1,6 @@
 """The database survives kills, full disks and damage; it is written seldom, and by one."""
 
+import math
 import os
 import signal
 import sqlite3
@@ -7,6 +8,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -219,3 +221,39 @@ def test_readers_of_another_process_cannot_write(tmp_path: Path) -> None:
     found.close()
     with pytest.raises(StateError, match="cannot be read"):
         Reader(tmp_path / "nothing.db").runs()
+
+
+@pytest.mark.parametrize("value", [2**64 - 1, math.nan, math.inf, "\ud800", [1], {"a": 1}, None])
+def test_a_value_that_no_database_can_hold_is_left_out_and_the_rest_is_written(tmp_path: Path, value: Any) -> None:
+    """It is counted and said; the writer goes on, and nobody waits for it in vain."""
+    said: list[str] = []
+    found = Writer(tmp_path / "history.db", log=said.append)
+    found.put("INSERT INTO node_events VALUES (?, ?, ?, ?)", ("red", 1.0, "joined", "before"))
+    found.put("INSERT INTO node_events VALUES (?, ?, ?, ?)", ("red", value, "joined", "odd"))
+    found.put("INSERT INTO node_events VALUES (?, ?, ?, ?)", ("red", 2.0, "joined", "after"))
+
+    found.flush().result(10)
+
+    assert [row["text"] for row in Reader(tmp_path / "history.db").events("red")] == ["after", "before"]
+    assert found.spoilt == len(said) == 1
+    assert not found.trouble
+    found.close()
+
+
+def test_the_writers_thread_goes_on_whatever_goes_wrong(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its error is said and counted; who waits is told, and the next change is written."""
+    said: list[str] = []
+    found = Writer(tmp_path / "history.db", log=said.append)
+    found.flush().result(10)
+    monkeypatch.setattr(writer, "commit", lambda *_, **__: 1 / 0)
+
+    with pytest.raises(StateError, match="division"):
+        found.flush().result(10)
+
+    monkeypatch.undo()
+    found.put("INSERT INTO node_events VALUES (?, ?, ?, ?)", ("red", 2.0, "joined", "after"))
+    found.flush().result(10)
+    assert found.restarts == 1
+    assert "goes on" in said[0]
+    assert Reader(tmp_path / "history.db").events("red")
+    found.close()

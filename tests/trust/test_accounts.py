@@ -3,7 +3,6 @@
 import asyncio
 import json
 import os
-import pwd
 import site
 import subprocess
 import sys
@@ -38,7 +37,7 @@ def open_python() -> tuple[str, dict[str, str]]:
     return found, env
 
 
-NOBODY = pwd.getpwnam("nobody").pw_uid
+SCHEDULER, SLOTS = account.find(account.SCHEDULER_ACCOUNT), account.find(account.SLOT_ACCOUNT)
 
 SPY = """
 import octapi, os, sys
@@ -113,7 +112,8 @@ def test_jobs_and_the_scheduler_cannot_read_any_identity(yard: Yard, monkeypatch
     assert done.returncode == 0, done.stdout + done.stderr + worker.text()
     found = json.loads(done.stdout.split("FOUND ")[1].splitlines()[0])
 
-    assert found["uid"] == NOBODY
+    assert SLOTS is not None
+    assert found["uid"] == SLOTS.uid
     assert found["groups"] == []
     assert set(found["read"].values()) == {"PermissionError"}, found["read"]
     assert not found["kill"]
@@ -122,7 +122,8 @@ def test_jobs_and_the_scheduler_cannot_read_any_identity(yard: Yard, monkeypatch
     assert "PermissionError" in done.stdout.split("SENT ")[1]
     children = Path(f"/proc/{master.process.pid}/task/{master.process.pid}/children").read_text().split()
     users = {status_of(int(pid)).split("Uid:\t")[1].split()[0] for pid in children}
-    assert users == {str(NOBODY)}
+    assert SCHEDULER is not None
+    assert users == {str(SCHEDULER.uid)}
 
 
 LOGIN = """

@@ -125,3 +125,55 @@ def test_doctor_tells_a_closed_port_from_a_host_that_is_not_there(yard: Yard, ro
     closed = Token(mine.pin, mine.ident, mine.secret, ("10.99.0.1:9",)).text()
     said = yard.command("new", "doctor", "-", input=closed, prefix=second, code=1)
     assert "nothing listens at 10.99.0.1:9" in said
+
+
+BRIDGED = {"OCTAPI_BRIDGED": "1"}
+FROM_WORKER = (
+    "import octapi\nwith octapi.Cluster() as c:\n    job = c.submit(abs, -7)\n    print(job.result(), job.worker)"
+)
+
+
+def test_a_master_whose_only_address_is_bridged_joins_its_own_computer_and_says_what_others_can_do(
+    yard: Yard, room: Room
+) -> None:
+    """As in a container, a cloud shell or a CI runner: README and tutorial work there as they stand."""
+    first, beside = room.host("a", "10.99.0.1"), room.host("b", "10.99.0.2")
+    master = yard.master(*ALL, prefix=first, env=BRIDGED)
+    port = ports_of(master)["join"]
+    assert master.text().count("--advertise ADDRESS") == 1
+    token = yard.token(env=BRIDGED, prefix=first)
+    assert parse(token).addresses == (f"10.99.0.1:{port}", f"127.0.0.1:{port}")
+    code = f"from octapi.cli import trust\nprint(trust.line_for({token!r}, 'worker'))"
+    assert "Give --address HOST:PORT" in yard.run("master", code, exit_code=1, prefix=first, env=BRIDGED)
+
+    yard.worker("red", token, prefix=first, env=BRIDGED)
+    yard.command("laptop", "login", yard.token("--role", "client", env=BRIDGED, prefix=first), prefix=first)
+    for home in ("master", "laptop"):
+        assert yard.run(home, FROM_WORKER, prefix=first, env=BRIDGED).splitlines()[-1] == "7 red"
+    yard.worker("blue", token, prefix=beside, env=BRIDGED)
+
+
+def test_members_on_the_masters_own_computer_find_it_without_any_network(yard: Yard, room: Room) -> None:
+    """The cable is pulled, or the token was made elsewhere: loopback, and what the master's socket says, are enough."""
+    first = room.host("a", "10.99.0.1")
+    master = yard.master(*ALL, prefix=first)
+    worker = yard.worker("red", lost(yard.token()), prefix=first)
+    yard.command("laptop", "login", lost(yard.token("--role", "client")), prefix=first)
+    room.inside("a", "address", "del", "10.99.0.1/24", "dev", "eth0")
+    room.inside("a", "link", "set", "eth0", "down")
+
+    worker.until_says("looking for it again", 60)
+    worker.until_says("red works for", 60, times=2)
+    assert "at 127.0.0.1:" in worker.text()
+    for home in ("master", "laptop"):
+        assert yard.run(home, FROM_WORKER, prefix=first).splitlines()[-1] == "7 red"
+    assert master.process.poll() is None
+
+
+def test_a_token_of_a_bridged_master_says_elsewhere_what_it_lacks(yard: Yard, room: Room) -> None:
+    """Not that nobody answers at 127.0.0.1, which is another computer's."""
+    place = room.host("a", "10.99.0.1")
+    token = Token(b"x" * 32, "abcdef", b"y" * 16, ("127.0.0.1:8785",)).text()
+    said = yard.start_worker("red", token, prefix=place)
+    assert said.wait() == 1
+    assert "--advertise" in said.text()

@@ -22,7 +22,9 @@ LOOK_S = 0.5
 
 
 def start(
-    role: Annotated[str, typer.Argument(help="master, worker or agent; OCTAPI_ROLE by default, else worker.")] = "",
+    role: Annotated[
+        str, typer.Argument(metavar="ROLE", help="master, worker or agent; OCTAPI_ROLE by default, else worker.")
+    ] = "",
 ) -> None:
     """Run as the environment says: master, worker or agent. Meant for containers."""
     role = role or os.environ.get("OCTAPI_ROLE") or "worker"
@@ -112,7 +114,9 @@ def wait_for(path: Path) -> None:
 
 
 def health(
-    patience: Annotated[float, typer.Option(help="Seconds of silence after which it counts as stuck.")] = PATIENCE_S,
+    patience: Annotated[
+        float, typer.Option(metavar="SECONDS", help="Seconds of silence after which it counts as stuck.")
+    ] = PATIENCE_S,
 ) -> None:
     """Say whether the master or worker of this container is alive; the exit code is 1 when it is stuck."""
     from octapi import pulse

@@ -10,8 +10,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from octapi.cli import secret, service
+from octapi.cli import secret, service, tables
 from octapi.errors import IdentityProblem, InsecureRefused, NotAMember, OctapiError
+from octapi.reasons import in_words
+from octapi.visible import visible
 
 if TYPE_CHECKING:
     from octapi.master.keeper import Keeper
@@ -20,7 +22,10 @@ if TYPE_CHECKING:
 WARNING = "octapi: --insecure: no encryption and no login. Anyone who reaches this port can run code here."
 Insecure = Annotated[bool, typer.Option("--insecure", help="No encryption, no login (experiments, trusted networks).")]
 MetricsDoor = Annotated[
-    str, typer.Option("--metrics", envvar="OCTAPI_METRICS", help="HOST:PORT where Prometheus may read metrics.")
+    str,
+    typer.Option(
+        "--metrics", metavar="HOST:PORT", envvar="OCTAPI_METRICS", help="HOST:PORT where Prometheus may read metrics."
+    ),
 ]
 CLIENT_PORT, DASK_PORT, JOIN_PORT, SSH_PORT = 8786, 8788, 8785, 8722
 
@@ -55,31 +60,49 @@ def refuse_metrics(metrics: str) -> None:
 
 
 def master(
-    name: Annotated[str, typer.Option(help="Name of the cluster, at its first start; the host name by default.")] = "",
-    listen: Annotated[str, typer.Option(help="Address to listen on; all by default, 127.0.0.1 with --insecure.")] = "",
-    port: Annotated[int, typer.Option(help="Port for clients; 0 takes a free one.")] = CLIENT_PORT,
-    dask_port: Annotated[int, typer.Option(help="Port for workers and Dask clients; 0 takes a free one.")] = DASK_PORT,
-    join_port: Annotated[int, typer.Option(help="Port where devices join; 0 takes a free one.")] = JOIN_PORT,
-    advertise: Annotated[str, typer.Option(help="Addresses for tokens, with commas; found by default.")] = "",
+    name: Annotated[
+        str, typer.Option(metavar="NAME", help="Name of the cluster, at its first start; the host name by default.")
+    ] = "",
+    listen: Annotated[
+        str, typer.Option(metavar="ADDRESS", help="Address to listen on; all by default, 127.0.0.1 with --insecure.")
+    ] = "",
+    port: Annotated[int, typer.Option(metavar="PORT", help="Port for clients; 0 takes a free one.")] = CLIENT_PORT,
+    dask_port: Annotated[
+        int, typer.Option(metavar="PORT", help="Port for workers and Dask clients; 0 takes a free one.")
+    ] = DASK_PORT,
+    join_port: Annotated[
+        int, typer.Option(metavar="PORT", help="Port where devices join; 0 takes a free one.")
+    ] = JOIN_PORT,
+    advertise: Annotated[
+        str, typer.Option(metavar="ADDRESSES", help="Addresses for tokens, with commas; found by default.")
+    ] = "",
     share_token: Annotated[
-        Path | None, typer.Option(help="File, in a volume that workers share, that always holds a valid token.")
+        Path | None,
+        typer.Option(metavar="FILE", help="File, in a volume that workers share, that always holds a valid token."),
     ] = None,
-    ssh_port: Annotated[int, typer.Option(help="Port of an sshd for your own keys; 0 for none.")] = 0,
-    certificate_life: Annotated[str, typer.Option(help="Life of certificates, such as 30d or 12h.")] = "",
+    ssh_port: Annotated[int, typer.Option(metavar="PORT", help="Port of an sshd for your own keys; 0 for none.")] = 0,
+    certificate_life: Annotated[
+        str, typer.Option(metavar="TIME", help="Life of certificates, such as 30d or 12h.")
+    ] = "",
     metrics: MetricsDoor = "",
     metrics_share: Annotated[
-        Path | None, typer.Option(help="Directory that holds the token and certificate for a Prometheus.")
+        Path | None,
+        typer.Option(metavar="DIRECTORY", help="Directory that holds the token and certificate for a Prometheus."),
     ] = None,
     page: Annotated[bool | None, typer.Option("--page/--no-page", help="Show the page; it is an extra.")] = None,
-    page_port: Annotated[int | None, typer.Option(help="Port of the page; 0 takes a free one.")] = None,
-    page_listen: Annotated[str | None, typer.Option(help="Its address; the master's, 127.0.0.1 with a proxy.")] = None,
+    page_port: Annotated[int | None, typer.Option(metavar="PORT", help="Port of the page; 0 takes a free one.")] = None,
+    page_listen: Annotated[
+        str | None, typer.Option(metavar="ADDRESS", help="Its address; the master's, 127.0.0.1 with a proxy.")
+    ] = None,
     page_proxy: Annotated[
         bool | None, typer.Option("--page-proxy", help="A reverse proxy in front of the page speaks HTTPS.")
     ] = None,
     page_proxy_from: Annotated[
-        str | None, typer.Option(help="Addresses of such proxies elsewhere, with commas.")
+        str | None, typer.Option(metavar="ADDRESSES", help="Addresses of such proxies elsewhere, with commas.")
     ] = None,
-    page_names: Annotated[str | None, typer.Option(help="Further host names of the page, with commas.")] = None,
+    page_names: Annotated[
+        str | None, typer.Option(metavar="NAMES", help="Further host names of the page, with commas.")
+    ] = None,
     dask_dashboard: Annotated[
         bool | None, typer.Option("--dask-dashboard", help="Dask's own dashboard too, behind the page's login.")
     ] = None,
@@ -133,13 +156,14 @@ def run_keeper(keeper: Keeper, is_new: bool, share_token: Path | None) -> None:
         asyncio.run(keeper.run(ready))
     except OSError as error:
         raise OctapiError(
-            f"The master cannot listen: {error}. Is another one running? --port 0 takes free ports."
+            f"The master cannot listen: {in_words(error)}. Is another one running? --port 0 takes free ports."
         ) from error
 
 
 NO_ADDRESS = (
-    "octapi master: in a container this master cannot know under which address other devices reach it, so its tokens "
-    "name none. Set OCTAPI_ADVERTISE (or --advertise) to the address of this device in the network."
+    "octapi master: this master is in a container on a bridge. Workers, logins and scripts in this container and "
+    "beside it need nothing more. For other computers, publish ports 8785, 8786 and 8788 and give the address of the "
+    "computer around it: octapi master --advertise ADDRESS (or OCTAPI_ADVERTISE)."
 )
 
 
@@ -152,7 +176,7 @@ def print_ready(keeper: Keeper, is_new: bool) -> None:
     cluster = keeper.authority.state.cluster
     where = f"joins at {keeper.join_port}, clients at {keeper.port}, workers at {keeper.dask_port}"
     hosts = keeper.hosts()
-    print(f"octapi master: cluster {cluster}, {where} on {', '.join(hosts) or 'addresses unknown here'}", flush=True)
+    print(f"octapi master: cluster {cluster}, {where} on {', '.join(hosts) or 'this computer'}", flush=True)
     if not hosts:
         print(NO_ADDRESS, flush=True)
     if keeper.metrics.port() is not None:
@@ -163,10 +187,13 @@ def print_ready(keeper: Keeper, is_new: bool) -> None:
         token = keeper.authority.new_token("worker", keeper.addresses(), 86400.0)
         print("\nOn each device that is to be a worker, within 24 hours:\n")
         print(f"  octapi worker {token.text()}\n", flush=True)
+        print("A device that has only Python: octapi token create --install prints the line that brings OctaPi too.")
         print("For a person's computer: octapi token create --role client", flush=True)
     else:
         print(
-            "octapi master: 'octapi token create' on this device prints the line with which devices join.", flush=True
+            "octapi master: 'octapi token create' on this device prints the line with which devices join, "
+            "with --install the one for devices without OctaPi.",
+            flush=True,
         )
 
 
@@ -214,20 +241,26 @@ def run_insecure_master(listen: str, port: int, dask_port: int) -> None:
 
 def worker(
     token: Annotated[
-        str, typer.Argument(help="The token, '-' for stdin; with --insecure the master's host:port.")
+        str, typer.Argument(metavar="TOKEN", help="The token, '-' for stdin; with --insecure the master's host:port.")
     ] = "",
-    token_file: Annotated[Path | None, typer.Option(help="File that holds the token.")] = None,
-    slots: Annotated[int, typer.Option(help="Jobs at once; 0 means one for each core.")] = 0,
-    name: Annotated[str, typer.Option(help="Name of this worker; the host name by default.")] = "",
-    host: Annotated[str, typer.Option(help="Address of this device for its peers.")] = "",
-    port: Annotated[int, typer.Option(help="Port for other workers; 0 for a free one.")] = 0,
-    advertise: Annotated[str, typer.Option(help="Address that others reach it at, with the same port.")] = "",
-    ssh_port: Annotated[int, typer.Option(help="Port of OctaPi's own sshd; 0 for none.")] = SSH_PORT,
+    token_file: Annotated[Path | None, typer.Option(metavar="FILE", help="File that holds the token.")] = None,
+    slots: Annotated[int, typer.Option(metavar="N", help="Jobs at once; 0 means one for each core.")] = 0,
+    name: Annotated[str, typer.Option(metavar="NAME", help="Name of this worker; the host name by default.")] = "",
+    host: Annotated[str, typer.Option(metavar="ADDRESS", help="Address of this device for its peers.")] = "",
+    port: Annotated[int, typer.Option(metavar="PORT", help="Port for other workers; 0 for a free one.")] = 0,
+    advertise: Annotated[
+        str, typer.Option(metavar="ADDRESS", help="Address that others reach it at, with the same port.")
+    ] = "",
+    ssh_port: Annotated[int, typer.Option(metavar="PORT", help="Port of OctaPi's own sshd; 0 for none.")] = SSH_PORT,
     no_dask: Annotated[bool, typer.Option("--no-dask", help="Run OctaPi's jobs only, no Dask tasks.")] = False,
     metrics: MetricsDoor = "",
     node_exporter: Annotated[
         str,
-        typer.Option(envvar="OCTAPI_NODE_EXPORTER", help="HOST:PORT of a node_exporter, served through --metrics."),
+        typer.Option(
+            metavar="HOST:PORT",
+            envvar="OCTAPI_NODE_EXPORTER",
+            help="HOST:PORT of a node_exporter, served through --metrics.",
+        ),
     ] = "",
     insecure: Insecure = False,
     install_service: service.Install = False,
@@ -323,7 +356,7 @@ def run_insecure_worker(address: str, name: str, slots: int, host: str) -> None:
         asyncio.run(work())
     except (OSError, RuntimeError) as error:
         raise OctapiError(
-            f"The worker could not work for {address}: {error.__cause__ or error}. Does a master listen there, and was "
+            f"The worker could not work for {address}: {in_words(error)}. Does a master listen there, and was "
             "it started with --insecure?"
         ) from error
 
@@ -334,7 +367,7 @@ def run_insecure_worker(address: str, name: str, slots: int, host: str) -> None:
 @nodes_app.callback()
 def nodes(
     context: typer.Context,
-    address: Annotated[str, typer.Option(help="host:port of the master.")] = "",
+    address: Annotated[str, typer.Option(metavar="HOST:PORT", help="host:port of the master.")] = "",
     watch: Annotated[bool, typer.Option("--watch", help="Go on showing it, until Ctrl-C.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
@@ -353,22 +386,35 @@ def nodes(
     if as_json:
         print(json.dumps(rows))
         return
-    for row in rows:
-        where = (
-            f"{row['address']:<16} {row['slots']:>3} slots  Python {row['python']}" if row["online"] else "not here now"
-        )
-        print(f"{row['name']:<24} {row.get('state', 'away'):<9} {where:<42} {row['certificate']}".rstrip())
+    if rows:
+        tables.show(HEAD, [cells(row) for row in rows], whole=("Name",))
+    else:
+        print("No worker has joined yet. 'octapi token create' on the master prints the line for a device.")
     for text in facts.get("trouble", ()):
-        print(f"octapi: the master says: {text}", file=sys.stderr)
+        print(f"octapi: the master says: {visible(text)}", file=sys.stderr)
 
 
-@nodes_app.command("remove")
-def remove(name: Annotated[str, typer.Argument(help="Name of the device or login.")]) -> None:
+HEAD = ("Name", "State", "Address", "Slots", "Python", "In since", "Certificate")
+
+
+def cells(row: dict[str, Any]) -> tuple[object, ...]:
+    """Return a worker's cells, in the order of :data:`HEAD`."""
+    where = (row["address"], row["slots"], row["python"]) if row["online"] else ("not here now", "", "")
+    since, _, certificate = row["certificate"].removeprefix("in since ").partition(", certificate ")
+    return (row["name"], row.get("state", "away"), *where, since, certificate)
+
+
+def remove(name: Annotated[str, typer.Argument(metavar="NAME", help="Name of the device or login.")]) -> None:
     """Remove a device: at once, and for good. It comes back only with a new token."""
     from octapi.cli.trust import ask_desk
 
     found = ask_desk("remove", name=name)
     print(f"Removed {' and '.join(found['removed'])} {name}.")
+    if found["revoked_tokens"]:
+        print(
+            f"Revoked with it: {', '.join(found['revoked_tokens'])}, by which it came in. Devices that are in stay in; "
+            "for new ones make another token."
+        )
     if found["valid_tokens"]:
         print(
             f"Still valid: {', '.join(found['valid_tokens'])}. Under another name, whoever holds one of these tokens "

@@ -11,13 +11,16 @@ from typing import Annotated
 import typer
 
 from octapi.cli import secret
+from octapi.visible import visible
 
 MARKS = {"ok": "ok  ", "note": "note", "fail": "FAIL"}
 
 
 def doctor(
-    token: Annotated[str, typer.Argument(help="A token to check, without using it; '-' for stdin.")] = "",
-    token_file: Annotated[Path | None, typer.Option(help="File that holds the token.")] = None,
+    token: Annotated[
+        str, typer.Argument(metavar="TOKEN", help="A token to check, without using it; '-' for stdin.")
+    ] = "",
+    token_file: Annotated[Path | None, typer.Option(metavar="FILE", help="File that holds the token.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Look step by step why this device does, or does not, reach its cluster."""
@@ -33,7 +36,7 @@ def doctor(
         print(json.dumps([step._asdict() for step in steps]))
     else:
         for step in steps:
-            print(f"{MARKS[step.result]}  {step.what}: {step.text}")
+            print(f"{MARKS[step.result]}  {step.what}: {visible(step.text)}")
             if step.advice:
                 print(f"      {step.advice}")
     if any(step.result == "fail" for step in steps):

@@ -13,14 +13,16 @@ from octapi.errors import OctapiError
 
 #: how often to look whether a worker is empty, in seconds
 LOOK_S = 1.0
-Name = Annotated[str, typer.Argument(help="Name of the worker.")]
+Name = Annotated[str, typer.Argument(metavar="NAME", help="Name of the worker.")]
 
 
 def drain(
     name: Name,
     address: Address = "",
     wait: Annotated[bool, typer.Option("--wait", help="Return when nothing runs there any more.")] = False,
-    timeout: Annotated[float, typer.Option(help="With --wait: give up after so many seconds; 0 means never.")] = 0.0,
+    timeout: Annotated[
+        float, typer.Option(metavar="SECONDS", help="With --wait: give up after so many seconds; 0 means never.")
+    ] = 0.0,
 ) -> None:
     """Give a worker no new jobs; those that run go on to their end. A restarted worker takes jobs again."""
     tell(address, name, True)

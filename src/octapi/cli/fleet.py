@@ -12,18 +12,19 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from octapi.errors import ActionFailed, TrustError
+from octapi.visible import shown_lines, visible
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-On = Annotated[str, typer.Option("--on", help="Names of workers, with commas; all by default.")]
+On = Annotated[str, typer.Option("--on", metavar="NAMES", help="Names of workers, with commas; all by default.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 #: workers that are worked on at once
 AT_ONCE = 32
 
 
 def run(
-    command: Annotated[list[str], typer.Argument(help="The command, after '--' if it has options.")],
+    command: Annotated[list[str], typer.Argument(metavar="COMMAND", help="The command, after '--' if it has options.")],
     on: On = "",
     as_json: AsJson = False,
 ) -> None:
@@ -32,8 +33,8 @@ def run(
 
 
 def copy(
-    file: Annotated[Path, typer.Argument(help="A file of this device.", exists=True)],
-    to: Annotated[str, typer.Argument(help="Where it goes; the login's directory by default.")] = "",
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="A file of this device.", exists=True)],
+    to: Annotated[str, typer.Argument(metavar="PATH", help="Where it goes; the login's directory by default.")] = "",
     on: On = "",
     as_json: AsJson = False,
 ) -> None:
@@ -51,7 +52,7 @@ def shutdown(on: On = "", as_json: AsJson = False) -> None:
     everywhere(on, as_json, lambda node: on_node(node, ["octapi", "device", "shutdown"]))
 
 
-def device(action: Annotated[str, typer.Argument(help="reboot or shutdown")]) -> None:
+def device(action: Annotated[str, typer.Argument(metavar="ACTION", help="reboot or shutdown")]) -> None:
     """Reboot or shut down this device."""
     from octapi import actions
 
@@ -105,9 +106,8 @@ def attempt(node: str, command: list[str]) -> dict[str, Any]:
 
 def show(row: dict[str, Any]) -> None:
     """Print one worker's answer."""
-    text = (row["stdout"] + row["stderr"]).rstrip()
+    lines = shown_lines((row["stdout"] + row["stderr"]).rstrip())
     state = "ok" if not row["code"] else f"exit code {row['code']}"
-    lines = text.splitlines()
-    print(f"{row['name']:<24} {state}{': ' + lines[0] if len(lines) == 1 else ''}")
+    print(f"{visible(row['name']):<24} {state}{': ' + lines[0] if len(lines) == 1 and lines[0] else ''}")
     for line in lines if len(lines) > 1 else ():
         print(f"    {line}")

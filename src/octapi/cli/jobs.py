@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from octapi.cli import tables
 from octapi.errors import OctapiError
 
 if TYPE_CHECKING:
@@ -17,8 +18,10 @@ if TYPE_CHECKING:
     from octapi.cluster import Cluster
     from octapi.dispatch.way import Way
 
-Address = Annotated[str, typer.Option(help="host:port of the master.")]
+Address = Annotated[str, typer.Option(metavar="HOST:PORT", help="host:port of the master.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+
+HEAD = ("No.", "Script", "User", "Functions", "Waiting", "Running", "Done", "For")
 
 jobs_app = typer.Typer(
     help="List the scripts that use the cluster, or fetch what became of jobs.", invoke_without_command=True
@@ -29,21 +32,22 @@ def ask_master(address: str, *question: Any) -> tuple[Any, Way]:
     """Ask the master a question, and return its answer and the way to it."""
     import asyncio
 
-    from octapi.connect import any_way
+    from octapi.connect import any_way, by_way
     from octapi.dispatch.remote import hello
     from octapi.dispatch.way import ask
     from octapi.settings import Settings
 
     settings = Settings.load()
     way = any_way(address, settings)
-    return asyncio.run(ask(way, max(settings.patience_s, 0.1), hello(), *question)), way
+    patience_s = max(settings.patience_s, 0.1)
+    return by_way(way, lambda found: asyncio.run(ask(found, patience_s, hello(), *question))), way
 
 
 @jobs_app.callback()
 def jobs(
     context: typer.Context,
     address: Address = "",
-    stop: Annotated[int, typer.Option(help="Stop the jobs of the script with this number.")] = 0,
+    stop: Annotated[int, typer.Option(metavar="NUMBER", help="Stop the jobs of the script with this number.")] = 0,
     watch: Annotated[bool, typer.Option("--watch", help="Go on showing it, until Ctrl-C.")] = False,
     as_json: AsJson = False,
 ) -> None:
@@ -69,19 +73,16 @@ def jobs(
 
 def print_rows(rows: list[dict[str, Any]], place: str) -> None:
     """Print scripts as a table."""
-    from rich.console import Console
-    from rich.table import Table
-
     if not rows:
         print(f"No script uses the cluster at {place} now.")
         return
-    table = Table("No.", "Script", "User", "Functions", "Waiting", "Running", "Done", "For")
+    found = []
     for row in rows:
         name = f"{row['script']} ({row['host']})" + (" gone" if row["is_detached"] else "")
         counts = [f"{row.get(key) or 0:,}" for key in ("waiting", "running", "done")]
         functions = ", ".join(row.get("functions") or [])
-        table.add_row(str(row["number"]), name, row["user"], functions, *counts, f"{time.time() - row['since']:.0f} s")
-    Console().print(table)
+        found.append((row["number"], name, row["user"], functions, *counts, f"{time.time() - row['since']:.0f} s"))
+    tables.show(HEAD, found, whole=("No.",))
 
 
 # ---- bench

@@ -8,15 +8,17 @@ from typing import Annotated
 
 import typer
 
-from octapi.cli import secret
+from octapi.cli import secret, tables
 from octapi.cli.trust import ask_desk
 from octapi.errors import TrustError
 
 
 def page(
     view: Annotated[bool, typer.Option("--view", help="A link to look only: it stops and removes nothing.")] = False,
-    life: Annotated[str, typer.Option(help="How long it lets people in, such as 90m, 24h, 365d.")] = "24h",
-    revoke: Annotated[str, typer.Option(help="End a link and all logins by it: its ID, or 'all'.")] = "",
+    life: Annotated[
+        str, typer.Option(metavar="TIME", help="How long it lets people in, such as 90m, 24h, 365d.")
+    ] = "24h",
+    revoke: Annotated[str, typer.Option(metavar="ID", help="End a link and all logins by it: its ID, or 'all'.")] = "",
     show_list: Annotated[bool, typer.Option("--list", help="List the links there are.")] = False,
     show: Annotated[bool, typer.Option("--show", help="Print it although stdout is no terminal.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
@@ -50,6 +52,11 @@ def print_list(as_json: bool) -> None:
     if as_json:
         print(json.dumps(rows))
         return
+    if not rows:
+        print("There are no links. 'octapi page' makes one.")
+        return
+    found = []
     for row in rows:
         ends = time.strftime("%Y-%m-%d %H:%M", time.localtime(row["ends"]))
-        print(f"{row['ident']:<8} {'may act' if row['kind'] == 'act' else 'may look':<9} until {ends}")
+        found.append((row["ident"], "may act" if row["kind"] == "act" else "may look", ends))
+    tables.show(("ID", "Kind", "Until"), found, whole=("ID",))

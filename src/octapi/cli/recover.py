@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from octapi.errors import OctapiError, RunError
+from octapi.visible import visible
 
 if TYPE_CHECKING:
     from octapi.dispatch.recovery import Recovered
@@ -22,12 +23,18 @@ SHOWN = 70
 
 
 def recover(
-    run: Annotated[str, typer.Argument(metavar="[RUN]", help="Id of the run, or its last letters.")] = "",
-    key: Annotated[Path | None, typer.Option(help="Recovery file of a dispy script, instead of RUN.")] = None,
-    file: Annotated[Path | None, typer.Option(help="New file for the results, a pickle of a list of dicts.")] = None,
-    timeout: Annotated[float | None, typer.Option(help="Seconds to wait for jobs that still run.")] = None,
+    run: Annotated[str, typer.Argument(metavar="RUN", help="Id of the run, or its last letters.")] = "",
+    key: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Recovery file of a dispy script, instead of RUN.")
+    ] = None,
+    file: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="New file for the results, a pickle of a list of dicts.")
+    ] = None,
+    timeout: Annotated[
+        float | None, typer.Option(metavar="SECONDS", help="Seconds to wait for jobs that still run.")
+    ] = None,
     terminate: Annotated[bool, typer.Option("--terminate", help="Stop what runs longer than that.")] = False,
-    address: Annotated[str, typer.Option(help="host:port of the master.")] = "",
+    address: Annotated[str, typer.Option(metavar="HOST:PORT", help="host:port of the master.")] = "",
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Fetch the results of a script that was killed; what was fetched is not kept any longer."""
@@ -113,7 +120,7 @@ def line(row: dict[str, Any]) -> str:
     found = plain(row)
     text = repr(row["value"]) if found["error"] is None else " ".join(found["error"].split())
     short = text if len(text) <= SHOWN else text[: SHOWN - 3] + "..."
-    return f"{found['state']:<10} {found['function'] or '?':<20} {found['worker']:<16} {short}".rstrip()
+    return visible(f"{found['state']:<10} {found['function'] or '?':<20} {found['worker']:<16} {short}".rstrip())
 
 
 def save(path: Path, found: list[dict[str, Any]]) -> None:

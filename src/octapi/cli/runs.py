@@ -12,14 +12,18 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from octapi.cli import tables
+from octapi.cli.scripts import like
 from octapi.errors import RunError
+from octapi.visible import visible
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Iterator
 
     from octapi.dispatch.conversation import Conversation
+    from octapi.dispatch.way import Way
 
-Address = Annotated[str, typer.Option(help="host:port of the master.")]
+Address = Annotated[str, typer.Option(metavar="HOST:PORT", help="host:port of the master.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 RunName = Annotated[str, typer.Argument(metavar="RUN", help="Id of a run, or its last letters.")]
 #: how much of a file travels at once, in bytes
@@ -34,7 +38,7 @@ REASON = 60
 
 def converse(address: str, work: Callable[[Conversation], Coroutine[Any, Any, Any]]) -> Any:
     """Open a conversation with the master, and return what ``work`` returns."""
-    from octapi.connect import any_way
+    from octapi.connect import any_way, by_way
     from octapi.dispatch.conversation import Conversation
     from octapi.dispatch.remote import hello
     from octapi.settings import Settings
@@ -42,11 +46,11 @@ def converse(address: str, work: Callable[[Conversation], Coroutine[Any, Any, An
     settings = Settings.load()
     way = any_way(address, settings)
 
-    async def run() -> Any:
-        async with Conversation(way, max(settings.patience_s, PATIENCE_S), hello()) as conversation:
+    async def run(found: Way) -> Any:
+        async with Conversation(found, max(settings.patience_s, PATIENCE_S), hello()) as conversation:
             return await work(conversation)
 
-    return asyncio.run(run())
+    return by_way(way, lambda found: asyncio.run(run(found)))
 
 
 # ---- submit
@@ -54,8 +58,10 @@ def converse(address: str, work: Callable[[Conversation], Coroutine[Any, Any, An
 
 def submit(
     context: typer.Context,
-    script: Annotated[Path, typer.Argument(help="The script; what follows it are its arguments.")],
-    file: Annotated[list[Path] | None, typer.Option(help="A file or directory that it needs; may be repeated.")] = None,
+    script: Annotated[Path, typer.Argument(metavar="SCRIPT", help="The script; what follows it are its arguments.")],
+    file: Annotated[
+        list[Path] | None, typer.Option(metavar="FILE", help="A file or directory that it needs; may be repeated.")
+    ] = None,
     restartable: Annotated[
         bool, typer.Option("--restartable", help="Start it again if the master is restarted meanwhile.")
     ] = False,
@@ -80,8 +86,11 @@ def parcel(script: Path, files: list[Path]) -> Iterator[tuple[str, Path]]:
     The script comes with the modules that it imports from its own directory.  Raises :exc:`RunError` for a file that is
     not there, and for two of one name.
     """
+    if script.is_dir() or str(script) == "-":
+        what = f"{script} is a directory" if script.is_dir() else "The master cannot read this computer's stdin"
+        raise RunError(f"{what}; it takes a script. Send directories along: octapi submit --file DIRECTORY SCRIPT")
     if not script.is_file():
-        raise RunError(f"There is no script {script}.")
+        raise RunError(f"There is no script {script}.{like(script)}")
     seen = {script.name: script}
     for name, path in (*modules(script), *(row for file in files for row in contents(file))):
         if seen.setdefault(name, path).resolve() != path.resolve():
@@ -91,9 +100,12 @@ def parcel(script: Path, files: list[Path]) -> Iterator[tuple[str, Path]]:
 
 def modules(script: Path) -> Iterator[tuple[str, Path]]:
     """Return the modules beside a script that it imports, and those that they import."""
+    import zipfile
+
     from octapi.dispatch.modules import needed_by
 
-    yield from needed_by(script)
+    if not zipfile.is_zipfile(script):  # an archive brings its own
+        yield from needed_by(script)
 
 
 def contents(path: Path) -> Iterator[tuple[str, Path]]:
@@ -138,7 +150,7 @@ def show_sent(sent: int, total: int) -> None:
 
 def runs(
     address: Address = "",
-    limit: Annotated[int, typer.Option("--limit", "-n", help="How many of the latest.")] = 20,
+    limit: Annotated[int, typer.Option("--limit", "-n", metavar="N", help="How many of the latest.")] = 20,
     watch: Annotated[bool, typer.Option("--watch", help="Go on showing it, until Ctrl-C.")] = False,
     as_json: AsJson = False,
 ) -> None:
@@ -157,9 +169,9 @@ def runs(
     if not found["runs"]:
         print(f"No script has used the cluster at {way.place} yet. Run one: octapi run SCRIPT, or octapi submit SCRIPT")
     else:
-        print_table([line(run, found["time"]) for run in found["runs"]])
+        tables.show(HEAD, [line(run, found["time"]) for run in found["runs"]], whole=("Run",))
     for text in found.get("trouble", ()):
-        print(f"octapi: the master says: {text}", file=sys.stderr)
+        print(f"octapi: the master says: {visible(text)}", file=sys.stderr)
 
 
 HEAD = ("Run", "Script", "User", "State", "Done", "Failed", "Open", "Began", "Took")
@@ -198,22 +210,6 @@ def length(seconds: float) -> str:
     if total < 3600:
         return f"{total // 60}:{total % 60:02} min"
     return f"{total // 3600}:{total % 3600 // 60:02} h"
-
-
-def print_table(rows: list[tuple[str, ...]]) -> None:
-    """Print rows below :data:`HEAD`; on a pipe, with tabs between cells."""
-    if not sys.stdout.isatty():
-        for row in (HEAD, *rows):
-            print("\t".join(row))
-        return
-    from rich.console import Console
-    from rich.table import Table
-    from rich.text import Text
-
-    table = Table(*HEAD)
-    for row in rows:
-        table.add_row(*(Text(cell) for cell in row))
-    Console().print(table)
 
 
 # ---- logs and stop

@@ -11,7 +11,7 @@ from typing import Annotated, Any
 
 import typer
 
-from octapi.cli import secret
+from octapi.cli import secret, tables
 from octapi.errors import MasterNotFound, OctapiError, TokenRefused, TrustError
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
@@ -31,9 +31,9 @@ def ask_desk(operation: str, **facts: Any) -> dict[str, Any]:
 
 
 def login(
-    token: Annotated[str, typer.Argument(help="The token, '-' for stdin.")] = "",
-    token_file: Annotated[Path | None, typer.Option(help="File that holds the token.")] = None,
-    name: Annotated[str, typer.Option(help="Name of this login; user and host by default.")] = "",
+    token: Annotated[str, typer.Argument(metavar="TOKEN", help="The token, '-' for stdin.")] = "",
+    token_file: Annotated[Path | None, typer.Option(metavar="FILE", help="File that holds the token.")] = None,
+    name: Annotated[str, typer.Option(metavar="NAME", help="Name of this login; user and host by default.")] = "",
 ) -> None:
     """Let scripts on this computer use the cluster of a token."""
     from octapi.settings import default_home
@@ -50,20 +50,28 @@ def login(
 # ---- tokens
 
 
-@token_app.command("create")
 def create(
-    role: Annotated[str, typer.Option(help="worker, or client for a person's computer.")] = "worker",
-    life: Annotated[str, typer.Option(help="How long it lets devices in, such as 90m, 24h, 7d.")] = "24h",
+    role: Annotated[str, typer.Option(metavar="ROLE", help="worker, or client for a person's computer.")] = "worker",
+    life: Annotated[
+        str, typer.Option(metavar="TIME", help="How long it lets devices in, such as 90m, 24h, 7d.")
+    ] = "24h",
     once: Annotated[bool, typer.Option("--once", help="It lets one device in.")] = False,
-    uses: Annotated[int, typer.Option(help="How many devices it lets in; 0 for any number.")] = 0,
-    pattern: Annotated[str, typer.Option("--name", help="Names it is good for, such as 'pi-*'.")] = "*",
+    uses: Annotated[int, typer.Option(metavar="N", help="How many devices it lets in; 0 for any number.")] = 0,
+    pattern: Annotated[
+        str, typer.Option("--name", metavar="NAMES", help="Names it is good for, such as 'pi-*'.")
+    ] = "*",
     show: Annotated[bool, typer.Option("--show", help="Print it although stdout is no terminal.")] = False,
-    file: Annotated[Path | None, typer.Option(help="Write it to a new file, readable by its owner only.")] = None,
+    file: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Write it to a new file, readable by its owner only.")
+    ] = None,
     install: Annotated[
         bool, typer.Option("--install", help="Print the line for a device that has only Python: it installs and joins.")
     ] = False,
     address: Annotated[
-        str, typer.Option(help="host:port at which the device reaches this master; found if not given.")
+        str,
+        typer.Option(
+            metavar="HOST:PORT", help="host:port at which the device reaches this master; found if not given."
+        ),
     ] = "",
     as_json: AsJson = False,
 ) -> None:
@@ -114,40 +122,47 @@ def line_for(text: str, role: str) -> str:
     from octapi.setup import line
     from octapi.trust.token import parse
 
+    found = line.for_token(text, role)
     addresses = parse(text).addresses
-    if not addresses:
-        raise TrustError("This master does not know under which address a device reaches it. Give --address HOST:PORT.")
     if len(addresses) > 1 and sys.stderr.isatty():
         others = ", ".join(addresses[1:])
         print(f"The device will ask at {addresses[0]}; with --address at another, such as {others}.", file=sys.stderr)
-    return line.make(text, role, addresses[0])
+    return found
 
 
-@token_app.command("list")
 def list_tokens(as_json: AsJson = False) -> None:
     """List the tokens, without their secrets."""
     rows = ask_desk("token-list")["tokens"]
     if as_json:
         print(json.dumps(rows))
         return
+    if not rows:
+        print("There are no tokens. 'octapi token create' makes one.")
+        return
+    found = []
     for row in rows:
         until = time.strftime("%Y-%m-%d %H:%M", time.localtime(row["ends"]))
-        left = "" if row["uses"] is None else f", {row['uses']} uses left"
-        names = "" if row["pattern"] == "*" else f", names {row['pattern']}"
-        print(f"{row['ident']}  {row['role']:<6}  {row['state']:<8}  until {until}{left}{names}")
+        left = "any" if row["uses"] is None else row["uses"]
+        names = "any" if row["pattern"] == "*" else row["pattern"]
+        found.append((row["ident"], row["role"], row["state"], until, left, names))
+    tables.show(("ID", "Role", "State", "Until", "Uses left", "Names"), found, whole=("ID",))
 
 
-@token_app.command("revoke")
-def revoke(ident: Annotated[str, typer.Argument(help="The token's public id, from 'octapi token list'.")]) -> None:
+def revoke(
+    ident: Annotated[str, typer.Argument(metavar="ID", help="The token's public id, from 'octapi token list'.")],
+) -> None:
     """Revoke a token; devices that joined with it stay in."""
     ask_desk("token-revoke", ident=ident)
     print(f"Token {ident} lets nobody in any more.")
 
 
-@token_app.command("metrics")
 def metrics(
-    file: Annotated[Path, typer.Option(help="Write the token here; a file that is there keeps its owner.")],
-    ca_file: Annotated[Path | None, typer.Option(help="Write the certificates of the authority here.")] = None,
+    file: Annotated[
+        Path, typer.Option(metavar="FILE", help="Write the token here; a file that is there keeps its owner.")
+    ],
+    ca_file: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Write the certificates of the authority here.")
+    ] = None,
     new: Annotated[bool, typer.Option("--new", help="Make another token; the old one is good for nothing.")] = False,
 ) -> None:
     """Write the token with which Prometheus reads metrics, and can do nothing else."""
@@ -164,9 +179,10 @@ def metrics(
 # ---- the cluster's identity
 
 
-@identity_app.command("backup")
 def backup(
-    file: Annotated[Path, typer.Argument(help="A new file, best on a memory stick that you lock away.")],
+    file: Annotated[
+        Path, typer.Argument(metavar="FILE", help="A new file, best on a memory stick that you lock away.")
+    ],
 ) -> None:
     """Write the cluster's identity to a file. Whoever has it is the master."""
     from octapi.settings import default_home
@@ -176,8 +192,9 @@ def backup(
     print(f"Wrote the cluster's identity to {file}. Keep it safe: whoever has this file is the master.")
 
 
-@identity_app.command("restore")
-def restore(file: Annotated[Path, typer.Argument(help="A file that 'octapi identity backup' wrote.")]) -> None:
+def restore(
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="A file that 'octapi identity backup' wrote.")],
+) -> None:
     """Make this device the master of a cluster from a backup; its workers find it."""
     from octapi.settings import default_home
     from octapi.trust import store
@@ -186,7 +203,6 @@ def restore(file: Annotated[Path, typer.Argument(help="A file that 'octapi ident
     print(f"This device is the master of {name!r} now. Start it with 'octapi master'; its workers find it.")
 
 
-@identity_app.command("rotate")
 def rotate(
     compromised: Annotated[
         bool, typer.Option("--compromised", help="The old key is known to others: everybody must join anew.")
@@ -204,8 +220,8 @@ def rotate(
 
 
 def ssh(
-    node: Annotated[str, typer.Argument(help="Name of the worker.")],
-    command: Annotated[list[str] | None, typer.Argument(help="A command to run there.")] = None,
+    node: Annotated[str, typer.Argument(metavar="NODE", help="Name of the worker.")],
+    command: Annotated[list[str] | None, typer.Argument(metavar="COMMAND", help="A command to run there.")] = None,
 ) -> None:
     """Log into a worker, or run a command there."""
     from octapi.settings import default_home

@@ -8,6 +8,7 @@ import sys
 import time
 from typing import TYPE_CHECKING, Any
 
+from octapi.cli import tables
 from octapi.errors import MasterNotFound
 
 if TYPE_CHECKING:
@@ -65,13 +66,9 @@ class Screen:
 
     def __call__(self, rows: list[dict[str, Any]], trouble: str) -> None:
         """Show rows, and what is wrong with the way to the master."""
-        from rich.table import Table
-        from rich.text import Text
-
-        table = Table(*self._titles.values(), caption=Text(trouble) if trouble else None)
-        for row in rows:
-            table.add_row(*(Text(str(row.get(key, ""))) for key in self._titles))
-        self._live.update(table, refresh=True)
+        cells = [[row.get(key, "") for key in self._titles] for row in rows]
+        whole = [title for title in ("Run", "No.", "Name") if title in self._titles.values()]
+        self._live.update(tables.table(list(self._titles.values()), cells, whole, trouble), refresh=True)
 
 
 NODES = {"name": "Name", "address": "Address", "slots": "Slots", "busy": "Busy", "load": "Load", "state": "State"}

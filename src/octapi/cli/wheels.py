@@ -10,6 +10,8 @@ from typing import Annotated
 
 import typer
 
+from octapi.cli import tables
+
 app = typer.Typer(help="Make, fetch and list the wheels that devices get from this master.", no_args_is_help=True)
 
 
@@ -21,7 +23,6 @@ def place() -> Path:
     return default_home() / shelf.DIRECTORY
 
 
-@app.command("pack")
 def pack() -> None:
     """Make the wheels of what is installed here: for devices with this machine and this Python. Needs no internet."""
     from octapi.setup import stock
@@ -32,10 +33,11 @@ def pack() -> None:
         print(f"Removed {len(gone)} of other versions; for devices of other kinds run 'octapi wheels fetch' again.")
 
 
-@app.command("fetch")
 def fetch(
-    machine: Annotated[list[str] | None, typer.Option(help="As 'uname -m' says it; may be repeated.")] = None,
-    python: Annotated[list[str] | None, typer.Option(help="Such as 3.13; may be repeated.")] = None,
+    machine: Annotated[
+        list[str] | None, typer.Option(metavar="MACHINE", help="As 'uname -m' says it; may be repeated.")
+    ] = None,
+    python: Annotated[list[str] | None, typer.Option(metavar="VERSION", help="Such as 3.13; may be repeated.")] = None,
 ) -> None:
     """Fetch what devices of other kinds need, by pip; Debian 12 and 13 on aarch64 and x86_64 if nothing is said."""
     from octapi.setup import fetching, stock
@@ -45,7 +47,6 @@ def fetch(
     report()
 
 
-@app.command("list")
 def show(as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False) -> None:
     """List the wheels that devices get."""
     from octapi.setup import shelf
@@ -54,9 +55,9 @@ def show(as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = 
     if as_json:
         print(json.dumps([row._asdict() for row in rows]))
         return
-    for row in rows:
-        print(f"{row.size:>10}  {row.name}")
-    if not rows:
+    if rows:
+        tables.show(("Bytes", "Wheel"), [(row.size, row.name) for row in rows], whole=("Wheel",))
+    else:
         print("There are none yet: 'octapi wheels pack' makes those of this computer, 'octapi wheels fetch' gets more.")
 
 

@@ -6,12 +6,15 @@ changes nothing for the running script, nor for its jobs.  One that only jobs im
 
 from __future__ import annotations
 
+import hashlib
+import logging
 import os
 import sys
 import time
 import types
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
+from octapi.dispatch import sources
 from octapi.dispatch.enclosed import FRESH_NS, digest_of
 from octapi.dispatch.modules import beside, script_roots
 
@@ -20,29 +23,42 @@ if TYPE_CHECKING:
 
 
 KINDS: Final = (types.FunctionType, type)
+#: more files than this, which the script has not imported, are looked at now and then only, in seconds
+MANY: Final = 16
+LOOK_S: Final = 0.05
 
 
 class Carried(NamedTuple):
-    """The modules that travel with the functions of one module."""
+    """The modules that travel with the functions of one module, and what else jobs see of the script."""
 
     files: tuple[File, ...]
     digest: bytes
-    #: what the script had imported, and from where, when this was found out
-    scene: tuple[int, list[str]]
+    #: what the script had imported, and from where, its arguments and its logging, when this was found out
+    scene: tuple[Any, ...]
     #: the specs of those that the script has imported
     specs: tuple[tuple[str, Any], ...]
     #: where those are that it has not imported, and what they were like
     others: tuple[tuple[str, tuple[int, ...] | None], ...]
+    #: when they were looked at, by the clock of :func:`time.monotonic`
+    looked: list[float]
 
     def is_valid(self) -> bool:
         """Say whether the same would travel now."""
-        modules = sys.modules
-        if self.scene[0] != len(modules) or self.scene[1] != sys.path:
+        modules, root = sys.modules, logging.root
+        if self.scene != (len(modules), sys.path, sys.argv, root.level, root.handlers):
             return False
         for name, spec in self.specs:
             if getattr(modules.get(name), "__spec__", None) is not spec:
                 return False
-        return not self.others or all(state_of(path) == state for path, state in self.others)
+        return not self.others or self.are_others_same()
+
+    def are_others_same(self) -> bool:
+        """Say whether the files that are not imported are what they were; many are not looked at each time."""
+        now = time.monotonic()
+        if len(self.others) > MANY and now < self.looked[0] + LOOK_S:
+            return True
+        self.looked[0] = now
+        return all(state_of(path) == state for path, state in self.others)
 
 
 class Luggage:
@@ -63,7 +79,8 @@ class Luggage:
         return found
 
     def _find(self, function: Any) -> Carried:
-        scene = len(sys.modules), list(sys.path)
+        root = logging.root
+        scene = len(sys.modules), list(sys.path), list(sys.argv), root.level, list(root.handlers)
         roots = script_roots()
         files, specs, others = [], [], []
         for file in beside(function):
@@ -77,7 +94,9 @@ class Luggage:
                 specs.append((name, spec))
                 file = self._as_imported(file, spec)
             files.append(file)
-        return Carried(tuple(files), digest_of(files), scene, tuple(specs), tuple(others))
+        facts = repr((scene[2], sources.logging_of_script())).encode()
+        digest = hashlib.blake2b(digest_of(files) + facts, digest_size=16).digest()
+        return Carried(tuple(files), digest, scene, tuple(specs), tuple(others), [time.monotonic()])
 
     def _as_imported(self, file: File, spec: Any) -> File:
         kept = self._kept.get(file.path)

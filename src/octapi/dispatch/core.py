@@ -271,6 +271,7 @@ class Core:
                 attempt = Attempt(name, cause(info), now)
                 again = flight.died(index, attempt, self.crash_workers, self._others(flight, index))
                 if again is not None:
+                    self.teller.story.count("retried")
                     return flight.lane.back([again])
             error = autopsy_error(flight.lane.computation, payload, name, info, flight.past(index))
             kind, data = outcome.FAULT, pickle.dumps(error)

@@ -14,6 +14,7 @@ from octapi.dispatch import wire
 from octapi.dispatch.faults import OUT_OF_MEMORY, WENT_AWAY
 from octapi.dispatch.span import MISSING, Failed, Span
 from octapi.dispatch.story import CANCELLED, FAILED
+from octapi.dispatch.teller import plain
 from octapi.dispatch.ticket import Extra, Ticket, WorkerInfo
 
 if TYPE_CHECKING:
@@ -88,7 +89,8 @@ class Flight:
             if not ticket.done and ticket.batch is self:
                 ticket.done = True
                 ticket.batch = None
-                last = started + ran
+                ended = started + ran if started else 0.0
+                last = ended or last
                 first = first or started
                 fresh += 1
                 if kind or extra is not None or teller.story.is_few:
@@ -97,7 +99,7 @@ class Flight:
                     failed += word == FAILED
                     fresh -= word == CANCELLED
                 ticket.payload = b""
-                ticket.resolve(kind, data, started, last, worker, extra)
+                ticket.resolve(kind, data, started, ended, worker, extra)
         teller.batch(place, (first, last), fresh, failed, busy)
         return count, busy
 
@@ -225,7 +227,7 @@ class SpanFlight:
         left = page.left
         for index, kind, data, started, ran, extra in outcomes(records):
             busy += ran
-            first, last = first or started, started + ran
+            first, last = first or started, started + ran if started else last
             values = pickle.loads(data) if kind == outcome.GROUP else None
             jobs = 1 if values is None else len(values)
             count += jobs
@@ -234,6 +236,9 @@ class SpanFlight:
                 word = teller.job(place, (kind, data), (started, ran), extra, get, jobs)
                 failed += word == FAILED
                 cancelled += word == CANCELLED
+                if extra is not None and (extra.stdout or extra.stderr):
+                    name = worker.name if worker is not None else ""
+                    page.reader.printed(name, (plain(extra.stdout), plain(extra.stderr)))
             if values is not None:
                 page.put_all(offset + index, values)
             else:

@@ -18,10 +18,11 @@ from octapi import _version
 from octapi.dispatch import wire
 from octapi.dispatch.link import REMOTE
 from octapi.dispatch.outbox import Counter, Outbox
-from octapi.dispatch.ticket import WorkerInfo
+from octapi.dispatch.ticket import MISSING, WorkerInfo
 from octapi.dispatch.waiting import Speaker
 from octapi.dispatch.way import CONNECT_S, refused
 from octapi.errors import ClusterError, MasterLost, MasterNotFound, PeerRefused
+from octapi.reasons import in_words
 
 if TYPE_CHECKING:
     from octapi.dispatch.link import Receiver
@@ -39,8 +40,6 @@ AGAIN_S = 0.5
 SPEAK_S = 0.5
 #: how long workers have to come back after their master was started anew, in seconds
 MISSING_S = 30.0
-#: the state of a worker that has this time
-MISSING = "missing"
 
 
 class RemoteLink:
@@ -96,10 +95,10 @@ class RemoteLink:
             except OSError as error:
                 if asyncio.get_running_loop().time() > deadline:
                     raise MasterNotFound(
-                        f"No master answers at {self.way.label} ({error}). Start one there with 'octapi master', "
-                        "or check the address and the firewall."
+                        f"No master answers at {self.way.label} ({in_words(error)}). Start one there with "
+                        "'octapi master', or check the address and the firewall."
                     ) from error
-                say(f"octapi: waiting for the master at {self.way.label} ({error.strerror or error})")
+                say(f"octapi: waiting for the master at {self.way.label} ({in_words(error)})")
                 await asyncio.sleep(1)
 
     async def _greet(self, reader: asyncio.StreamReader, patience_s: float, again: bool = False) -> dict[str, Any]:

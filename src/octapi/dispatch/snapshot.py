@@ -123,7 +123,7 @@ def by_name(thing: Any) -> bool:
     if name == "__main__" or type(name) is not str:
         return False
     found: Any = sys.modules.get(name)
-    if found is None or registered_by_value():
+    if found is None or not has_source(found) or registered_by_value():
         return False
     path = thing.__qualname__
     if "." not in path:
@@ -131,6 +131,14 @@ def by_name(thing: Any) -> bool:
     for part in path.split("."):
         found = getattr(found, part, ABSENT)
     return found is thing
+
+
+def has_source(module: Any) -> bool:
+    """Say whether a module came from somewhere, so that it can be imported where its functions run."""
+    if getattr(module, "__spec__", None) is not None:
+        return True
+    top = sys.modules.get(module.__name__.partition(".")[0])
+    return getattr(top, "__spec__", None) is not None
 
 
 def registered_by_value() -> bool:
@@ -152,7 +160,10 @@ def _pinned(value: Any, tokens: Tokens, met: dict[int, Any]) -> None:
 
 def _module(value: types.ModuleType, tokens: Tokens, met: dict[int, Any]) -> None:
     """A module that can be imported; one that was reloaded has another spec."""
-    if sys.modules.get(value.__name__) is not value:
+    if value.__name__ == "__main__":
+        tokens.append(BY_NAME)
+        return
+    if sys.modules.get(value.__name__) is not value or not has_source(value):
         raise CanChange
     tokens.append(weakref.ref(value))
     spec = value.__spec__
@@ -164,7 +175,7 @@ def _function(value: types.FunctionType, tokens: Tokens, met: dict[int, Any]) ->
     if by_name(value):
         tokens += (BY_NAME, weakref.ref(value), code)
         return
-    tokens += (code, value.__name__, value.__qualname__)
+    tokens += (code, value.__name__, value.__qualname__, value.__globals__.get(value.__name__) is value)
     for part in (value.__module__, value.__doc__, value.__defaults__, value.__kwdefaults__, value.__dict__):
         if not part or type(part) is str:
             tokens.append(part or None)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import pickle
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
+from octapi.dispatch import ticket as outcome
 from octapi.dispatch.payload import call_bytes
 
 if TYPE_CHECKING:
@@ -20,6 +21,9 @@ MISSING: Final[Any] = object()
 #: values that cannot be changed: sharing one between jobs of a batch cannot be noticed
 SIMPLE: Final = frozenset({int, float, str, bytes, bool, complex, type(None)})
 
+#: outcomes whose error names its item
+NAMED: Final = (outcome.ERROR, outcome.FAULT)
+
 #: one item: a tuple of values that cannot be changed, or the pickle of a call, or why it cannot be pickled
 Item = Any
 
@@ -27,11 +31,13 @@ Item = Any
 class Failed:
     """An outcome that is not a plain value: ``kind`` says what ``data`` is a pickle of."""
 
-    __slots__ = ("data", "kind")
+    __slots__ = ("data", "item", "kind")
 
     def __init__(self, kind: int, data: bytes) -> None:
         self.kind = kind
         self.data = data
+        #: of a failure: the item, for the note that its error has
+        self.item: Item | None = None
 
 
 class Unsent:
@@ -52,6 +58,9 @@ class Reader(Protocol):
         It runs on the dispatcher's thread.
         """
 
+    def printed(self, worker: str, texts: tuple[str, ...]) -> None:
+        """An item's job printed these texts on ``worker``; runs on the dispatcher's thread, and must not block."""
+
 
 class Page:
     """Items and their outcomes, in order; ``left`` outcomes are still missing.
@@ -59,10 +68,14 @@ class Page:
     Either all items are tuples of values that cannot be changed (``is_simple``), or each is pickled.
     """
 
-    __slots__ = ("args", "is_simple", "left", "number", "reader", "values", "weight")
+    __slots__ = ("args", "first", "is_simple", "left", "number", "reader", "values", "weight")
 
-    def __init__(self, items: list[Item], reader: Reader, is_simple: bool = True, weight: int = 0) -> None:
+    def __init__(
+        self, items: list[Item], reader: Reader, is_simple: bool = True, weight: int = 0, first: int = 0
+    ) -> None:
         self.args = items
+        #: the number of its first item among all of its map, from 0
+        self.first = first
         #: the bytes that the items take at least
         self.weight = weight
         self.is_simple = is_simple
@@ -83,6 +96,8 @@ class Page:
         """Take one outcome; a second one is ignored."""
         if self.values[index] is MISSING:
             self.values[index] = value
+            if value.__class__ is Failed and value.kind in NAMED:
+                value.item = self.args[index]
             self.left -= 1
             self._arrived(index, index + 1)
 

@@ -30,6 +30,9 @@ PRIVATE: Final = ("arguments", "traceback", "output")
 
 OK, FAILED, CANCELLED = "ok", "failed", "cancelled"
 
+#: before it no run of OctaPi began: a moment that lies before was none (epoch seconds)
+EARLIEST: Final = 1e9
+
 #: one job, or a few that travelled together: start and seconds, worker, function, outcome, how many
 Piece = list[Any]
 
@@ -265,6 +268,19 @@ class Story:
             self.pieces.append(row)
         for row in news["output"][:LINES]:
             self.output.append([str(cell)[:400] for cell in row[:4]])
+        self._mend()
+
+    def _mend(self) -> None:
+        """Put right what was told, or kept, with moments that are none: they made runs of decades."""
+        if self.began < EARLIEST:
+            return
+        if self.first is not None and self.first < EARLIEST:
+            self.first = self.began
+        if self.last is not None and self.last < EARLIEST:
+            places = [place + 1 for _, place in self.buckets]
+            self.last = self.began + max(places, default=0) * self.width_s
+        earliest = EARLIEST - self.began
+        self.pieces = [piece for piece in self.pieces if piece[0] > earliest]
 
     def _take_totals(self, news: dict[str, Any]) -> None:
         for name in ("began", "width_s", "busy_s"):

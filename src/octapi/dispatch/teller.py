@@ -42,15 +42,17 @@ class Teller:
     ) -> str:
         """Tell of a job of ``(worker, function)`` that failed, printed, or is one of few; return how it ended.
 
-        ``result`` is its kind and data, ``when`` its start (epoch seconds by the worker's clock) and its seconds.
+        ``result`` is its kind and data, ``when`` its start (epoch seconds by the worker's clock, 0 for unknown) and its
+        seconds.
         """
         worker, function = place
         name = worker.name if worker is not None else ""
         found = cause.read(*result) if result[0] in FAILURES else None
         word = word_of(result[0], found)
         if self.story.is_few:
-            ahead = self.story.hear(name, sum(when), self._now())
-            self.story.piece(when[0] - ahead, when[1], name, function, word, jobs)
+            now = self._now()
+            start = when[0] - self.story.hear(name, sum(when), now) if when[0] > 0 else now - when[1]
+            self.story.piece(start, when[1], name, function, word, jobs)
         if extra is not None:
             for text, stream in ((extra.stdout, "out"), (extra.stderr, "err")):
                 if text:
@@ -83,11 +85,15 @@ class Teller:
     def batch(
         self, place: tuple[WorkerInfo | None, str], when: tuple[float, float], jobs: int, failed: int, busy_s: float
     ) -> None:
-        """Tell of jobs of one batch that ended between two moments of the worker's clock."""
+        """Tell of jobs of one batch that ended between two moments of the worker's clock; 0 is an unknown one."""
         if jobs:
             worker, function = place
             name = worker.name if worker is not None else ""
-            ahead = self.story.hear(name, when[1], self._now())
+            now = self._now()
+            if min(when) <= 0:
+                self.story.took(name, function, now - busy_s, now, jobs, failed, busy_s)
+                return
+            ahead = self.story.hear(name, when[1], now)
             self.story.took(name, function, when[0] - ahead, when[1] - ahead, jobs, failed, busy_s)
 
     def unrun(

@@ -20,6 +20,8 @@ GROUP = 5
 
 #: a worker's states: it takes batches; it gives no sign of life; it takes no more batches, and has some; has none left
 OK, SILENT, DRAINING, DRAINED = "ok", "silent", "draining", "drained"
+#: it worked for a master that was started anew, and has not come back to it yet
+MISSING = "missing"
 
 
 class Extra(NamedTuple):

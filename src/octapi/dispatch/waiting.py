@@ -8,7 +8,7 @@ import time
 from collections import Counter
 from typing import TYPE_CHECKING, Any
 
-from octapi.dispatch.ticket import DRAINED, DRAINING, OK, SILENT, Ticket
+from octapi.dispatch.ticket import DRAINED, DRAINING, MISSING, OK, SILENT, Ticket
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping
@@ -76,7 +76,10 @@ def unavailable(workers: Collection[WorkerInfo], refused_on: Collection[str]) ->
     silent = [worker.name for worker in workers if worker.state == SILENT]
     drained = [worker.name for worker in workers if worker.state in (DRAINING, DRAINED)]
     refused = [worker.name for worker in workers if worker.state == OK and worker.name in refused_on]
+    missing = [worker.name for worker in workers if worker.state == MISSING]
     parts = []
+    if missing:
+        parts.append(f"{', '.join(missing)} {'has' if len(missing) == 1 else 'have'} not come back yet")
     if drained:
         resume = f"'octapi nodes resume {drained[0]}' lets {'it' if len(drained) == 1 else 'the first'} take jobs again"
         parts.append(f"{', '.join(drained)} {'is' if len(drained) == 1 else 'are'} drained ({resume})")
@@ -84,7 +87,7 @@ def unavailable(workers: Collection[WorkerInfo], refused_on: Collection[str]) ->
         parts.append(f"{', '.join(silent)} {'gives' if len(silent) == 1 else 'give'} no sign of life")
     if refused:
         parts.append(f"{', '.join(refused)} cannot run them")
-    return "; ".join(parts)
+    return "; ".join(parts) or f"{', '.join(worker.name for worker in workers)} cannot take them now"
 
 
 def pinned_to(lane: Lane) -> list[str]:

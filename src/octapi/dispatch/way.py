@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from octapi import errors
 from octapi.dispatch import wire
 from octapi.errors import ClusterError, MasterNotFound, NotAMember, PeerRefused, TrustError, VersionMismatch
+from octapi.reasons import in_words
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -200,7 +201,7 @@ async def ask(way: Way, patience_s: float, hello: dict[str, Any], *question: Any
         writer.write(wire.pack(("bye",)))
         return facts
     except (OSError, asyncio.IncompleteReadError) as error:
-        raise MasterNotFound(f"No master answers at {way.label} ({error or type(error).__name__}).") from error
+        raise MasterNotFound(f"No master answers at {way.label} ({in_words(error)}).") from error
     finally:
         if writer is not None:
             writer.close()

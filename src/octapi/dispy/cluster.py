@@ -8,48 +8,30 @@ import time
 import traceback
 from typing import TYPE_CHECKING, Any
 
-from octapi.dispatch.lane import Listener
-from octapi.dispatch.payload import call_bytes
+from octapi.dispatch import pieces
 from octapi.dispy import allocate, sources, table
-from octapi.dispy.describe import checked, describe, interval, own_facts, warn_about
+from octapi.dispy.arguments import call_bytes
+from octapi.dispy.callbacks import LOOK_S, STANDSTILL_S, Call, Owed, Patience
+from octapi.dispy.describe import checked, describe, interval, new_shapes, own_facts, warn_about
+from octapi.dispy.failures import Failures
 from octapi.dispy.job import DispyJob
 from octapi.dispy.logger import logger
 from octapi.dispy.node import ClusterStatus, DispyNode
 from octapi.dispy.nodes import Nodes, avail_info
 from octapi.dispy.session import Session
+from octapi.dispy.watch import Watch
 from octapi.errors import DispyError
 
 if TYPE_CHECKING:
-    from octapi.dispatch.computation import Computation, File
-    from octapi.dispatch.ticket import Ticket, WorkerInfo
+    from octapi.dispatch.computation import Computation
+    from octapi.dispatch.ticket import WorkerInfo
 
 #: names that old scripts pass; what they set is OctaPi's own affair now
 TOLERATED = {"port", "node_port", "scheduler_node"}
 #: how long a job that was cancelled and runs has to catch KeyboardInterrupt and return, in seconds
 GRACE_S = 6.0
-
-
-class Watch(Listener):
-    """Tells a cluster about its computation's life on nodes."""
-
-    def __init__(self, cluster: JobCluster) -> None:
-        self._cluster = cluster
-
-    def ready(self, worker: WorkerInfo) -> None:
-        """Report Initialized."""
-        self._cluster._on_ready(worker)
-
-    def refused(self, worker: WorkerInfo, text: str) -> None:
-        """Warn as dispy does."""
-        logger.warning("Setup of %s on %s failed: %s", self._cluster.name, worker.name, text)
-
-    def closed(self, worker: WorkerInfo) -> None:
-        """Report Closed for a node that the script closed."""
-        self._cluster._on_closed(worker)
-
-    def file(self, file: File, ticket: Ticket | None) -> None:
-        """Put a file that a job sent below the directory in which the first cluster was made."""
-        file.place(self._cluster.session.cwd)
+#: how long a callback may stand at one place before the table is printed without it, in seconds
+PRINT_STANDSTILL_S = 5.0
 
 
 class JobCluster:
@@ -103,14 +85,16 @@ class JobCluster:
         if not isinstance(reentrant, bool):
             logger.warning('"reentrant" must be True or False; False is used')
         entries = allocate.parse(nodes)
-        Session.wanted_recover_file = recover_file
-        self.session = Session.shared()
-        found = describe(computation, depends, setup, cleanup, dest_path, self.session.cwd)
+        self.session = Session.shared(recover_file)
+        found, self._names = describe(computation, depends, setup, cleanup, dest_path, self.session.cwd)
         self._name: str | None = found.name
+        self._shown = found.name
         self._size = len(found.to_bytes())
         self._retries = 2 if reentrant is True else 0
         self._unfinished: set[DispyJob] = set()
         self._change = threading.Condition()
+        self._owed = Owed(self._change)
+        self._failures = Failures()
         self._submitted = 0
         self._final = 0
         self._last_pulse: dict[str, float] = {}
@@ -164,19 +148,21 @@ class JobCluster:
     def _submit(self, worker: str | None, depends: Any, args: Any, kwargs: Any, job_id: Any = None) -> DispyJob | None:
         if self._name is None:
             raise AttributeError("The cluster is closed; make a new one to submit jobs.")
+        self._check_process()
         error = None
         try:
-            data = call_bytes(args, kwargs)
+            data = call_bytes(args, kwargs, self._names)
         except Exception as why:  # the job says so itself
             data, error = b"", why
-        job = DispyJob(self, data, args, kwargs, self._retries)
+        job = DispyJob(job_id, args, kwargs, self, data, self._retries)
         job.worker = worker
-        if job_id:
-            job.id = job_id
         if depends and not self._take_depends(job, depends):
             return None
-        self._submitted += 1
-        self._unfinished.add(job)
+        if self.job_status is not None or self.cluster_status is not None:
+            job._window = self.session.callbacks.windows.open()
+        with self._change:
+            self._submitted += 1
+            self._unfinished.add(job)
         if self.cluster_status is not None:
             self._status(DispyJob.Created, None, job)
         if error is not None:
@@ -188,15 +174,17 @@ class JobCluster:
 
     def _take_depends(self, job: DispyJob, depends: Any) -> bool:
         try:
-            code, job.files = sources.collect(depends, self.session.cwd)
+            shapes = new_shapes(self._names)
+            job.files = sources.collect(depends, self.session.cwd, shapes)
         except (DispyError, OSError, TypeError) as why:
             logger.warning("Creating job failed: %s", why)
             return False
-        job.code = code.encode()
+        job.code = pieces.write(shapes.pieces).encode()
         return True
 
     def cancel(self, job: DispyJob) -> int:
         """Cancel a job; 0, or -1 if it is final already or being cancelled."""
+        self.session.callbacks.windows.close()
         if job.status >= DispyJob.Cancelled or job._final:
             logger.warning("Job %s is not valid for cancelling (status %s)", job.id, job.status)
             return -1
@@ -221,11 +209,15 @@ class JobCluster:
     def _status(self, status: int, node: DispyNode | None, job: DispyJob | None, seen: int | None = None) -> None:
         if self.cluster_status is not None:
             copied = job.copied(seen) if job is not None else None
-            self.session.callbacks.put(self.cluster_status, (status, node, copied), job)
+            self._call(self.cluster_status, (status, node, copied), job)
 
     def _job_status(self, job: DispyJob) -> None:
         if self.job_status is not None:
-            self.session.callbacks.put(self.job_status, (job.copied(),), job)
+            self._call(self.job_status, (job.copied(),), job)
+
+    def _call(self, function: Any, args: tuple[Any, ...], job: DispyJob | None) -> None:
+        self._owed.add()
+        self.session.callbacks.put(Call(function, args, job, self._owed.done))
 
     def _on_begun(self, job: DispyJob, name: str) -> None:
         node = self.nodes.begun(job, name)
@@ -243,7 +235,18 @@ class JobCluster:
             self._status(DispyJob.Abandoned, None, job, DispyJob.Abandoned)
 
     def _on_final(self, job: DispyJob, name: str, sent: int, received: int, was_begun: bool) -> None:
+        try:
+            self._tell_final(job, name, sent, received, was_begun)
+        finally:  # whatever happens there, nobody waits for this job any longer
+            with self._change:
+                self._unfinished.discard(job)
+                self._final += 1
+                if not self._unfinished:
+                    self._change.notify_all()
+
+    def _tell_final(self, job: DispyJob, name: str, sent: int, received: int, was_begun: bool) -> None:
         node = self.nodes.ended(job, name, sent, received)
+        self._failures.add(job, name)
         if job.end_time and job.start_time:
             self.cpu_time += job.end_time - job.start_time
         if self.cluster_status is not None and not was_begun and node is not None:
@@ -251,12 +254,7 @@ class JobCluster:
         if self.job_status is not None:
             self._job_status(job)
         if self.cluster_status is not None:
-            self._status(job.status, None if job.status == DispyJob.Abandoned else node, job)
-        self._unfinished.discard(job)
-        self._final += 1
-        if self._final >= self._submitted:
-            with self._change:
-                self._change.notify_all()
+            self._status(job._status, None if job._status == DispyJob.Abandoned else node, job)
 
     # ---- what workers do, on the dispatcher's thread
 
@@ -296,9 +294,43 @@ class JobCluster:
     # ---- the cluster
 
     def wait(self, timeout: float | None = None) -> bool:
-        """Wait until no job is pending; False if ``timeout`` seconds pass before."""
+        """Wait until no job is pending and all callbacks have run; False if ``timeout`` seconds pass before.
+
+        A callback that calls it waits for the jobs only.  Raises :exc:`DispyError` in another process than the
+        cluster's.
+        """
+        self._check_process()
+        callbacks = self.session.callbacks
+        callbacks.windows.close()
+        if callbacks.is_own_thread():
+            with self._change:
+                return self._change.wait_for(lambda: not self._unfinished, timeout)
+        end = None if timeout is None else time.monotonic() + timeout
+        patience: Patience | None = None
+        while not (done := self._is_idle_within(end)):
+            if end is not None and time.monotonic() >= end:
+                return False
+            if self._unfinished:
+                patience = None
+                continue
+            patience = patience or Patience(callbacks)
+            if patience.is_over():
+                return True
+        return done
+
+    def _is_idle_within(self, end: float | None) -> bool:
+        """Wait for the next change, or a moment if only callbacks are missing; say if all is done."""
         with self._change:
-            return self._change.wait_for(lambda: self._final >= self._submitted, timeout)
+            left = None if end is None else max(0.0, end - time.monotonic())
+            if self._unfinished:
+                self._change.wait(left)
+            elif self._owed:
+                self._change.wait(LOOK_S if left is None else min(left, LOOK_S))
+            return not self._unfinished and not self._owed
+
+    def _check_process(self) -> None:
+        if self.session.is_foreign:
+            raise DispyError("This cluster is of the process that forked this one. Make a JobCluster of its own here.")
 
     def cluster(self) -> None:
         """Wait until no job is pending."""
@@ -308,7 +340,7 @@ class JobCluster:
 
     def close(self, timeout: float | None = None, terminate: bool = False) -> bool | None:
         """Wait for the jobs and give the nodes up; False if they are not done after ``timeout`` seconds."""
-        if self._name is None:
+        if self._name is None or self.session.is_foreign:
             return None
         if not self.wait(timeout):
             if not terminate:
@@ -321,6 +353,7 @@ class JobCluster:
         self._lane.close()
         for node in self.nodes.found.values():
             self._status(DispyNode.Closed, node, None)
+        self.session.callbacks.drain(STANDSTILL_S)
         self.session.closed(self)
         return True
 
@@ -341,11 +374,18 @@ class JobCluster:
 
     def status(self) -> ClusterStatus:
         """Return the nodes and the number of pending jobs."""
+        self.session.callbacks.windows.close()
         return ClusterStatus(list(self.nodes.found.values()), self._submitted - self._final)
 
+    def failed(self) -> str:
+        """Say in one line how many jobs failed, and why the first did; nothing if none did."""
+        return self._failures.summary(self._submitted, self._shown)
+
     def print_status(self, wall_time: float | None = None) -> None:
-        """Print the table of who did what."""
+        """Print the table of who did what, once the callbacks of what is done have run."""
         self.was_printed = True
+        self.session.callbacks.windows.close()
+        self.session.callbacks.drain(PRINT_STANDSTILL_S)
         print(self.table(wall_time) if self._name is not None else table.render((), 0, self._wall(wall_time)))
 
     def table(self, wall_time: float | None = None) -> str:

@@ -5,19 +5,28 @@ from __future__ import annotations
 import functools
 import inspect
 import pickle
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from octapi.dispatch import computation as kinds
+from octapi.dispatch import pieces
 from octapi.dispatch.computation import Computation, File
 from octapi.dispy import sources
 from octapi.dispy.logger import logger
+from octapi.dispy.shapes import Shapes, owner_of
 from octapi.errors import DispyError
+from octapi.worker.loader import PREIMPORTED
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
     from pathlib import Path
 
 INIT = "init_depends"
+#: what jobs find without an import of their own
+GIVEN = (
+    *PREIMPORTED, "dispy", "DispyJob", "MsgTimeout", "serialize", "deserialize", "dispynode_logger",
+    "dispy_node_name", "dispy_node_ip_addr", "dispy_job_path", "dispy_provisional_result", "dispy_send_file",
+    "__name__",
+)  # fmt: skip
 
 
 def checked(callback: Any, count: int, what: str) -> Any:
@@ -54,41 +63,54 @@ def relative(dest: Any) -> str:
     return text.lstrip("/")
 
 
-def describe(computation: Any, depends: Any, setup: Any, cleanup: Any, dest: Any, cwd: Path) -> Computation:
+def describe(computation: Any, depends: Any, setup: Any, cleanup: Any, dest: Any, cwd: Path) -> Described:
     """Turn a dispy computation into one that travels as source text.  Raises :exc:`DispyError` for others."""
     depends = list(depends or ())
     depends.sort(key=lambda item: getattr(item, "__name__", "") != INIT)
-    text, files = sources.collect(depends, cwd)
+    shapes = new_shapes()
+    files = sources.collect(depends, cwd, shapes)
     extra: dict[str, Any] = {"dest": relative(dest), "keep_files": cleanup is False, "preimport": True}
-    text += around("setup", setup, extra)
+    around("setup", setup, extra, shapes)
     if not isinstance(cleanup, bool) and inspect.isfunction(setup) and inspect.isfunction(cleanup):
         same_arity(setup, cleanup)
-    text += around("cleanup", cleanup, extra)
+    around("cleanup", cleanup, extra, shapes)
     if isinstance(computation, str):
         path = sources.program(computation)
         file = sources.read(path, path.parent.absolute())
-        return Computation(kinds.PROGRAM, computation, entry=file.path, files=(*files, file), dest=extra["dest"])
-    entry, source = callable_source(computation)
-    if source not in text:
-        text += source
+        found = Computation(kinds.PROGRAM, computation, entry=file.path, files=(*files, file), dest=extra["dest"])
+        return Described(found, frozenset())
+    entry = entry_of(computation, shapes)
     if any(getattr(item, "__name__", "") == INIT for item in depends):
-        text += f"{INIT}()\n"
+        shapes.call(INIT)
         extra["forked"] = True
-    return Computation(kinds.SOURCE, computation.__name__, text.encode(), entry, files, **extra)
+    extra["python_bound"] = shapes.has_bytecode
+    code = pieces.write(shapes.pieces).encode()
+    name = str(getattr(getattr(computation, "func", computation), "__name__", entry))
+    return Described(Computation(kinds.SOURCE, name, code, entry, files, **extra), frozenset(shapes.names))
 
 
-def around(key: str, function: Any, extra: dict[str, Any]) -> str:
-    """Take setup or cleanup into the description; return its source."""
+class Described(NamedTuple):
+    """A computation, and the names that its jobs find in their ``__main__``."""
+
+    computation: Computation
+    names: frozenset[str]
+
+
+def new_shapes(names: Iterable[str] = ()) -> Shapes:
+    """Return an empty collection of pieces that may refer to what nodes give, and to ``names``."""
+    return Shapes((*GIVEN, *names))
+
+
+def around(key: str, function: Any, extra: dict[str, Any], shapes: Shapes) -> None:
+    """Take setup or cleanup into the description."""
     if isinstance(function, functools.partial):
         logger.warning("%s is a partial: its arguments are used where a node has none of its own", key)
         extra["setup_args"] = pickle.dumps(function.args)
         function = function.func
     if inspect.isfunction(function):
-        extra[key] = function.__name__
-        return sources.source_of(function)
-    if function is not None and not isinstance(function, bool):
+        extra[key] = shapes.add(function)
+    elif function is not None and not isinstance(function, bool):
         raise DispyError(f"Invalid {key}: {function!r} is not a function.")
-    return ""
 
 
 def same_arity(setup: Callable[..., Any], cleanup: Callable[..., Any]) -> None:
@@ -98,18 +120,21 @@ def same_arity(setup: Callable[..., Any], cleanup: Callable[..., Any]) -> None:
         raise DispyError(f"cleanup must take as many arguments as setup: it takes {counts[1]}, setup {counts[0]}.")
 
 
-def callable_source(computation: Callable[..., Any]) -> tuple[str, str]:
-    """Return the expression for a callable on the node, and the source that defines it."""
+def entry_of(computation: Any, shapes: Shapes) -> str:
+    """Return the expression for a callable on the node, with what it needs put into ``shapes``."""
     if inspect.ismethod(computation):
-        owner = type(computation.__self__)
-        return f"{owner.__name__}.{computation.__name__}", sources.source_of(owner)
-    if not inspect.isfunction(computation):
-        raise DispyError(f"Invalid computation type: {type(computation)}")
-    if "." in computation.__qualname__ and "<locals>" not in computation.__qualname__:
-        return computation.__qualname__, ""
-    source = sources.source_of(computation)
-    compile(source, computation.__name__, "exec")
-    return computation.__name__, source
+        holder = computation.__self__
+        return f"{shapes.add(holder if inspect.isclass(holder) else type(holder))}.{computation.__name__}"
+    wrapped = inspect.unwrap(computation.func if isinstance(computation, functools.partial) else computation)
+    if not inspect.isfunction(wrapped):
+        raise DispyError(
+            f"Invalid computation type: {type(computation)}. Give a function, a method, or a program's path."
+        )
+    owner = owner_of(computation) if inspect.isfunction(computation) else None
+    if inspect.isclass(owner):
+        shapes.add(owner)
+        return str(computation.__qualname__)
+    return shapes.add(computation)
 
 
 def own_facts(args: bytes, files: tuple[File, ...]) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
 import time
 from typing import Any
@@ -38,7 +39,8 @@ class Logger:
         if self._ms:
             stamp += f".{int(now * 1000) % 1000:03d}"
         text = str(message) % args if args else str(message)
-        print(f"{stamp} {self.name} - {text}", file=sys.stdout, flush=True)
+        with contextlib.suppress(OSError, ValueError):  # nobody reads it: no reason to end a thread
+            print(f"{stamp} {self.name} - {text}", file=sys.stdout, flush=True)
 
     def debug(self, message: Any, *args: Any) -> None:
         """Write for those who look for a fault."""

@@ -10,6 +10,7 @@ from octapi.dispy.job import DispyJob
 from octapi.dispy.logger import logger
 from octapi.dispy.node import DispyNode, DispyNodeAvailInfo
 from octapi.dispy.sources import read
+from octapi.errors import DispyError
 
 if TYPE_CHECKING:
     from octapi.dispatch.computation import File
@@ -71,7 +72,7 @@ class Nodes:
                     platform=worker.platform,
                 )
             )
-        except Exception as error:
+        except BaseException as error:  # the script's own code, also when it calls sys.exit
             logger.error("allocate() for node %s failed: %s: %s", worker.name, type(error).__name__, error)
             return 0
 
@@ -87,12 +88,19 @@ class Nodes:
         return True
 
     def _give_own(self, name: str, entry: NodeAllocate) -> None:
-        files = tuple(read(path, self._cluster.session.cwd) for path in entry.depends)
+        files = self._own_files(name, entry)
         args = pickle.dumps(tuple(entry.setup_args)) if entry.setup_args else b""
         if self.lane is None:
             self.early[name] = (args, files)
         else:
             self.lane.set_worker(name, args, files)
+
+    def _own_files(self, name: str, entry: NodeAllocate) -> tuple[File, ...]:
+        try:
+            return tuple(read(path, self._cluster.session.cwd) for path in entry.depends)
+        except (OSError, DispyError) as why:
+            logger.error("The files for node %s cannot be read: %s", name, why)
+            return ()
 
     def wanted(self) -> str:
         """Say which nodes the script named that are not there."""
@@ -226,7 +234,7 @@ class Nodes:
         node.busy = len(running)
         node.tx += sent
         node.rx += received
-        if job.status in (DispyJob.Finished, DispyJob.Terminated):
+        if job._status in (DispyJob.Finished, DispyJob.Terminated):
             node.jobs_done += 1
             node.cpu_time += (job.end_time or 0.0) - (job.start_time or 0.0)
         return node

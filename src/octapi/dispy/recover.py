@@ -14,13 +14,15 @@ from octapi.dispatch.recovery import recover
 from octapi.dispy.job import DispyJob
 from octapi.dispy.logger import logger
 from octapi.errors import ClusterError, DispyError
-from octapi.settings import Settings
+from octapi.settings import Settings, default_home
 
 if TYPE_CHECKING:
     from octapi.dispatch.recovery import Recovered
     from octapi.dispatch.way import Way
 
 PATTERN = "_dispy_*"
+#: below OctaPi's own files, for scripts in directories where they may not write
+ELSEWHERE = "recover"
 
 
 class RecoverFile:
@@ -32,8 +34,10 @@ class RecoverFile:
     @classmethod
     def create(cls, path: Any, facts: dict[str, str]) -> RecoverFile | None:
         """Write it, readable by its owner only.  Raises :exc:`DispyError` if ``path`` was given and cannot be made."""
-        place = Path(path) if path else Path.cwd() / time.strftime("_dispy_%Y%m%d%H%M%S")
+        place = Path(path) if path else place_for(time.strftime("_dispy_%Y%m%d%H%M%S"))
         try:
+            if path is None:
+                place.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
             fd = os.open(place, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
         except FileExistsError:
             if path is None:
@@ -54,10 +58,19 @@ class RecoverFile:
             self.path.unlink()
 
 
+def place_for(name: str) -> Path:
+    """Return where a recovery file goes: here, or where nothing can be written here, below OctaPi's own files."""
+    here = Path.cwd()
+    return (here if os.access(here, os.W_OK) else default_home() / ELSEWHERE) / name
+
+
 def newest() -> Path | None:
-    """Return the newest recovery file of the working directory."""
-    found = sorted(Path.cwd().glob(PATTERN), key=lambda path: path.stat().st_mtime)
-    return found[-1] if found else None
+    """Return the newest recovery file of the working directory, or of those that could not be written in theirs."""
+    for place in (Path.cwd(), default_home() / ELSEWHERE):
+        found = sorted(place.glob(PATTERN), key=lambda path: path.stat().st_mtime)
+        if found:
+            return found[-1]
+    return None
 
 
 def recover_jobs(
@@ -93,6 +106,6 @@ def way_back(address: str) -> Way:
 
 def job_of(found: Recovered) -> DispyJob:
     """Make a job of an outcome that was found."""
-    job = DispyJob(None, b"", (), {}, 0)
+    job = DispyJob()
     job.resolve(found.kind, found.data, found.started, found.ended, found.worker, found.extra)
     return job

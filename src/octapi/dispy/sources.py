@@ -1,25 +1,22 @@
-"""From what dispy scripts pass as computation and ``depends`` to source text and files."""
+"""From what dispy scripts pass as ``depends`` to files and pieces of source text."""
 
 from __future__ import annotations
 
 import inspect
 import shutil
+import sys
 import types
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from octapi.dispatch.computation import File
+from octapi.dispy.shapes import name_of
 from octapi.errors import DispyError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-
-def source_of(thing: Any) -> str:
-    """Return a function's or class's source, its first line moved to the left margin."""
-    lines = inspect.getsourcelines(thing)[0]
-    lines[0] = lines[0].lstrip()
-    return "".join(lines) + "\n"
+    from octapi.dispy.shapes import Shapes
 
 
 def read(path: str | Path, cwd: Path) -> File:
@@ -32,9 +29,26 @@ def read(path: str | Path, cwd: Path) -> File:
     return File(name, full.read_bytes(), facts.st_mode & 0o777, facts.st_mtime)
 
 
+def module_files(module: types.ModuleType, cwd: Path) -> list[File]:
+    """Read a module's file, and those of what was imported of a package; nothing of the standard library.
+
+    Raises :exc:`DispyError` for a module that is no file.
+    """
+    name = module.__name__
+    if name.partition(".")[0] in sys.stdlib_module_names:
+        return []
+    inner = [m for key, m in sorted(sys.modules.items()) if key.startswith(f"{name}.") and hasattr(module, "__path__")]
+    found = [module_file(part, cwd) for part in (module, *inner) if getattr(part, "__file__", None)]
+    if not found:
+        raise DispyError(f"Module {name} is not a file, so it cannot be sent. Name the files that make it up.")
+    return found
+
+
 def module_file(module: types.ModuleType, cwd: Path) -> File:
-    """Read a module's source file, placed by its path below ``cwd`` or by its package name."""
-    path = Path(module.__file__ or "").with_suffix(".py").absolute()
+    """Read a module's file, placed by its path below ``cwd`` or by its package name."""
+    path = Path(module.__file__ or "").absolute()
+    if path.suffix == ".pyc" and path.with_suffix(".py").is_file():
+        path = path.with_suffix(".py")
     file = read(path, cwd)
     if path.is_relative_to(cwd):
         return file
@@ -43,22 +57,26 @@ def module_file(module: types.ModuleType, cwd: Path) -> File:
     return File("/".join(place), file.data, file.mode, file.mtime)
 
 
-def collect(depends: Iterable[Any], cwd: Path) -> tuple[str, tuple[File, ...]]:
-    """Split ``depends`` into source text and files.  Raises :exc:`DispyError` for what cannot be sent."""
-    text: list[str] = []
+def collect(depends: Iterable[Any], cwd: Path, shapes: Shapes) -> tuple[File, ...]:
+    """Put functions and classes of ``depends`` into ``shapes``, and return the files.
+
+    Raises :exc:`DispyError` for what cannot be sent.
+    """
     files: list[File] = []
     for item in depends:
         if isinstance(item, (str, Path)):
             files.append(read(item, cwd))
         elif isinstance(item, types.ModuleType):
-            files.append(module_file(item, cwd))
-        elif inspect.isfunction(item) or inspect.isclass(item):
-            text.append(source_of(item))
+            files.extend(module_files(item, cwd))
+        elif inspect.isfunction(item) and not name_of(item):
+            raise DispyError(f"Invalid depends: {item!r} has no name by which a job could call it. Give it one.")
+        elif inspect.isclass(item) or inspect.isfunction(inspect.unwrap(item)):
+            shapes.add(item)
         elif hasattr(item, "__module__"):
-            text.append(source_of(type(item)))
+            shapes.add(type(item))
         else:
             raise DispyError(f"Invalid depends: {item!r} is a {type(item).__name__}")
-    return "".join(text), tuple(files)
+    return tuple(files)
 
 
 def program(path: str) -> Path:

@@ -21,6 +21,11 @@ def byte_size(count: float) -> str:
     return f"{int(count)} B"
 
 
+def seconds(count: float) -> str:
+    """Write a number of seconds as dispy does, and short ones with two digits that count."""
+    return f"{count:.1f}" if count >= 0.95 or not count else f"{count:.2g}"
+
+
 def line(cells: Iterable[str]) -> str:
     """Join cells, right-aligned, as a row."""
     return " " + " | ".join(cell.rjust(width) for cell, width in zip(cells, WIDTHS, strict=True))
@@ -34,8 +39,8 @@ def render(nodes: Iterable[DispyNode], pending: int, wall_s: float) -> str:
     for node in nodes:
         total += node.cpu_time
         each = node.cpu_time / node.jobs_done if node.jobs_done else 0
-        cells = ((node.name or node.ip_addr)[:15], str(node.cpus), str(node.jobs_done), f"{each:.1f}")
-        rows.append(line((*cells, f"{node.cpu_time:.1f}", byte_size(node.tx), byte_size(node.rx))))
+        cells = ((node.name or node.ip_addr)[:15], str(node.cpus), str(node.jobs_done), seconds(each))
+        rows.append(line((*cells, seconds(node.cpu_time), byte_size(node.tx), byte_size(node.rx))))
     rows.append("")
     if pending:
         rows.append(f"Jobs pending: {pending}")

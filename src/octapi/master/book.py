@@ -100,7 +100,7 @@ class Book:
 
     def _open(self, state: Path) -> None:
         path = place.database(state)
-        self.writer = Writer(path, self._trouble)
+        self.writer = Writer(path, self._trouble, self.say)
         with contextlib.suppress(StateError, TimeoutError):  # it was said, and is tried again
             self.writer.flush().result(OPEN_S)
         self.reader = Reader(path)

@@ -55,6 +55,12 @@ class Held:
         #: what its client wanted to tell its worker while that was not here
         self.told: list[tuple[Any, ...]] = []
 
+    @property
+    def most(self) -> int:
+        """Return how many jobs its worker may speak of; one that the last master knew may have had more."""
+        found: int = (1 << 32) - 1 if self.facts.get("gone") else self.facts["jobs"]
+        return found
+
 
 class Client:
     """One client's session."""
@@ -213,7 +219,17 @@ class Client:
         """Describe it for people: its script, since when (epoch seconds) it is here, and its jobs."""
         facts = {key: self.facts.get(key) for key in ("script", "user", "host", "pid")}
         batches = {"batches": len(self.held), "is_detached": self.is_away}
-        return {"number": self.number, "run": self.run, **facts, "since": self.since, **batches, **self.summary}
+        left = dict(zip(("waiting", "running"), self.left(), strict=True))
+        return {"number": self.number, "run": self.run, **facts, "since": self.since, **batches, **self.summary, **left}
+
+    def left(self) -> tuple[int, int]:
+        """Return how many of its jobs wait and run: what it says itself, or of one that is gone what is here of it."""
+        if not self.is_orphan:
+            told = (self.summary.get(key) for key in ("waiting", "running"))
+            waiting, running = (number if isinstance(number, int) else 0 for number in told)
+            return waiting, running
+        waiting = sum(held.jobs for held in self.waiting)
+        return waiting, max(0, sum(held.jobs for held in self.held.values()) - waiting)
 
     def take_story(self, news: dict[str, Any]) -> None:
         """Take what is new in its story.  Raises TypeError, ValueError or LookupError for anything that is none."""

@@ -16,7 +16,10 @@ from typing import TYPE_CHECKING, Any
 
 from distributed.diagnostics.plugin import SchedulerPlugin
 
+from octapi.checked import shown
 from octapi.dispatch import wire
+from octapi.errors import ClusterError, MessageRefused
+from octapi.master import reports
 from octapi.master.book import Book
 from octapi.master.client import Client, Held, remainder
 from octapi.master.hello import FACTS, in_health, why_not
@@ -44,6 +47,12 @@ SILENT_S = 8.0
 LOST_S = 15.0
 #: how often outcomes and runs are looked for that are too old, in seconds
 TIDY_S = 3600.0
+#: how long a worker that was sent away may take to go, in seconds
+LEAVE_S = 5.0
+#: messages that are none, after which a worker's connection is ended
+MOST_REFUSALS = 20
+#: the most jobs of a batch that is not known any more
+MOST_JOBS = (1 << 32) - 1
 #: how long the batches of clients that do not come back stay with the workers that brought them, in seconds
 STRAY_S = 900.0
 
@@ -71,6 +80,7 @@ class Gateway(Sessions, SchedulerPlugin):  # type: ignore[misc]
         self._looking = self.loop.call_later(LOOK_S, self._look)
         scheduler.stream_handlers[STREAM_OP] = self.from_agent
         scheduler.may_replace = self.may_replace
+        scheduler.guard = guard
         scheduler.add_plugin(self)
         self.take_up()
         self._tidied = self.loop.time()
@@ -161,7 +171,7 @@ class Gateway(Sessions, SchedulerPlugin):  # type: ignore[misc]
     def _ask_dask(self, addresses: set[str]) -> WorkerState | None:
         """Return the worker that Dask knows and that has the smallest backlog of Dask's own tasks."""
         running = [worker for worker in self.scheduler.workers.values() if worker.address in addresses]
-        return min(running, key=lambda worker: worker.occupancy / worker.nthreads, default=None)
+        return min(running, key=lambda worker: worker.occupancy / max(worker.nthreads, 1), default=None)
 
     def _assign(self, held: Held, agent: Agent) -> None:
         if held.digest not in agent.known:
@@ -187,21 +197,46 @@ class Gateway(Sessions, SchedulerPlugin):  # type: ignore[misc]
             self.to_agent(agent, message)
 
     def from_agent(self, worker: str, body: bytes) -> None:
-        """Take one message that came over Dask's connection from a worker."""
-        kind, subject, *rest = wire.unpack(body[wire.LENGTH.size :])
-        if kind == "hello":
-            return self._agent_joined(worker, subject)
+        """Take one message that came over Dask's connection from a worker; one that is none is refused by name.
+
+        After too many the connection is ended.
+        """
         agent = next((agent for agent in self.agents.values() if agent.address == worker), None)
+        try:
+            message = wire.unpack(body[wire.LENGTH.size :])
+            if agent is None and not is_hello(message):
+                return
+            kind, subject, rest = reports.said(message)
+            if kind == "hello":
+                self._agent_joined(worker, subject)
+            elif agent is not None:
+                self._heard(agent)
+                self._take(agent, kind, subject, rest)
+        except (ClusterError, ArithmeticError, ValueError, TypeError, LookupError, AttributeError) as error:
+            self._refuse_message(worker, agent, error)
+
+    def _refuse_message(self, worker: str, agent: Agent | None, error: Exception) -> None:
+        """Log a message of a worker that is none, and end the connection of one that goes on so."""
+        self.meter.refused += 1
+        name = worker if agent is None else agent.name
+        say(f"octapi master: refused a message of worker {name}: {type(error).__name__}: {error}")
         if agent is None:
-            return None
-        self._heard(agent)
+            self._send_away(worker, f"it does not say what it is: {error}.")
+            return
+        agent.refusals += 1
+        if agent.refusals >= MOST_REFUSALS:
+            self._remove(agent.address)
+
+    def _take(self, agent: Agent, kind: str, subject: Any, rest: list[Any]) -> None:
+        """Take one message of a worker that is here."""
         if kind == "health":
             agent.info["health"] = in_health(subject, self.now())
             self.book.nodes.health(agent.name, agent.info["health"], self.now())
-            return self._tell_later()
-        if kind in ("ready", "refused", "closed"):
-            return self._computation_news(agent, kind, subject, rest)
-        return self._batch_news(agent, kind, subject, rest)
+            self._tell_later()
+        elif kind in reports.COMPUTATION:
+            self._computation_news(agent, kind, subject, rest)
+        else:
+            self._batch_news(agent, kind, subject, rest)
 
     def _computation_news(self, agent: Agent, kind: str, digest: str, rest: list[Any]) -> None:
         if kind == "refused":
@@ -213,8 +248,14 @@ class Gateway(Sessions, SchedulerPlugin):  # type: ignore[misc]
             if digest in client.computations:
                 client.deliver(agent.name, (kind, digest, *rest))
 
-    def _batch_news(self, agent: Agent, kind: str, key: list[Any], rest: list[Any]) -> None:
-        held = agent.held.get((key[0], key[1]))
+    def _batch_news(self, agent: Agent, kind: str, key: tuple[str, int], rest: list[Any]) -> None:
+        held = agent.held.get(key)
+        try:
+            rest = reports.of_batch(kind, rest, MOST_JOBS if held is None else held.most)
+        except MessageRefused:
+            if held is not None:
+                self._spoilt(agent, held)
+            raise
         if held is None or not held.is_muted:
             self.meter.news(kind, rest)
         if held is None or kind == "dropped":
@@ -223,6 +264,14 @@ class Gateway(Sessions, SchedulerPlugin):  # type: ignore[misc]
             held.is_muted = False
         elif not held.is_muted and not (held.client.is_orphan and kind in ("begun", "cut")):
             self._tell_client(agent, held, kind, rest)
+
+    def _spoilt(self, agent: Agent, held: Held) -> None:
+        """A worker says of a batch what makes no sense: its client gets it back, and nobody else notices."""
+        del agent.held[held.key]
+        held.client.held.pop(held.ident, None)
+        self.to_agent(agent, ("drop", [held.key]))
+        self.over(held, held.client.deliver(agent.name, ("lost", held.ident, held.jobs)))
+        self.place()
 
     def _tell_client(self, agent: Agent, held: Held, kind: str, rest: list[Any]) -> None:
         client = held.client
@@ -254,7 +303,7 @@ class Gateway(Sessions, SchedulerPlugin):  # type: ignore[misc]
         if why:
             self.meter.refused += 1
             say(f"octapi master: refused worker {facts.get('name')}: {why}")
-            self.scheduler.worker_send(address, {"op": STREAM_OP, "body": wire.pack(("refuse", why))})
+            self._send_away(address, why)
             return
         self.scheduler.stream_comms[address].interval = HOLD_S
         facts["health"] = in_health(facts["health"], self.now())
@@ -273,6 +322,17 @@ class Gateway(Sessions, SchedulerPlugin):  # type: ignore[misc]
         self.tell_workers()
         self.sort_strays(agent)
         self.place()
+
+    def _send_away(self, address: str, why: str) -> None:
+        """Tell a worker why it may not be here."""
+        if address in self.scheduler.stream_comms:
+            self.scheduler.worker_send(address, {"op": STREAM_OP, "body": wire.pack(("refuse", why))})
+            self.loop.call_later(LEAVE_S, self._remove_stranger, address, self.scheduler.stream_comms[address])
+
+    def _remove_stranger(self, address: str, stream: Any) -> None:
+        """End the connection of a worker that was sent away and has not gone."""
+        if self.scheduler.stream_comms.get(address) is stream:
+            self._remove(address)
 
     def client_drain(self, client: Client, name: str, is_on: bool) -> None:
         """Somebody asks that a worker take no more batches, or take some again; what runs there goes on."""
@@ -350,6 +410,11 @@ class Gateway(Sessions, SchedulerPlugin):  # type: ignore[misc]
                 self.over(held, held.client.deliver(agent.name, ("lost", held.ident, held.jobs)))
         self.place()
 
+    def remove_client(self, scheduler: Scheduler, client: str) -> None:
+        """Dask says that a client is gone: its name there is free."""
+        if self.guard is not None:
+            self.guard.bearers.forget_client(client)
+
     def slots(self) -> int:
         """Return how many slots there are now."""
         return sum(agent.slots for agent in self.agents.values())
@@ -373,6 +438,11 @@ class Gateway(Sessions, SchedulerPlugin):  # type: ignore[misc]
             client.send("workers", rows)
 
 
+def is_hello(message: Any) -> bool:
+    """Say whether a worker introduces itself."""
+    return isinstance(message, (list, tuple)) and bool(message) and message[0] == "hello"
+
+
 def bytes_read(stream: Any) -> int:
     """Return how much has come over a connection of Dask's, the message that comes just now included."""
     found = getattr(getattr(stream, "comm", None), "stream", None)
@@ -380,5 +450,5 @@ def bytes_read(stream: Any) -> int:
 
 
 def say(text: str) -> None:
-    """Write one line of the master's log."""
-    print(text, file=sys.stderr, flush=True)
+    """Write one line of the master's log; what others said of themselves does nothing to a terminal."""
+    print(shown(text, 4000), file=sys.stderr, flush=True)

@@ -18,7 +18,8 @@ from typing import TYPE_CHECKING, Any
 
 from octapi import discovery, lines, pulse
 from octapi.account import SCHEDULER_ACCOUNT, files_of, unprivileged
-from octapi.errors import ClusterError, StateError, TrustError
+from octapi.checked import shown
+from octapi.errors import ClusterError, MessageRefused, StateError, TrustError
 from octapi.master.disk import Disk
 from octapi.master.metering import Metrics
 from octapi.master.paging import Paging, Wish
@@ -28,7 +29,7 @@ from octapi.setup import shelf
 from octapi.setup.counter import Counter
 from octapi.signals import until_signalled
 from octapi.store import place
-from octapi.trust import names, ssh
+from octapi.trust import here, names, ssh
 from octapi.trust.desk import Desk
 from octapi.trust.door import Door
 from octapi.trust.names import CLIENT, MASTER
@@ -58,7 +59,7 @@ NO_RUNNER = "This master keeps nothing on disk, so it takes no scripts; its firs
 
 def say(text: str) -> None:
     """Write one line of the master's log."""
-    print(f"octapi master: {text}", file=sys.stderr, flush=True)
+    print(f"octapi master: {shown(text, 4000)}", file=sys.stderr, flush=True)
 
 
 def socket_path(home: Path) -> Path:
@@ -111,27 +112,42 @@ class Keeper:
     # ---- what others are told
 
     def hosts(self) -> list[str]:
-        """Return the addresses under which devices reach this master."""
+        """Return the addresses under which other computers reach this master; none if it cannot know them."""
         if self.advertise:
             return self.advertise
-        if self.listen not in ("0.0.0.0", "::", ""):
+        if not self.listens_everywhere:
             return [self.listen]
         return discovery.own_addresses() or ([] if discovery.is_container() else ["127.0.0.1"])
 
     def addresses(self) -> list[str]:
-        """Return ``host:port`` of the door."""
-        return [f"{host}:{self.join_port}" for host in self.hosts()]
+        """Return ``host:port`` of the door, for tokens.
 
-    def standing(self) -> dict[str, Any]:
-        """Return what members are told: where everything listens."""
-        return {"addresses": self.addresses(), "master": {"clients": self.port, "dask": self.dask_port}}
+        A master whose only addresses are those of a bridge names them and loopback: this computer joins by them, and
+        so do containers beside it.
+        """
+        return [f"{host}:{self.join_port}" for host in self.hosts() or [*discovery.inner_addresses(), here.LOOPBACK]]
+
+    def standing(self, caller: str = "") -> dict[str, Any]:
+        """Return what a member that comes from an address is told: where everything listens.
+
+        Members on this computer hear of its loopback too, which stays when the network changes.
+        """
+        found = self.addresses()
+        if self.listens_everywhere and caller and (caller.startswith("127.") or discovery.is_own(caller)):
+            found = list(dict.fromkeys((*found, f"{here.LOOPBACK}:{self.join_port}")))
+        return {"addresses": found, "master": {"clients": self.port, "dask": self.dask_port}}
 
     def standing_here(self) -> dict[str, Any]:
         """Return what logins of this computer are told: its own loopback is the nearest way."""
         found = self.standing()
-        if self.listen in ("0.0.0.0", "::", ""):
-            found["addresses"] = [f"127.0.0.1:{self.join_port}", *found["addresses"]]
+        if self.listens_everywhere:
+            found["addresses"] = list(dict.fromkeys((f"{here.LOOPBACK}:{self.join_port}", *found["addresses"])))
         return found
+
+    @property
+    def listens_everywhere(self) -> bool:
+        """Say whether it listens at all addresses of this computer, loopback too."""
+        return self.listen in ("0.0.0.0", "::", "")
 
     def roster(self) -> list[dict[str, Any]]:
         """Return the members for people."""
@@ -158,12 +174,12 @@ class Keeper:
 
     def page_facts(self) -> dict[str, Any]:
         """Return what the page must know."""
-        here = "127.0.0.1" if self.listen in ("0.0.0.0", "::", "") else self.listen
+        near = here.LOOPBACK if self.listens_everywhere else self.listen
         news = {key: value for key, value in self.news().items() if key in ("time", "removed", "authorities", "roster")}
         return {
             "news": news,
             "listen": self.listen,
-            "places": [[here, self.port]],
+            "places": [[near, self.port]],
             "hosts": self.hosts(),
             "state": Path(self._state_place) if self._state_place else None,
         }
@@ -183,7 +199,10 @@ class Keeper:
     def send(self, message: dict[str, Any]) -> None:
         """Send the scheduler one message."""
         if self.scheduler is not None and self.scheduler.stdin is not None:
-            self.scheduler.stdin.write(lines.to_line(message).encode())
+            try:
+                self.scheduler.stdin.write(lines.to_line(message).encode())
+            except MessageRefused as error:
+                say(f"could not tell the scheduler {message.get('kind') or 'news'}: {error}.")
 
     def changed(self) -> None:
         """Somebody came or was renewed."""
@@ -326,7 +345,7 @@ class Keeper:
         self._heard = asyncio.get_running_loop().time()
         try:
             self._take(message)
-        except (LookupError, TypeError, ValueError, OSError) as error:
+        except (LookupError, TypeError, ValueError, AttributeError, OSError) as error:
             say(f"ignored a message of the scheduler: {type(error).__name__}: {error}")
 
     def _take(self, message: dict[str, Any]) -> None:
@@ -362,7 +381,7 @@ class Keeper:
         assert self.scheduler is not None
         assert self.scheduler.stdout is not None
         told = asyncio.create_task(until_signalled())
-        hearing = asyncio.create_task(lines.follow(self.scheduler.stdout, self._hear))
+        hearing = asyncio.create_task(lines.follow(self.scheduler.stdout, self._hear, say))
         self._heard = asyncio.get_running_loop().time()
         looking = asyncio.create_task(self._look())
         beating = asyncio.create_task(pulse.beat("master", self._state))

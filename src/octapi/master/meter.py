@@ -64,8 +64,8 @@ def state(gateway: Gateway) -> metrics.MasterState:
         workers=[row(agent) for agent in gateway.agents.values()],
         clients=sum(not client.is_away for client in clients),
         detached=sum(client.is_away for client in clients),
-        waiting=sum(told(client.summary, "waiting") for client in clients),
-        running=sum(told(client.summary, "running") for client in clients),
+        waiting=sum(client.left()[0] for client in clients),
+        running=sum(client.left()[1] for client in clients),
         tally=meter.tally,
         batches=meter.batches,
         batches_waiting=sum(len(client.waiting) for client in clients),
@@ -88,12 +88,6 @@ def measured(health: dict[str, Any], key: str) -> float | None:
     """Return a measure that a worker told; None if it is no number."""
     found = health.get(key)
     return float(found) if isinstance(found, int | float) else None
-
-
-def told(summary: dict[str, Any], key: str) -> int:
-    """Return a number that a client told; 0 if it is none."""
-    found = summary.get(key)
-    return found if isinstance(found, int) else 0
 
 
 async def serve(gateway: Gateway, trust: Trust, sock: socket.socket, log: Any) -> scrapes.Door:

@@ -18,6 +18,7 @@ from octapi.errors import OctapiError, TrustError
 from octapi.page import proxies
 from octapi.page.links import ACT, LIFE_S, Links
 from octapi.settings import Settings
+from octapi.setup import line, shelf, stock
 from octapi.store import place
 from octapi.trust import certificates, files
 from octapi.trust.names import CLIENT, WORKER
@@ -32,11 +33,11 @@ if TYPE_CHECKING:
 
 DEFAULT_PORT: Final = 8787
 LOOPBACK: Final = "127.0.0.1"
-MISSING: Final = "no page: its parts are not installed. pip install 'octapi[page]' brings them."
+MISSING: Final = "no page: starlette, uvicorn or segno, which it is made of, are missing here. Install OctaPi again."
 PARTS: Final = ("starlette", "uvicorn", "segno")
 DASK_PARTS: Final = ("bokeh", "websockets")
 DASK_MISSING: Final = (
-    "no Dask dashboard: its parts are not installed. pip install 'octapi[page,dashboard]' brings them."
+    f"no Dask dashboard: its parts are not installed. {sys.executable} -m pip install bokeh websockets brings them."
 )
 #: the settings that a wish is made of
 SETTINGS: Final = ("page", "page_port", "page_listen", "page_proxy", "page_proxy_from", "page_names", "dask_dashboard")
@@ -70,6 +71,8 @@ class Wish:
     proxy_from: str = ""
     names: str = ""
     dask: bool = False
+    #: the port of the container's host that leads to it; 0 for the same
+    published: int = 0
 
 
 def wish_of(given: dict[str, Any]) -> Wish:
@@ -87,6 +90,7 @@ def wish_of(given: dict[str, Any]) -> Wish:
         found.page_proxy_from,
         found.page_names,
         found.dask_dashboard,
+        found.page_published,
     )
 
 
@@ -147,6 +151,7 @@ class Paging:
         self._process: asyncio.subprocess.Process | None = None
         self._running: asyncio.Task[None] | None = None
         self._tls_path = home / "page" / "https.json"
+        self._shelf = home / shelf.DIRECTORY
 
     # ---- where it is
 
@@ -170,7 +175,9 @@ class Paging:
         host = hosts[0] if hosts else LOOPBACK
         if ":" in host:
             host = f"[{host}]"
-        return f"{'https' if self.is_secure else 'http'}://{host}:{self.port}/login?token={token}"
+        return (
+            f"{'https' if self.is_secure else 'http'}://{host}:{self.wish.published or self.port}/login?token={token}"
+        )
 
     def wants_dask(self) -> bool:
         """Say whether Dask's own dashboard is to be started; without its parts one line says what is missing."""
@@ -236,11 +243,15 @@ class Paging:
         assert self._process.stdout is not None
         self._write(self._start(handle, account))
 
+        answering: set[asyncio.Task[None]] = set()
+
         def hear(message: dict[str, Any]) -> None:
             if message["kind"] == "ask":
-                self._write({"kind": "answer", "number": message["number"], **self._answer(message)})
+                task = asyncio.create_task(self._reply(message))
+                answering.add(task)
+                task.add_done_callback(answering.discard)
 
-        await lines.follow(self._process.stdout, hear)
+        await lines.follow(self._process.stdout, hear, self._say)
         await self._process.wait()
 
     def _start(self, handle: int, account: Account | None) -> dict[str, Any]:
@@ -296,6 +307,23 @@ class Paging:
 
     # ---- what it asks, and what the owner asks of it
 
+    async def _reply(self, message: dict[str, Any]) -> None:
+        answer = self._answer(message)
+        if message["op"] == "token-create" and "ok" in answer:
+            answer["ok"] |= await asyncio.to_thread(self._install_line, answer["ok"]["token"])
+        self._write({"kind": "answer", "number": message["number"], **answer})
+
+    def _install_line(self, token: str) -> dict[str, str]:
+        """Return the line with which a device that has only Python joins, or why there is none.
+
+        It makes the wheels that such a device gets, if they are not there yet: that takes some seconds.
+        """
+        try:
+            stock.pack(self._shelf)
+            return {"install": line.for_token(token, WORKER)}
+        except (OctapiError, OSError) as error:
+            return {"no_install": str(error)}
+
     def _answer(self, request: dict[str, Any]) -> dict[str, Any]:
         assert self.desk is not None
         try:
@@ -313,7 +341,7 @@ class Paging:
     def new_link(self, kind: str = ACT, life_s: float = LIFE_S) -> dict[str, Any]:
         """Make a link.  Raises :exc:`TrustError` when there is no page."""
         if not self.port:
-            raise TrustError("This master has no page. Start it with --page, with octapi[page] installed.")
+            raise TrustError("This master has no page. Start it with --page; if it was, its log says why.")
         link = self.link(self.links.new(kind, life_s))
         self.tell(links=self.links.plain())
         return {"link": link, "fingerprint": self.fingerprint, "kind": kind}

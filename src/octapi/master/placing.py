@@ -33,6 +33,8 @@ class Agent:
         self.beats = 0
         #: how many bytes came from it when it was looked at last
         self.read = 0
+        #: how many of its messages were none
+        self.refusals = 0
         self.is_silent = False
         self.is_draining = False
 

@@ -6,6 +6,7 @@ import asyncio
 import time
 from typing import TYPE_CHECKING, Any
 
+from octapi.master import requests
 from octapi.master.chronicle import Chronicle
 from octapi.master.submissions import Submissions
 from octapi.master.watching import Watching
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
     from octapi.master.book import Book
     from octapi.master.client import Client
     from octapi.master.placing import Agent
+    from octapi.store.runs import Run
     from octapi.trust.daskcomm import Guard
 
 
@@ -66,14 +68,20 @@ class Questions:
 
     def client_runs(self, client: Client, limit: int = 100) -> None:
         """Somebody asks for the latest runs."""
-        rows = [run.public() for run in self.book.recent(min(int(limit), 10_000))]
+        rows = [self._public(client, run) for run in self.book.recent(min(int(limit), 10_000))]
         client.send("runs", {"runs": rows} | self.standing())
+
+    def _public(self, client: Client, run: Run) -> dict[str, Any]:
+        """Describe a run for a client: its arguments, which may be passwords, as its output only to those who may."""
+        may = client.peer is None or client.peer.ident in (self.viewers or ()) or self.submissions.may(run, client.peer)
+        return run.public() if may else run.public() | {"arguments": []}
 
     def client_manage(self, client: Client, question: dict[str, Any]) -> None:
         """Somebody submits a script, or asks for a run's output or its end."""
+        asked = requests.question(question)
 
         async def answer() -> None:
-            client.send("manage", await self.submissions.answer(client.peer, client.facts, question))
+            client.send("manage", await self.submissions.answer(client.peer, client.facts, asked))
 
         task = asyncio.ensure_future(answer())
         self._asked.add(task)
@@ -98,6 +106,7 @@ class Questions:
         if news is None:
             return
         try:
+            news = requests.STORY(news)
             client.take_story(news)
         except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
             self.book.say(f"a report of run {client.run} makes no sense ({type(error).__name__}: {error}).")

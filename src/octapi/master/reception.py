@@ -11,6 +11,7 @@ from octapi.dispatch import wire
 from octapi.errors import ClusterError, PeerRefused
 from octapi.master.gateway import say
 from octapi.master.hello import compatible, refusal
+from octapi.master.requests import greeting
 from octapi.trust.names import CLIENT
 
 if TYPE_CHECKING:
@@ -52,11 +53,13 @@ class Reception:
         client = None
         self.here += 1
         try:
-            client = await self._greet(reader, writer, self._admit(writer))
+            peer = self._admit(writer)
+            client = await self._greet(reader, writer, peer)
             while client is not None:
                 body = await wire.read_body(reader, progress=client.is_alive)
                 if client.writer is not writer:
                     break  # it is back over another connection, where it sends this again
+                self._check_member(writer, peer)
                 self.gateway.take(client, body)
         except (asyncio.IncompleteReadError, ConnectionError, ssl.SSLError):
             pass  # it is gone, which is what happens to clients
@@ -66,14 +69,8 @@ class Reception:
         except PeerRefused as error:
             self.gateway.meter.refused += 1
             say(f"octapi master: refused {writer.get_extra_info('peername')[0]}: {error}")
-        except (
-            ClusterError,
-            ValueError,
-            TypeError,
-            AttributeError,
-            LookupError,
-            RecursionError,
-        ) as error:
+        except (ClusterError, ValueError, TypeError, AttributeError, LookupError, RecursionError) as error:
+            self.gateway.meter.refused += 1
             say(f"octapi master: hung up on a client: {type(error).__name__}: {error}")
             if client is not None and client.writer is writer:  # it would send the same again
                 client.said_bye = True
@@ -99,11 +96,22 @@ class Reception:
             writer.write(wire.pack(("refused", {"error": "PeerRefused", "text": f"{error}."})))
             raise
 
+    def _check_member(self, writer: asyncio.StreamWriter, peer: Peer | None) -> None:
+        """Raise :exc:`PeerRefused` for a member that was removed since it connected, having told it so."""
+        if self.trust is None or peer is None:
+            return
+        try:
+            self.trust.check_member(peer)
+        except PeerRefused as error:
+            writer.write(wire.pack(("refused", {"error": "NotAMember", "text": f"{error}."})))
+            raise
+
     async def _greet(
         self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, peer: Peer | None
     ) -> Client | None:
-        kind, facts = await asyncio.wait_for(wire.read_frame(reader, 1 << 16), GREET_S)
-        if kind != "hello" or not compatible(facts):
+        facts = greeting(await asyncio.wait_for(wire.read_frame(reader, 1 << 16), GREET_S))
+        self._check_member(writer, peer)
+        if not compatible(facts):
             text = refusal(facts)
             say(f"octapi master: refused a client: {text}")
             writer.write(wire.pack(("refused", {"error": "VersionMismatch", "text": text})))

@@ -151,7 +151,7 @@ def main() -> None:
         if start.get("metrics_fd") is not None:
             door = await meter.serve(gateway, trust, socket.socket(fileno=start["metrics_fd"]), say_of_master)
         try:
-            await lines.follow(await lines.stdin(), hear)
+            await lines.follow(await lines.stdin(), hear, say_of_master)
         finally:
             alive.cancel()
             if door is not None:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from octapi import _version
 from octapi.dispatch import wire
+from octapi.master import requests
 from octapi.master.client import Client, Held
 from octapi.master.meter import Meter
 from octapi.master.orphans import CLAIM_S, MASTER_ENDED, Orphans
@@ -198,8 +199,8 @@ class Sessions(Orphans):
     # ---- what clients say
 
     def take(self, client: Client, body: bytes) -> None:
-        """Take one message of a client."""
-        kind, *rest = wire.unpack(body)
+        """Take one message of a client.  Raises :exc:`MessageRefused` for one that is none."""
+        kind, rest = requests.said(wire.unpack(body))
         client.heard_at = asyncio.get_running_loop().time()
         if kind in COUNTED and client.keeps and client.counter.took(len(body)):
             client.acknowledge()
@@ -242,8 +243,10 @@ class Sessions(Orphans):
 
     def client_run(self, client: Client, ident: int, run: int, digest: str, facts: dict[str, Any]) -> None:
         """Take a batch."""
-        if not isinstance(facts.get("jobs"), int) or digest not in client.computations:
-            raise ValueError(f"a batch without its computation or its number of jobs: {digest!r}")
+        if digest not in client.computations or "data" not in facts:
+            raise ValueError(f"a batch without its computation or its jobs: {digest!r}")
+        if ident in client.held:
+            raise ValueError(f"there is a batch {ident} already")
         self.meter.batch(facts)
         self.hold(Held(client, ident, digest, facts))
         self.place()
@@ -267,10 +270,12 @@ class Sessions(Orphans):
         client.news.set()
 
     def client_tell(self, client: Client, worker: str | None, message: list[Any]) -> None:
-        """Pass a message on to one agent or to all."""
+        """Pass a message about the client's own batch or computation on to one agent or to all."""
         kind, subject = message[0], message[1]
-        if kind in ("cancel", "recall", "stop"):
+        if kind in requests.OF_BATCHES:
             return self._tell_batch(client, kind, subject, message[2:])
+        if subject not in client.computations:
+            return None  # it was forgotten meanwhile, or is another's
         for agent in list(self.agents.values()):
             if worker in (None, agent.name):
                 if kind == "forget":

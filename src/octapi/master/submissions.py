@@ -12,7 +12,7 @@ import itertools
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from octapi.errors import RunError
+from octapi.errors import MessageRefused, RunError
 from octapi.store import runs
 from octapi.store.runs import Run
 from octapi.trust import names
@@ -51,7 +51,7 @@ class Submissions:
             if operation not in ("submit", "upload", "launch", "log", "stop"):
                 raise RunError(f"The master does not know the request {operation[:40]!r}.")
             return {"ok": await getattr(self, f"_{operation}")(peer, facts, question)}
-        except RunError as error:
+        except (RunError, MessageRefused) as error:
             return {"error": str(error)}
         except (AttributeError, TypeError, ValueError, KeyError) as error:
             return {"error": f"The master was asked for something that makes no sense ({type(error).__name__})."}

@@ -193,7 +193,7 @@ class Watching:
         """Return the time, how many slots there are, how many work, and jobs that wait."""
         agents = self._agents()
         busy = sum(min(len(agent.held), agent.slots) for agent in agents)
-        waiting = sum(int(client.summary.get("waiting") or 0) for client in self._clients())
+        waiting = sum(client.left()[0] for client in self._clients())
         return [round(self._now(), 1), sum(agent.slots for agent in agents), busy, waiting]
 
     async def _run(self) -> None:
@@ -211,7 +211,8 @@ class Watching:
         runs = {run: row for run, (row, _) in self.over.items()}
         for client in self._clients():
             if client.summary.get("functions") or client.story is not None or client.is_orphan:
-                runs[client.run] = client.row() | {"ended": None}
+                is_over = client.is_orphan and client.is_complete
+                runs[client.run] = client.row() | {"ended": epoch + client.heard_at if is_over else None}
         return workers, runs
 
     def _tell(self, seen: Seen, workers: View, runs: View) -> None:

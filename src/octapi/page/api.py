@@ -228,7 +228,13 @@ class Acting:
             raise ValueError("uses must be from 0 (any number) to 1000, life_s from 60 to 604800.")
         found = await self._site.ask_keeper("token-create", uses=uses or None, life_s=float(life_s))
         line = f"octapi worker {found['token']}"
-        return JSONResponse({"line": line, "ident": found["ident"], "qr": devices.qr_code(line), "life_s": life_s})
+        facts = {"line": line, "ident": found["ident"], "qr": devices.qr_code(line), "life_s": life_s}
+        facts |= {key: found[key] for key in ("install", "no_install") if key in found}
+        return JSONResponse(facts | {"compose": COMPOSE.format(found["token"])})
+
+
+#: the line for a computer with Docker and this repository
+COMPOSE = "OCTAPI_TOKEN={} OCTAPI_NAME=NAME docker compose -f deploy/worker.yaml up -d"
 
 
 def searchable(row: dict[str, Any]) -> str:

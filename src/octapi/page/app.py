@@ -13,6 +13,7 @@ from starlette.staticfiles import StaticFiles
 
 from octapi.page import api, login
 from octapi.page.guard import Guard, address_of, is_secure, problem
+from octapi.page.links import STAY_S
 from octapi.page.login import TooMany
 
 if TYPE_CHECKING:
@@ -83,7 +84,7 @@ def set_cookie(response: Response, site: Site, request: Request, link: Link) -> 
     response.set_cookie(
         login.COOKIE,
         site.gate.cookie(link),
-        max_age=login.STAY_S,
+        max_age=int(STAY_S),
         path="/",
         secure=is_secure(request, site),
         httponly=True,

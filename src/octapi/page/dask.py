@@ -1,13 +1,16 @@
 """Dask's own dashboard behind the page's login: passed on from a socket that nobody else can open.
 
-Its pages are Dask's and bring scripts of their own into this origin, and they show names that jobs chose.  So only a
-link to look only opens them: nothing that runs in them can act.
+Its pages are Dask's: they show keys, which may hold arguments, and names that jobs chose, so a link to look only opens
+none of them; and they bring scripts of their own into this origin, so they get a sandbox in which nothing can act: it
+opens no windows and no frames, and asks for nothing outside of ``/dask/``.  Only pages of :data:`PAGES` are passed on:
+others show tracebacks and arguments of tasks, or reach further, as Dask's own proxy does.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
+import re
 from typing import TYPE_CHECKING, Any, Final
 
 from starlette.responses import Response
@@ -15,7 +18,7 @@ from starlette.routing import BaseRoute, Route, WebSocketRoute
 from websockets.asyncio.client import unix_connect
 from websockets.exceptions import WebSocketException
 
-from octapi.page.guard import problem
+from octapi.page.guard import is_secure, problem
 from octapi.page.login import may_act
 
 if TYPE_CHECKING:
@@ -24,21 +27,51 @@ if TYPE_CHECKING:
 
     from octapi.page.site import Site
 
+#: ``{here}`` are the addresses below which everything must lie
 POLICY: Final = (
-    "default-src 'self'; script-src 'self' 'unsafe-inline' 'unsafe-eval'; style-src 'self' 'unsafe-inline'; "
-    "img-src 'self' data:; connect-src 'self'; base-uri 'self'; form-action 'none'; frame-ancestors 'none'"
+    "sandbox allow-scripts allow-same-origin; default-src 'none'; script-src {here} 'unsafe-inline' 'unsafe-eval'; "
+    "style-src {here} 'unsafe-inline'; font-src {here} data:; img-src {here} data:; connect-src {here}; "
+    "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+)
+#: the first part of what is passed on, below /dask/
+PAGES: Final = frozenset(
+    "status workers tasks system graph groups memory statics static individual-task-stream individual-progress "
+    "individual-graph individual-groups individual-nbytes individual-cpu individual-workers individual-bandwidth-types "
+    "individual-bandwidth-workers individual-workers-memory individual-cluster-memory individual-compute-time-per-key "
+    "individual-aggregate-time-per-action individual-scheduler-system individual-event-loop "
+    "individual-workers-cpu-timeseries individual-workers-disk-timeseries individual-workers-memory-timeseries "
+    "individual-workers-network-timeseries".split()
 )
 LOOK_ONLY: Final = (
-    "Dask's dashboard opens with a link to look only: 'octapi page --view' prints one. Its pages are not OctaPi's own, "
-    "and nothing in them shall be able to act."
+    "Dask's dashboard does not open with a link to look only: its pages show arguments of tasks. 'octapi page' on the "
+    "master prints a link that opens it."
 )
+NOT_PASSED: Final = (
+    "This page of Dask's dashboard is not passed on: it shows tracebacks or arguments, or reaches further."
+)
+#: hosts, with a port or without, that may stand in a policy
+HOST: Final = re.compile(r"[A-Za-z0-9.-]{1,253}(:[0-9]{1,5})?|\[[0-9a-fA-F:.]{2,45}\](:[0-9]{1,5})?")
 LIMIT: Final = 64 << 20
 ANSWER_S: Final = 30.0
 #: headers of Dask's answers that are passed on
 PASSED: Final = ("content-type", "etag", "location", "cache-control")
 
 
-async def fetch(place: str, target: str) -> Response:
+def policy_for(host: str, *, is_secure: bool) -> str:
+    """Return the policy for pages that a browser has from ``host``."""
+    if not HOST.fullmatch(host):
+        return POLICY.format(here="'none'")
+    schemes = ("https", "wss") if is_secure else ("http", "ws")
+    return POLICY.format(here=" ".join(f"{scheme}://{host}/dask/" for scheme in schemes))
+
+
+def may_pass(path: str) -> bool:
+    """Say whether a page, by its path below ``/dask/``, is passed on."""
+    first, *rest = path.split("/")
+    return first in PAGES and not any(part in ("..", ".") for part in rest)
+
+
+async def fetch(place: str, target: str, policy: str) -> Response:
     """Ask Dask's web server.  HTTP/1.0, so that the answer ends with the connection."""
     reader, writer = await asyncio.open_unix_connection(place, limit=LIMIT)
     try:
@@ -49,7 +82,7 @@ async def fetch(place: str, target: str) -> Response:
         writer.close()
     first, *lines = head.decode("latin-1").split("\r\n")
     found = {name.lower(): value.strip() for name, _, value in (line.partition(":") for line in lines)}
-    headers = {name: found[name] for name in PASSED if name in found} | {"content-security-policy": POLICY}
+    headers = {name: found[name] for name in PASSED if name in found} | {"content-security-policy": policy}
     return Response(body, int(first.split()[1]), headers)
 
 
@@ -57,17 +90,20 @@ def routes(site: Site) -> list[BaseRoute]:
     """Return what to route where."""
 
     async def page(request: Request) -> Response:
-        if may_act(request.scope["link"]):
+        if not may_act(request.scope["link"]):
             return problem(403, LOOK_ONLY)
+        if not may_pass(request.path_params["path"]):
+            return problem(404, NOT_PASSED)
+        policy = policy_for(request.headers.get("host", ""), is_secure=is_secure(request, site))
         target = request.scope["raw_path"].decode("latin-1")
         query = request.scope["query_string"].decode("latin-1")
         try:
-            return await fetch(site.dask, f"{target}?{query}" if query else target)
+            return await fetch(site.dask, f"{target}?{query}" if query else target, policy)
         except (OSError, ValueError, asyncio.IncompleteReadError, TimeoutError):
             return problem(502, "Dask's dashboard does not answer.")
 
     async def stream(socket: WebSocket) -> None:
-        if may_act(socket.scope["link"]):
+        if not (may_act(socket.scope["link"]) and may_pass(socket.path_params["path"])):
             await socket.close(4403)
             return
         with contextlib.suppress(OSError, WebSocketException):

@@ -14,7 +14,11 @@ def table(model: Model, members: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """Put the workers that are here and the members that are written down together; those not here come last."""
     known = {row["name"]: row for row in members if row["role"] == "worker"}
     rows = [row_of(name, row, known.get(name)) for name, row in model.workers.items()]
-    rows += [row_of(name, {}, member) for name, member in known.items() if name not in model.workers]
+    rows += [
+        row_of(name, {}, member) | {"gone": model.away.get(name, {}).get("since")}
+        for name, member in known.items()
+        if name not in model.workers
+    ]
     return rows + [row_of(row["name"], {}, row) for row in members if row["role"] != "worker"]
 
 

@@ -23,6 +23,8 @@ ACT: Final = "act"
 KINDS: Final = (LOOK, ACT)
 #: how long a link lets people in, in seconds
 LIFE_S: Final = 86400.0
+#: how long a browser stays logged in: so long a link that has ended is known, and can be revoked with its logins
+STAY_S: Final = 30 * 86400.0
 LONGEST_S: Final = 3660 * 86400.0
 SECRET_BYTES: Final = 24
 MOST: Final = 200
@@ -58,8 +60,8 @@ class Links:
         if kind not in KINDS or not 0 < life_s <= LONGEST_S:
             raise TrustError(f"A link is one of {' and '.join(KINDS)}, and lives from a second to ten years.")
         now, ident, secret = self._now(), new_ident(), secrets.token_urlsafe(SECRET_BYTES)
-        self.links = {key: link for key, link in self.links.items() if link.ends > now}
-        if len(self.links) >= MOST:
+        self.links = {key: link for key, link in self.links.items() if link.ends + STAY_S > now}
+        if sum(link.ends > now for link in self.links.values()) >= MOST:
             raise TrustError(f"There are {MOST} links already. 'octapi page --revoke all' ends them.")
         self.links[ident] = Link(ident, kind, hash_of(secret.encode()), now, now + life_s)
         self.save()

@@ -14,7 +14,7 @@ import ipaddress
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlsplit
 
-from octapi.page.links import ACT, Link
+from octapi.page.links import ACT, STAY_S, Link
 from octapi.trust.door import Attempts
 from octapi.trust.token import hash_of
 
@@ -22,8 +22,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
 COOKIE: Final = "octapi-page"
-#: how long a browser stays logged in, in seconds
-STAY_S: Final = 30 * 86400
 #: every request that changes something carries this header, which other sites cannot set
 HEADER: Final = "x-octapi"
 TOKEN_LIMIT: Final = 200
@@ -100,7 +98,10 @@ def is_own_name(host: str, names: list[str]) -> bool:
     An address is always fine.  A name that is not ours is another site that resolves to this computer ("DNS
     rebinding"): its scripts would count as ours.
     """
-    name = urlsplit(f"//{host}").hostname or ""
+    try:
+        name = urlsplit(f"//{host}").hostname or ""
+    except ValueError:  # brackets that do not match
+        return False
     try:
         ipaddress.ip_address(name)
     except ValueError:
@@ -115,9 +116,17 @@ def is_forged(headers: Mapping[str, str], host: str) -> str:
     if headers.get("sec-fetch-site", "same-origin") != "same-origin":
         return "It comes from another site."
     origin = headers.get("origin")
-    if origin is not None and urlsplit(origin).netloc.lower() != host.lower():
+    if origin is not None and not is_origin_of(origin, host):
         return "It comes from another origin."
     return ""
+
+
+def is_origin_of(origin: str, host: str) -> bool:
+    """Say whether a page of this origin came from this host."""
+    try:
+        return urlsplit(origin).netloc.lower() == host.lower()
+    except ValueError:
+        return False
 
 
 def may_act(link: Link) -> bool:

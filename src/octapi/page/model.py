@@ -20,6 +20,9 @@ SAMPLES: Final = 1500
 SPAN_S: Final = 600.0
 #: rates are measured over this time, in seconds
 RATE_S: Final = 6.0
+#: how long a worker that went away is still shown, in seconds, and how many of them
+LOST_S: Final = 3600.0
+LOST: Final = 60
 FACTS: Final = "name address host slots platform python release memory health joined heard lights beats state".split()
 
 
@@ -108,6 +111,8 @@ class Model:
         self.samples: deque[list[float]] = deque(maxlen=SAMPLES)
         self.events: deque[Row] = deque(maxlen=EVENTS)
         self.workers: Table = {}
+        #: workers that went away in the last hour: since when, and what they were
+        self.away: Table = {}
         self.runs: Table = {}
         self.is_known = False
         #: what is wrong with the way to the master, and since when (epoch seconds); empty and None while all is well
@@ -123,7 +128,7 @@ class Model:
     def take(self, frame: Row) -> Row:
         """Take one frame of the master; return what is new for browsers."""
         now = self.now = float(frame["time"])
-        old_workers, old_runs = self.workers, self.runs
+        old_workers, old_runs, old_lost = self.workers, self.runs, self.away
         had_trouble = self.trouble["since"] is not None
         self.trouble = {"since": None, "text": ""}
         if frame["full"]:
@@ -141,13 +146,14 @@ class Model:
         self.events.extend(frame["events"])
         self.workers = {name: worker(row, now) for name, row in self._workers.items()}
         self.runs = {name: run.row(now) for name, run in self._runs.items()}
+        self.away = went_away(old_lost, old_workers, self.workers, now)
         self.is_known = True
         if frame["full"] or had_trouble:
             return self.snapshot()
         news = {"time": now, "totals": self.totals(), "sample": frame["sample"], "events": frame["events"]}
         news["workers"], news["gone"] = differences(old_workers, self.workers)
         news["runs"], news["forgotten"] = differences(old_runs, self.runs)
-        return news
+        return news if self.away == old_lost else news | {"lost": self.away}
 
     def _merge(self, frame: Row) -> None:
         for name, row in frame["workers"].items():
@@ -184,6 +190,7 @@ class Model:
     def snapshot(self) -> Row:
         """Return everything, for somebody who knows nothing."""
         found = {"full": True, "time": self.now, "totals": self.totals(), "workers": self.workers, "runs": self.runs}
+        found["lost"] = self.away
         return found | {"samples": list(self.samples), "events": list(self.events), "trouble": self.trouble}
 
 
@@ -191,6 +198,17 @@ def worker(row: Row, now: float) -> Row:
     """Return a worker for people."""
     found = {key: row.get(key) for key in FACTS}
     return found | {"lights": row.get("lights") or [], "badges": explain.badges(row, now)}
+
+
+def went_away(known: Table, before: Table, here: Table, now: float) -> Table:
+    """Return the workers that went away lately and are not ``here``, the latest first."""
+    fresh = {
+        name: {"name": name, "since": now, "slots": row["slots"], "address": row["address"]}
+        for name, row in before.items()
+        if name not in here
+    }
+    rows = fresh | {name: row for name, row in known.items() if name not in here and now - row["since"] < LOST_S}
+    return dict(sorted(rows.items(), key=lambda item: -item[1]["since"])[:LOST])
 
 
 def differences(old: Table, new: Table) -> tuple[Table, list[str]]:

@@ -145,7 +145,9 @@ def paths() -> dict[str, Schema]:
     )
     stopped = record("stopped", stopped=TRUTH)
     drained = record("drained", drained=TRUTH)
-    line = record("line ident qr", line=TEXT, ident=TEXT, qr=listed(TEXT))
+    line = record(
+        "line ident qr compose", line=TEXT, ident=TEXT, qr=listed(TEXT), compose=TEXT, install=TEXT, no_install=TEXT
+    )
     workers = record("workers", workers=listed(named("Worker")))
     devices = record("devices refusals", devices=listed(named("Device")), refusals=listed(of("object")))
     health = record("health events", health=listed(of("object")), events=listed(of("object")))

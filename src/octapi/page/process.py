@@ -258,7 +258,7 @@ class Page:
         self.open_feed()
         server = server_of(self.site, self._context)
         serving = asyncio.create_task(server.serve(sockets=[sock]))
-        following = asyncio.create_task(lines.follow(await lines.stdin(), self.take))
+        following = asyncio.create_task(lines.follow(await lines.stdin(), self.take, say))
         on_ready()
         await asyncio.wait((serving, following), return_when=asyncio.FIRST_COMPLETED)
         server.end()

@@ -23,7 +23,9 @@ def dumps(obj: Any) -> bytes:
     """Pickle for a slot: by name where that works on a worker, else by value.  Raises whatever pickling raises."""
     try:
         data = pickle.dumps(obj, 5)
-        if REFERS not in data or (b"_main__" not in data and b"\x06object" not in data and not names_made_module(data)):
+        if REFERS not in data:  # nothing in it is known by name
+            return data
+        if b"_main__" not in data and b"\x06object" not in data and not names_made_module(data):
             return data
     except Exception as error:  # pickling by value has the last word, and the better message
         del error

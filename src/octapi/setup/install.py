@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 OLDEST = (3, 11)
 ACCOUNTS = ("octapi", "octapi-slot")
 #: the extras of octapi, each with a wheel that is there if it is
-EXTRAS = {"examples": "py_enigma", "page": "uvicorn"}
+EXTRAS = {"examples": "py_enigma"}
 #: those that run for longer are listed first; the templates of logins have nothing to stop
 UNITS = ("octapi-worker.service", "octapi-master.service", "octapi-worker-ssh.socket", "octapi-master-ssh.socket")
 TEMPLATES = ("octapi-worker-ssh@.service", "octapi-master-ssh@.service")

@@ -10,8 +10,10 @@ import hashlib
 import re
 from typing import Final
 
+from octapi import discovery
 from octapi.errors import WheelProblem
 from octapi.setup import counter
+from octapi.trust.token import parse
 
 #: what runs on the device before anything is trusted; it runs nothing but bytes with the right hash
 FIRST: Final = (
@@ -32,6 +34,20 @@ def check(address: str) -> str:
     if not ADDRESS.fullmatch(address):
         raise WheelProblem(f"{address!r} is no address that a device could ask. Write HOST:PORT.")
     return address
+
+
+def for_token(text: str, role: str) -> str:
+    """Return the line of a token, whose device asks at its first address.
+
+    Raises :exc:`WheelProblem` when the token's master does not know under which address another device reaches it.
+    """
+    addresses = parse(text).addresses
+    if not addresses or discovery.is_inner(addresses[0]):
+        raise WheelProblem(
+            "This master does not know under which address a device reaches it. Give --address HOST:PORT, or start the "
+            "master with --advertise ADDRESS."
+        )
+    return make(text, role, addresses[0])
 
 
 def make(token: str, role: str, address: str) -> str:

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
 #: what every device gets, so that any of them may become the master
-EXTRAS: Final = ("examples", "page")
+EXTRAS: Final = ("examples",)
 ROOT: Final = f"octapi[{','.join(EXTRAS)}]"
 #: what pip notes of an installation, which is no part of a wheel
 NOTES: Final = ("RECORD", "INSTALLER", "REQUESTED", "direct_url.json")

@@ -41,6 +41,10 @@ TimeoutStopSec=20
 # a job that takes all memory is killed; the service goes on
 OOMPolicy=continue
 LimitNOFILE=65536
+# a fork bomb, a job that takes all memory and one that fills /dev/shm leave the device room to work
+TasksMax=8192
+MemoryMax=90%
+TemporaryFileSystem=/dev/shm:mode=1777,size=25%%
 RuntimeDirectory=octapi
 RuntimeDirectoryPreserve=yes
 UMask=0022

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import itertools
+import math
 import sqlite3
 import threading
 import time
@@ -38,11 +39,20 @@ Change = tuple[str, tuple[Any, ...]]
 class Writer:
     """Takes changes from any thread.  ``on_trouble(text)`` is called on the writer's thread; an empty text ends it."""
 
-    def __init__(self, path: Path, on_trouble: Callable[[str], None] = lambda _: None) -> None:
+    def __init__(
+        self,
+        path: Path,
+        on_trouble: Callable[[str], None] = lambda _: None,
+        log: Callable[[str], None] = lambda _: None,
+    ) -> None:
         self.path = path
         self.on_trouble = on_trouble
         self.trouble = ""
         self.dropped = 0
+        #: changes that could never be written, and how often the thread had to be started again
+        self.spoilt = 0
+        self.restarts = 0
+        self._log = log
         self._changes: dict[Hashable, Change] = {}
         #: the names of those that may be dropped, the oldest first
         self._loose: dict[Hashable, None] = {}
@@ -119,6 +129,16 @@ class Writer:
     # ---- the thread
 
     def _run(self) -> None:
+        """Write until the end; whatever goes wrong with one group of changes, the thread goes on with the next."""
+        while True:
+            try:
+                return self._write_all()
+            except Exception as error:
+                self.restarts += 1
+                self._log(f"the writing of the database went wrong, and goes on: {type(error).__name__}: {error}")
+                time.sleep(RETRY_S if self.restarts > 10 else 0.0)
+
+    def _write_all(self) -> None:
         self._attempt([], [])  # migrations come first, and what is wrong is said at once
         while not self._is_closing:
             with self._condition:
@@ -140,7 +160,12 @@ class Writer:
             loose, self._loose = self._loose, {}
             promises, self._promises = self._promises, []
             self._is_due = False
-        done = self._attempt(list(taken.values()), promises)
+        try:
+            done = self._attempt(list(taken.values()), promises)
+        except Exception as error:
+            for promise in promises:
+                promise.set_exception(StateError(f"{self.path} cannot be written: {error}."))
+            raise
         if not done:
             with self._condition:
                 later = self._changes  # one that replaces an earlier one comes last: others may be between them
@@ -159,13 +184,19 @@ class Writer:
             if self._connection is None:
                 self._connection = open_for_writing(self.path)
             if changes or promises:
-                commit(self._connection, changes, safely=bool(promises))
+                self._count_spoilt(commit(self._connection, changes, safely=bool(promises)))
         except (sqlite3.Error, StateError, OSError) as error:
             self._reopen_later()
             self._tell(f"{self.path} cannot be written: {error}.")
             return False
         self._tell("")
         return True
+
+    def _count_spoilt(self, number: int) -> None:
+        """Say that so many changes can never be written."""
+        if number:
+            self.spoilt += number
+            self._log(f"{number} changes with values that the database cannot hold were left out.")
 
     def _reopen_later(self) -> None:
         connection, self._connection = self._connection, None
@@ -224,8 +255,24 @@ def _open(path: Path) -> sqlite3.Connection:
     return connection
 
 
-def commit(connection: sqlite3.Connection, changes: list[Change], *, safely: bool) -> None:
-    """Write changes in one transaction.
+def can_hold(values: tuple[Any, ...]) -> bool:
+    """Say whether a database can hold these values: whole numbers of 64 bits, finite others, texts in UTF-8, bytes."""
+    return all(map(is_sound, values))
+
+
+def is_sound(value: Any) -> bool:
+    """Say whether a database can hold one value."""
+    if isinstance(value, int):
+        return -(1 << 63) <= value < 1 << 63
+    if isinstance(value, float):
+        return math.isfinite(value)
+    if isinstance(value, str):
+        return value.isascii() or not any("\ud800" <= letter <= "\udfff" for letter in value)
+    return value is None or isinstance(value, bytes)
+
+
+def commit(connection: sqlite3.Connection, changes: list[Change], *, safely: bool) -> int:
+    """Write changes in one transaction, and return how many can never be written, whatever is tried: not those.
 
     Killing this process never loses or tears one that was committed.  When the device loses its power, the last seconds
     may be lost, unless ``safely`` waits for the disk.  Raises sqlite3.Error, having changed nothing.
@@ -233,10 +280,22 @@ def commit(connection: sqlite3.Connection, changes: list[Change], *, safely: boo
     connection.execute(f"PRAGMA synchronous = {'FULL' if safely else 'NORMAL'}")
     connection.execute("BEGIN IMMEDIATE")
     try:
-        for statement, values in changes:
-            connection.execute(statement, values)
+        spoilt = sum(not is_written(connection, change) for change in changes)
         connection.execute("COMMIT")
     except BaseException:
         if connection.in_transaction:
             connection.execute("ROLLBACK")
         raise
+    return spoilt
+
+
+def is_written(connection: sqlite3.Connection, change: Change) -> bool:
+    """Write one change; say whether it could be, which for a wrong value it never can."""
+    statement, values = change
+    if not can_hold(values):
+        return False
+    try:
+        connection.execute(statement, values)
+    except (sqlite3.IntegrityError, sqlite3.DataError, sqlite3.ProgrammingError, sqlite3.InterfaceError):
+        return False
+    return True

@@ -34,7 +34,9 @@ def join(path: Path) -> None:
     token = parse(wanted["token"])
     old = identities.load(path)
     found, greeting = asyncio.run(
-        joining.join(token, wanted["addresses"], WORKER, wanted["name"], old, keys.host_key(path.parent))
+        joining.join(
+            token, wanted["addresses"], WORKER, wanted["name"], old, keys.host_key(path.parent), wanted["guesses"]
+        )
     )
     identities.save(path, found)
     lines.tell({"kind": "joined", "cluster": found.cluster, "behind_s": greeting.behind_s})

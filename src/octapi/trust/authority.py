@@ -64,7 +64,7 @@ class State:
             plain = json.loads(text)
             roots = [Root(**row) for row in plain.pop("roots")]
             return cls(roots=roots, ledger=Ledger.from_plain(plain.pop("ledger")), **plain)
-        except (ValueError, TypeError, KeyError, AttributeError) as error:
+        except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
             raise IdentityProblem(
                 "The cluster's identity is damaged. Restore it: octapi identity restore FILE"
             ) from error
@@ -198,6 +198,7 @@ class Authority:
         answer = self._enter(peer, public, facts)
         row.uses = None if row.uses is None else row.uses - 1
         row.used_by.append(name)
+        self.ledger.members[peer.ident].tokens.append(row.ident)
         self.save()
         return answer
 
@@ -245,8 +246,9 @@ class Authority:
         since = old.since if old is not None else now
         issuer, address = self.state.roots[0].ident, facts.get("address", "")
         self.ledger.members[peer.ident] = Member(
-            peer.ident, peer.name, peer.role, since, now, answer["ends"], issuer, address, None, ssh_key
-        )
+            peer.ident, peer.name, peer.role, since, now, answer["ends"], issuer, address, None, ssh_key,
+            [] if old is None else old.tokens,
+        )  # fmt: skip
         return answer
 
     def _ssh_host(self, peer: Peer, public: str, begins: float, ends: float) -> dict[str, str]:
@@ -281,8 +283,13 @@ class Authority:
         return self.standing(proven).issuer != self.state.roots[0].ident
 
     def remove(self, name: str) -> list[Member]:
-        """Remove whoever bears a name, for good.  Raises :exc:`TrustError` when nobody does."""
+        """Remove whoever bears a name, for good, and revoke the tokens by which it came: it may have them still.
+
+        Raises :exc:`TrustError` when nobody bears the name.
+        """
         found = self.ledger.remove(name, self.now())
+        for row in self.ledger.tokens_of(found):
+            row.revoked = True
         self._retire_roots()
         self.save()
         return found

@@ -69,6 +69,14 @@ def pinned(text: str, pin: bytes) -> str:
     return alone if pin_of(alone) == pin else ""
 
 
+def pin_of_key(key: ec.EllipticCurvePrivateKey) -> bytes:
+    """Return the pin that a certificate of a key has."""
+    public = key.public_key()
+    return hashlib.sha256(
+        public.public_bytes(serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo)
+    ).digest()
+
+
 def authority_id(certificate: str) -> str:
     """Return the short name under which an authority is asked for: 16 hexadecimal digits of its pin."""
     return pin_of(certificate).hex()[:16]

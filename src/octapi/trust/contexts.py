@@ -99,9 +99,13 @@ class Trust:
         if dates:
             names.check_dates(certificate, self.clock.now())
         names.check_role(peer, self.identity.cluster_id, roles)
+        self.check_member(peer)
+        return peer
+
+    def check_member(self, peer: Peer) -> None:
+        """Raise :exc:`PeerRefused` for a member that was removed, also on a connection that it had before."""
         if peer.ident in self.removed:
             raise PeerRefused(f"{peer} was removed from this cluster")
-        return peer
 
 
 def server_context() -> ssl.SSLContext:

@@ -1,7 +1,8 @@
 """Dask's connections under roles: the scheme ``octapi://``, TLS with the cluster's certificates.
 
-A role is decided when TLS is accepted, before the first read.  Every message is checked against
-:mod:`octapi.trust.policy` before Dask sees it, and what a worker sends to the scheduler is never unpickled there.
+A role is decided when TLS is accepted, before the first read.  Every message is read as plain data and checked against
+:mod:`octapi.trust.policy` before anything in it is unpickled and before Dask sees it; what a worker sends to the
+scheduler is never unpickled there.
 """
 
 from __future__ import annotations
@@ -23,15 +24,17 @@ from distributed.comm.tcp import (
     read_bytes_rw,
 )
 from distributed.comm.utils import from_frames
-from distributed.core import error_message
+from distributed.core import Status, error_message
 from distributed.protocol.core import msgpack_opts
 from distributed.protocol.serialize import Serialized, msgpack_decode_default
 from distributed.protocol.utils import unpack_frames
 from distributed.security import Security
 from tornado.iostream import StreamClosedError
 
-from octapi.errors import PeerRefused, RoleRefused
+from octapi.checked import plain
+from octapi.errors import MessageRefused, PeerRefused, RoleRefused
 from octapi.trust import policy
+from octapi.trust.bearers import Bearers
 from octapi.trust.contexts import HANDSHAKE_S, Trust
 from octapi.trust.names import CLIENT, MASTER, WORKER, Peer
 
@@ -45,6 +48,8 @@ MESSAGE_LIMIT: Final = 1 << 33
 GREETING_LIMIT: Final = 1 << 16
 #: connections that may be in the middle of introducing themselves
 HALF_OPEN_LIMIT: Final = 128
+#: what a message of Dask may hold besides plain values; keys of tasks lie deep in lists
+PLAIN: Final = plain(40, 5_000_000, leaves=(Serialized, Status), is_dask=True)
 
 
 class Guard:
@@ -53,7 +58,7 @@ class Guard:
     def __init__(self, trust: Trust, side: str) -> None:
         self.trust = trust
         self.side = side
-        self.bearers = policy.Bearers()
+        self.bearers = Bearers()
         self.comms: weakref.WeakSet[GuardedComm] = weakref.WeakSet()
         self.half_open = 0
         #: ``host:port`` of the scheduler, where only the master may answer
@@ -66,9 +71,9 @@ class Guard:
     def check(self, peer: Peer, message: dict[str, Any], *, is_stream: bool) -> None:
         """Raise :exc:`RoleRefused` unless ``peer`` may send ``message`` here."""
         policy.check(self.side, peer, message, is_stream=is_stream)
-        if self.side == policy.SCHEDULER_SIDE and peer.role == WORKER:
-            self.bearers.check(peer, message)
-        if self.side == policy.WORKER_SIDE and not self.takes_tasks and message.get("op") in TASK_OPS:
+        if self.side == policy.SCHEDULER_SIDE:
+            self.bearers.check(peer, message, is_stream=is_stream)
+        if self.side == policy.WORKER_SIDE and not self.takes_tasks and str(message.get("op")) in TASK_OPS:
             raise RoleRefused("This worker runs OctaPi's jobs only: it was started with --no-dask.")
 
     def drop(self, idents: set[str]) -> list[str]:
@@ -82,6 +87,12 @@ class Guard:
         if self.trust.identity.role == CLIENT or address == self.scheduler:
             return (MASTER,)
         return (WORKER,)
+
+    def check_bearer(self, address: str, peer: Peer) -> None:
+        """Raise :exc:`PeerRefused` when another worker answers than the one that registered an address."""
+        bearer = self.bearers.by_address.get(address)
+        if self.side == policy.SCHEDULER_SIDE and bearer is not None and bearer.ident != peer.ident:
+            raise PeerRefused(f"it is {peer}, and {bearer} registered there")
 
 
 async def knows_no_shuffle(shuffle: str, run: int) -> bool:
@@ -104,6 +115,8 @@ class GuardedComm(TLS):  # type: ignore[misc]
     #: whether the peer opened it, so that what comes are requests
     is_inbound = False
     is_greeted = False
+    #: whether messages come in lists from now on, until the connection ends
+    is_stream = False
 
     async def read(self, deserializers: Any = None) -> Any:
         """Read one message that this peer may send.  Raises CommClosedError for any other."""
@@ -111,19 +124,27 @@ class GuardedComm(TLS):  # type: ignore[misc]
         assert self.peer is not None
         assert self.guard is not None
         try:
+            self.guard.trust.check_member(self.peer)
             is_greeting, self.is_greeted = not self.is_greeted, True
-            if is_greeting:
-                return loads_plain(frames)
-            if not self._is_plain:
-                return self._checked(await self._open(frames, deserializers))
-            message = self._checked(loads_plain(frames))
-            if await self._is_welcome_data(message):
-                message = await self._open(frames, deserializers)
-            return message
-        except (RoleRefused, ValueError, TypeError, KeyError, IndexError, struct.error) as error:
+            return await self._read(frames, deserializers, is_greeting)
+        except (RoleRefused, PeerRefused, ValueError, TypeError, KeyError, IndexError, struct.error) as error:
             self.guard.trust.on_refused(f"{self.peer} at {self.peer_address}: {error}")
             self.abort()
             raise CommClosedError(f"refused a message of {self.peer}: {error}") from error
+
+    async def _read(self, frames: list[Any], deserializers: Any, is_greeting: bool) -> Any:
+        """Check a message as plain data, whoever sent it, and only then open what it holds."""
+        message, holds_more = loads_plain(frames, takes_pickles=not (is_greeting or self._is_plain))
+        if is_greeting or self._is_plain:
+            PLAIN(message)
+        if is_greeting:
+            return message
+        checked = self._checked(message)
+        if checked is not message or not holds_more:
+            return checked
+        if not self._is_plain or await self._is_welcome_data(message):
+            return await self._open(frames, deserializers)
+        return message
 
     async def _is_welcome_data(self, message: Any) -> bool:
         """Say whether this is data of a shuffle that this worker takes part in: all that one pushes to another."""
@@ -155,7 +176,7 @@ class GuardedComm(TLS):  # type: ignore[misc]
             return message  # the answer to a request of ours
         if not self.is_inbound and self.guard.side != policy.WORKER_SIDE:
             return message
-        for part, is_stream in requests(message):
+        for part, is_stream in self._requests(message):
             try:
                 self.guard.check(self.peer, part, is_stream=is_stream)
             except RoleRefused as error:
@@ -163,7 +184,27 @@ class GuardedComm(TLS):  # type: ignore[misc]
                     raise
                 self.guard.trust.on_refused(f"{self.peer} at {self.peer_address}: {error}")
                 return {"op": policy.REFUSED_OP, "text": str(error), "close": bool(part.get("close"))}
+            self.is_stream = self.is_stream or (self.is_inbound and part["op"] in policy.OPENS_STREAM)
         return message
+
+    def _requests(self, message: Any) -> Iterator[tuple[dict[str, Any], bool]]:
+        """Split what came into requests, each with whether it came on a stream.
+
+        Raises :exc:`MessageRefused` for what is none; only on a connection that this side opened there are answers.
+        """
+        if isinstance(message, dict) and not self.is_stream and ("op" in message or not self.is_inbound):
+            if "op" in message:
+                yield message, False
+        elif isinstance(message, (dict, tuple, list)) and (self.is_stream or not self.is_inbound):
+            for part in (message,) if isinstance(message, dict) else message:
+                if isinstance(part, dict):
+                    if self.is_inbound and not isinstance(part.get("op"), str):
+                        raise MessageRefused("a message does not say what is wanted")
+                    yield part, True
+                elif self.is_inbound and part != "OK":
+                    raise MessageRefused("a part of a message is no request")
+        elif self.is_inbound:
+            raise MessageRefused("it is no request")
 
     stream: Any
 
@@ -197,33 +238,30 @@ def check_size(size: int, limit: int) -> None:
         raise ValueError(f"a message of {size:,} bytes; the limit is {limit:,}")
 
 
-def requests(message: Any) -> Iterator[tuple[dict[str, Any], bool]]:
-    """Split what came into requests, each with whether it came on a stream."""
-    if isinstance(message, dict):
-        if "op" in message:
-            yield message, False
-    elif isinstance(message, (tuple, list)):
-        for part in message:
-            if isinstance(part, dict):
-                yield part, True
+def loads_plain(frames: Sequence[Any], *, takes_pickles: bool = False) -> tuple[Any, bool]:
+    """Read a message without unpickling anything, and say whether it holds more than plain values.
 
-
-def loads_plain(frames: Sequence[Any]) -> Any:
-    """Read a message without unpickling anything: what is serialized stays so.
-
-    Raises :exc:`RoleRefused` for a message that asks to be unpickled here.
+    What is serialized stays so; with ``takes_pickles`` what is pickled does too, else :exc:`RoleRefused` is raised.
     """
+    holds_more = False
 
     def decode(plain: dict[Any, Any]) -> Any:
+        nonlocal holds_more
         if "__Pickled__" in plain:
-            raise RoleRefused("A pickle came where none is read.")
-        offset = plain.get("__Serialized__", 0)
+            if not takes_pickles:
+                raise RoleRefused("A pickle came where none is read.")
+            holds_more = True
+            return None
+        if "__Serialized__" not in plain:
+            return msgpack_decode_default(plain)
+        holds_more = True
+        offset = plain["__Serialized__"]
         if isinstance(offset, int) and 0 < offset < len(frames):
             header = msgpack.loads(frames[offset], object_hook=msgpack_decode_default, use_list=False, **msgpack_opts)
             return Serialized(header, frames[offset + 1 : offset + 1 + header["num-sub-frames"]])
         return msgpack_decode_default(plain)
 
-    return msgpack.loads(frames[0], object_hook=decode, use_list=False, **msgpack_opts)
+    return msgpack.loads(frames[0], object_hook=decode, use_list=False, **msgpack_opts), holds_more
 
 
 class GuardedConnector(TLSConnector):  # type: ignore[misc]
@@ -238,6 +276,7 @@ class GuardedConnector(TLSConnector):  # type: ignore[misc]
         comm = cast("GuardedComm", await super().connect(address, deserialize, **arguments))
         try:
             comm.peer = guard.trust.admit(comm.extra_info.get("peercert"), guard.expected(address))
+            guard.check_bearer(f"{self.prefix}{address}", comm.peer)
         except PeerRefused as error:
             comm.abort()
             guard.trust.on_refused(f"whoever answers at {address}: {error}")

@@ -21,8 +21,9 @@ from collections import deque
 from typing import TYPE_CHECKING, Any, Final
 
 from octapi import _version
+from octapi.checked import plain, record
 from octapi.dispatch import wire
-from octapi.errors import NotAMember, OctapiError, PeerRefused, TokenRefused, TokenUnknown, TrustError
+from octapi.errors import MessageRefused, NotAMember, OctapiError, PeerRefused, TokenRefused, TokenUnknown, TrustError
 from octapi.trust import files, names
 from octapi.trust.contexts import HANDSHAKE_S, server_context
 from octapi.trust.names import JOINABLE, Peer
@@ -43,6 +44,8 @@ WRONG_OF_ALL: Final = 100
 WINDOW_S: Final = 60.0
 #: what a device says in its handshake that comes for wheels
 HTTP: Final = "http/1.1"
+#: what a device may ask for; each of its texts is read by whoever needs it
+REQUEST: Final = record({}, rest=plain(2, 20, FRAME_LIMIT))
 
 
 class Attempts:
@@ -84,13 +87,13 @@ class Door:
         authority: Authority,
         log: Callable[[str], None],
         on_change: Callable[[], None] = lambda: None,
-        standing: Callable[[], dict[str, Any]] = dict,
+        standing: Callable[[str], dict[str, Any]] = lambda _: {},
         counter: Any = None,
     ) -> None:
         self.authority = authority
         self.log = log
         self.on_change = on_change
-        #: what members are told besides: addresses and ports of the master
+        #: what a member that comes from an address is told besides: addresses and ports of the master
         self.standing = standing
         #: serves HTTP with ``serve(reader, writer, address, authority)``; see :class:`octapi.setup.counter.Counter`
         self.counter = counter
@@ -193,10 +196,10 @@ class Door:
         }
         writer.write(wire.pack(greeting))
         request = await wire.read_frame(reader, FRAME_LIMIT)
-        if not isinstance(request, dict):
-            raise TrustError("no request")
         try:
-            answer: dict[str, Any] = {"ok": self._answer(request, self._proven(writer), nonce, address)}
+            answer: dict[str, Any] = {"ok": self._answer(REQUEST(request), self._proven(writer), nonce, address)}
+        except MessageRefused:
+            raise
         except TrustError as error:
             self.refused += 1
             answer = {"error": type(error).__name__, "text": str(error)}
@@ -220,6 +223,8 @@ class Door:
         operation = request.get("op")
         if operation == "join":
             return self._join(request, proven, nonce, address)
+        if operation == "token":
+            return self._about_token(request, address)
         if operation not in ("renew", "call"):
             raise TrustError(f"The master does not know the request {str(operation)[:40]!r}.")
         if proven is None or proven.role not in JOINABLE:
@@ -228,13 +233,13 @@ class Door:
         member.address = address
         if operation == "call":
             facts = {"authorities": self.authority.authorities(), "due": self.authority.is_due(proven)}
-            return self.standing() | facts | {"seen": address}
+            return self.standing(address) | facts | {"seen": address}
         answer = self.authority.renew(
             proven, text(request, "csr"), nonce, address=address, ssh_key=text(request, "ssh_key")
         )
         self.log(f"{proven} at {address} renewed its certificate.")
         self.on_change()
-        return answer | self.standing()
+        return answer | self.standing(address)
 
     def _join(self, request: dict[str, Any], proven: Peer | None, nonce: bytes, address: str) -> dict[str, Any]:
         role, name = text(request, "role"), text(request, "name")
@@ -258,7 +263,17 @@ class Door:
             raise
         self.log(f"{role} {name} joined from {address} with token {ident}.")
         self.on_change()
-        return answer | self.standing()
+        return answer | self.standing(address)
+
+    def _about_token(self, request: dict[str, Any], address: str) -> dict[str, Any]:
+        """Say how a token stands, to who has its secret; it is not used."""
+        ident, secret = text(request, "token"), request.get("secret")
+        try:
+            row = self.authority.ledger.known_token(ident, secret if isinstance(secret, bytes) else b"")
+        except TokenUnknown:
+            self._count_wrong(address)
+            raise
+        return row.public(self.authority.now())
 
     def _count_wrong(self, address: str) -> None:
         """Note a wrong token.  Raises :exc:`TokenRefused` after too many.

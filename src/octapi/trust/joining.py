@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Final
 from octapi import errors
 from octapi.dispatch import wire
 from octapi.errors import MasterNotFound, PeerRefused, TrustError
+from octapi.reasons import in_words
 from octapi.trust import door, names
 from octapi.trust.contexts import client_context, load
 from octapi.trust.names import AUTHORITY
@@ -101,6 +102,17 @@ async def fetch_authority(address: str, token: Token) -> str:
         return authority
 
 
+async def about_token(address: str, token: Token) -> dict[str, Any]:
+    """Ask the door that made a token how it stands, without using it: ``state``, ``role``, ``ends`` and ``uses``.
+
+    Raises :exc:`PeerRefused` when another master answers, and :exc:`TrustError` when it does not know the token.
+    """
+    authority = await fetch_authority(address, token)
+    request = {"op": "token", "token": token.ident, "secret": token.secret}
+    _, answer = await ask(address, [authority], token.pin.hex()[:16], lambda _: request)
+    return answer
+
+
 async def ask(
     address: str, authorities: Sequence[str], asked: str, request: Any, identity: Identity | None = None
 ) -> tuple[Greeting, dict[str, Any]]:
@@ -126,11 +138,18 @@ async def ask(
 
 
 async def join(
-    token: Token, addresses: Sequence[str], role: str, name: str, old: Identity | None = None, ssh_key: str = ""
+    token: Token,
+    addresses: Sequence[str],
+    role: str,
+    name: str,
+    old: Identity | None = None,
+    ssh_key: str = "",
+    guesses: Sequence[str] = (),
 ) -> tuple[Identity, Greeting]:
     """Join a cluster at the first of ``addresses`` that answers, and return the new identity.
 
-    ``old`` is shown if this device has one, so that it replaces itself.
+    ``old`` is shown if this device has one, so that it replaces itself.  ``guesses`` are tried last, and no word is
+    said of those that fail.
     Raises :exc:`MasterNotFound` when nobody answers, and :exc:`TrustError` when the master must not or will not.
     """
     from octapi.trust import certificates
@@ -139,7 +158,8 @@ async def join(
     key = certificates.new_key()
     tried: list[str] = []
     stranger: PeerRefused | None = None
-    for address in addresses:
+    for address in dict.fromkeys((*addresses, *guesses)):
+        is_guess = address not in addresses
         try:
             authority = await fetch_authority(address, token)
 
@@ -157,21 +177,27 @@ async def join(
             shown = old if old is not None and authority in old.authorities else None
             greeting, answer = await ask(address, [authority], token.pin.hex()[:16], request, shown)
         except (OSError, asyncio.IncompleteReadError) as error:
-            tried.append(f"{address} ({reason(error)})")
+            tried += [] if is_guess else [f"{address} ({reason(error)})"]
             continue
         except PeerRefused as error:
-            stranger = error
+            stranger = stranger if is_guess else error
             continue
         empty = Identity("", "", role, name, "", key, "", (), 0.0, 0.0, 0.0)
         return empty.with_answer(answer), greeting
     if stranger is not None:
         raise stranger
-    if not tried:
-        raise MasterNotFound(
-            "The token names no address, and no master announces itself in this network. Start the master with "
-            "--advertise ADDRESS (in a container: OCTAPI_ADVERTISE), and make a new token there."
+    raise not_found(token, tried)
+
+
+def not_found(token: Token, tried: Sequence[str]) -> MasterNotFound:
+    """Return the error of a device that found nobody at the addresses in ``tried``."""
+    if all(split(address)[0].startswith("127.") for address in token.addresses):
+        return MasterNotFound(
+            "This token was made by a master that does not know under which address other computers reach it; no "
+            "master answers on this computer, and none announces itself in this network. Start the master with "
+            "--advertise ADDRESS (in a container: OCTAPI_ADVERTISE, with published ports), and make a new token there."
         )
-    raise MasterNotFound(
+    return MasterNotFound(
         f"No master answers at {', '.join(tried)}. Is it running, is this device in its network, "
         "and does a firewall let the port through? 'octapi doctor' looks step by step."
     )
@@ -205,4 +231,4 @@ def reason(error: BaseException) -> str:
         return "no answer"
     if isinstance(error, asyncio.IncompleteReadError):
         return "it hung up"
-    return getattr(error, "strerror", None) or str(error) or type(error).__name__
+    return in_words(error)

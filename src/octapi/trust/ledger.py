@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING, Any
 
 from octapi.errors import NotAMember, TokenRefused, TokenUnknown, TrustError
 from octapi.trust import token as tokens
-from octapi.trust.names import JOINABLE, check_name
+from octapi.trust.names import JOINABLE, check_name, check_new_name
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
 #: spent and expired tokens are kept this long, so that the message can say what became of them, in seconds
 KEEP_S = 30 * 86400
@@ -63,6 +63,8 @@ class Member:
     address: str = ""
     removed: float | None = None
     ssh_key: str = ""
+    #: the tokens by which it came in
+    tokens: list[str] = field(default_factory=list)
 
 
 @dataclass(slots=True)
@@ -99,13 +101,18 @@ class Ledger:
             raise TrustError(f"There is no token {ident!r}. 'octapi token list' shows them.")
         self.tokens[ident].revoked = True
 
-    def check_token(self, ident: str, secret: bytes, role: str, name: str, now: float) -> TokenRow:
-        """Return the token if it lets a device in under this name and role.  Raises :exc:`TokenRefused`."""
+    def known_token(self, ident: str, secret: bytes) -> TokenRow:
+        """Return a token, valid or not, to who has its secret.  Raises :exc:`TokenUnknown`."""
         row = self.tokens.get(ident)
         known = row.hash if row is not None else tokens.hash_of(b"")
         # a stranger learns nothing about a token from its public id alone: the secret comes first
         if not secrets.compare_digest(known, tokens.hash_of(secret)) or row is None:
             raise TokenUnknown("This cluster does not know the token. Get a new one on the master: octapi token create")
+        return row
+
+    def check_token(self, ident: str, secret: bytes, role: str, name: str, now: float) -> TokenRow:
+        """Return the token if it lets a device in under this name and role.  Raises :exc:`TokenRefused`."""
+        row = self.known_token(ident, secret)
         state = row.state(now)
         if state != "valid":
             raise TokenRefused(f"The token {ident} is {state}. Get a new one on the master: octapi token create")
@@ -155,6 +162,8 @@ class Ledger:
                 f"The name {name!r} is taken by another {role}, which joined {ago(now - bearer.since)}. "
                 f"Give this device another with --name, or remove the other on the master: octapi nodes remove {name}"
             )
+        if own is None or own.name != name:  # who bears a name since an earlier release keeps it
+            check_new_name(name)
         return own.ident if own is not None else secrets.token_hex(8)
 
     @staticmethod
@@ -195,6 +204,13 @@ class Ledger:
         for member in found:
             member.removed = now
         return found
+
+    def tokens_of(self, members: Iterable[Member]) -> list[TokenRow]:
+        """Return the tokens that still let somebody in and by which one of these members came."""
+        known = {ident for member in members for ident in member.tokens}
+        before = {(member.role, member.name) for member in members if not member.tokens}  # of an earlier release
+        rows = (row for row in self.tokens.values() if not row.revoked)
+        return [row for row in rows if row.ident in known or any((row.role, name) in before for name in row.used_by)]
 
     def removed(self) -> list[Member]:
         """Return the members that were removed."""

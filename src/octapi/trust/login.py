@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 from octapi import errors
 from octapi.dispatch import wire
 from octapi.errors import MasterNotFound, NotAMember, PeerRefused, TrustError
+from octapi.reasons import in_words
 from octapi.trust import identity as identities
 from octapi.trust.identity import Identity
 from octapi.trust.names import CLIENT, label
@@ -48,13 +49,14 @@ def join(token: Token, home: Path, name: str = "") -> tuple[Identity, Greeting]:
     Raises :exc:`MasterNotFound` and :exc:`TrustError`.
     """
     from octapi import discovery
-    from octapi.trust import joining
+    from octapi.trust import here, joining
 
     path = home / FILE
     old = identities.load(path)
     name = name or name_of_login()
     try:
-        found, greeting = apart(joining.join(token, token.addresses, CLIENT, name, old))
+        guesses = here.doors(token.addresses)
+        found, greeting = apart(joining.join(token, token.addresses, CLIENT, name, old, guesses=guesses))
     except (MasterNotFound, PeerRefused):
         print("octapi: looking for the master in the network ...", file=sys.stderr)
         elsewhere = discovery.doors_except(token.addresses)
@@ -137,8 +139,10 @@ def found_again(path: Path) -> Identity | None:
 def doors(known: Identity) -> Iterator[str]:
     """Return where the master may be, the likeliest places first."""
     from octapi import discovery
+    from octapi.trust import here
 
     yield from known.addresses
+    yield from here.doors(known.addresses, [Path(known.desk)] if known.desk else None)
     print("octapi: the master does not answer where it was; looking in the network ...", file=sys.stderr)
     for row in discovery.browse_apart(cluster_id=known.cluster_id):
         if row.cluster_id == known.cluster_id:
@@ -182,7 +186,9 @@ def ask_local(place: Path, make: Any) -> dict[str, Any]:
                 stream.flush()
                 answer = read_frame(stream)
     except (OSError, EOFError) as error:
-        raise MasterNotFound(f"No master listens at {place} ({error}). Start it with 'octapi master'.") from error
+        raise MasterNotFound(
+            f"No master listens at {place} ({in_words(error)}). Start it with 'octapi master'."
+        ) from error
     if "ok" not in answer:
         kind = getattr(errors, str(answer.get("error")), TrustError)
         raise (kind if issubclass(kind, TrustError) else TrustError)(str(answer.get("text")))

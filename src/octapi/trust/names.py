@@ -30,6 +30,11 @@ JOINABLE: Final = (WORKER, CLIENT)
 NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")
 HEX: Final = re.compile(r"[0-9a-f]{16}")
 SCHEME: Final = "octapi://"
+#: names that mean something else to people and programs, in whatever letters
+RESERVED: Final = frozenset(
+    "all any everything nobody none self localhost localdomain broadcasthost ip6-localhost ip6-loopback master "
+    "scheduler octapi gateway".split()
+)
 
 
 class Peer(NamedTuple):
@@ -50,12 +55,34 @@ class Peer(NamedTuple):
 
 
 def check_name(name: str) -> str:
-    """Return ``name`` if a device may bear it.  Raises :exc:`TrustError` otherwise."""
+    """Return ``name`` if a cluster or a member may bear it.  Raises :exc:`TrustError` otherwise."""
     if not NAME.fullmatch(name) or ".." in name:
         raise TrustError(
             f"{name[:80]!r} cannot be the name of a device. Use letters, digits, '.', '_' and '-', at most 63 of them."
         )
     return name
+
+
+def check_new_name(name: str) -> str:
+    """Return ``name`` if a device that joins may bear it.  Raises :exc:`TrustError` for one that means something else.
+
+    Names are labels of the cluster: a device called as a host of the network would be taken for that host.
+    """
+    check_name(name)
+    low = name.lower()
+    if low in RESERVED or is_address(low) or low.endswith((".localhost", ".localdomain", ".octapi")):
+        raise TrustError(f"{name!r} cannot be the name of a device: it means something else. Choose another: --name")
+    return name
+
+
+def is_address(name: str) -> bool:
+    """Say whether a program might take a name for an address: four numbers, or one, in any way of writing."""
+    return all(re.fullmatch(r"[0-9]+|0x[0-9a-f]*", part) for part in name.split("."))
+
+
+def is_label(name: str) -> bool:
+    """Say whether a name is one word, which no host of the internet has."""
+    return "." not in name and name.lower() not in RESERVED and not is_address(name.lower())
 
 
 def host_name(role: str) -> str:
@@ -65,7 +92,11 @@ def host_name(role: str) -> str:
 
 def label(text: str) -> str:
     """Return a name that a device may bear and that is as near to ``text`` as can be."""
-    return re.sub(r"[^A-Za-z0-9._-]|\.(?=\.)", "-", text)[:63].lstrip("._-") or "client"
+    found = re.sub(r"[^A-Za-z0-9._-]|\.(?=\.)", "-", text)[:63].lstrip("._-") or "client"
+    try:
+        return check_new_name(found)
+    except TrustError:
+        return f"x-{found}"[:63]
 
 
 def ident_of_run(cluster: str, run: str) -> str:

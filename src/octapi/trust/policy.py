@@ -1,7 +1,8 @@
-"""Which of Dask's operations each role may call.
+"""Which of Dask's operations each role may call, and why.
 
 Dask itself lets every holder of a certificate do everything.  These lists say what the parts of a cluster need of each
-other; all else is refused.  ``rpc`` are single requests, ``stream`` are messages on a connection that stays.
+other; all else is refused.  ``rpc`` are single requests, ``stream`` are messages on a connection that stays.  Who
+speaks is the connection, never the message: :mod:`octapi.trust.bearers` sees to that.
 """
 
 from __future__ import annotations
@@ -17,6 +18,8 @@ WORKER_SIDE: Final = "worker"
 REFUSED_OP: Final = "octapi-refused"
 #: our own messages on Dask's connection between master and worker
 STREAM_OP: Final = "octapi"
+#: requests that turn their connection into a stream
+OPENS_STREAM: Final = frozenset({"register-worker", "register-client"})
 
 
 def words(text: str) -> frozenset[str]:
@@ -31,22 +34,49 @@ class Allowed(NamedTuple):
     stream: frozenset[str]
 
 
-#: primitives of Dask that tasks use among each other; they hold no code and no data
-SHARED: Final = words(
-    "event_clear event_is_set event_set event_wait multi_lock_acquire multi_lock_release "
-    "semaphore_acquire semaphore_close semaphore_refresh_leases semaphore_register semaphore_release semaphore_value"
-)
-WORKER_AT_SCHEDULER: Final = Allowed(
-    SHARED
-    | words(
-        "register-worker heartbeat_worker unregister who_has "
-        "shuffle_barrier shuffle_get shuffle_get_or_create shuffle_restrict_task"
-    ),
-    words(
-        "task-finished task-erred release-worker-data add-keys long-running reschedule keep-alive log-event "
-        f"worker-status-change request-refresh-who-has steal-response close-stream {STREAM_OP}"
-    ),
-)
+#: why a worker may send each single request to the scheduler
+WORKER_REQUESTS: Final[dict[str, str]] = {
+    "register-worker": "It joins: its name is its certificate's, its address nobody else's, its numbers are checked.",
+    "heartbeat_worker": "It lives: for its own address only, with numbers that are checked.",
+    "unregister": "It leaves: its own address only.",
+    "who_has": "Where the data lie that one of its Dask tasks needs; names of keys and addresses, no data.",
+    "shuffle_barrier": "Its part of a Dask shuffle is done; numbers only, for a shuffle that runs.",
+    "shuffle_get": "What a shuffle that it takes part in looks like: for its own address only.",
+    "shuffle_get_or_create": "The same where its task is the first; the plan comes from the client's own task.",
+    "shuffle_restrict_task": "Where a task of a running shuffle goes; it moves a task that has no result yet.",
+    "event_clear": "A flag with a name that Dask tasks share; it holds no data, and OctaPi's jobs have none.",
+    "event_is_set": "As event_clear.",
+    "event_set": "As event_clear.",
+    "event_wait": "As event_clear.",
+    "multi_lock_acquire": "Locks with names that Dask tasks share; a worker that holds one for ever harms those tasks.",
+    "multi_lock_release": "As multi_lock_acquire.",
+    "semaphore_acquire": "Leases with names that Dask tasks share; as multi_lock_acquire.",
+    "semaphore_refresh_leases": "As semaphore_acquire: only leases whose random name it knows.",
+    "semaphore_register": "As semaphore_acquire; a name that is taken keeps its limit.",
+    "semaphore_release": "As semaphore_acquire: only leases whose random name it knows.",
+    "semaphore_value": "A number.",
+}
+#: why a worker may send each message on its connection; Dask adds who it is, and no message may say so itself
+WORKER_MESSAGES: Final[dict[str, str]] = {
+    "task-finished": "The outcome of a Dask task that it was given; the scheduler knows which those are.",
+    "task-erred": "As task-finished.",
+    "release-worker-data": "It has a piece of data no more.",
+    "add-keys": "It has a copy of data; whoever uses Dask's data trusts the workers that hold them.",
+    "long-running": "A task of its own has given its thread back.",
+    "reschedule": "A task of its own is to run elsewhere.",
+    "keep-alive": "Nothing.",
+    "log-event": "A line for whoever subscribed to Dask's events; it is kept as bytes.",
+    "worker-status-change": "It pauses, or goes on.",
+    "request-refresh-who-has": "As who_has.",
+    "steal-response": "Whether a task of its own has begun.",
+    "close-stream": "It hangs up.",
+    STREAM_OP: "OctaPi's own words, which :mod:`octapi.master.reports` reads.",
+}
+WORKER_AT_SCHEDULER: Final = Allowed(frozenset(WORKER_REQUESTS), frozenset(WORKER_MESSAGES))
+#: primitives of Dask that clients use too; only they close a semaphore, which is everybody's who knows its name
+SHARED: Final = frozenset(name for name in WORKER_REQUESTS if name.startswith(("event_", "multi_", "semaphore_"))) | {
+    "semaphore_close"
+}
 CLIENT_AT_SCHEDULER: Final = Allowed(
     SHARED
     | words(
@@ -91,62 +121,10 @@ def check(side: str, peer: Peer, message: dict[str, Any], *, is_stream: bool) ->
     # 'close' ends a request's connection, and is Dask's own word for that on both sides
     if operation == "close" and not is_stream:
         return
-    if operation not in (allowed.stream if is_stream else allowed.rpc):
-        raise RoleRefused(f"A {peer.role} may not call {operation!r} on a {side}.")
+    if not isinstance(operation, str) or operation not in (allowed.stream if is_stream else allowed.rpc):
+        raise RoleRefused(f"A {peer.role} may not call {operation!r:.60} on a {side}.")
     if operation in ("broadcast", "proxy"):
         inner = message.get("msg")
         asked = inner.get("op") if isinstance(inner, dict) else None
-        if asked not in THROUGH_SCHEDULER:
-            raise RoleRefused(f"A {peer.role} may not have {asked!r} called on workers.")
-
-
-def check_metrics(metrics: Any) -> None:
-    """Raise :exc:`RoleRefused` unless a worker's numbers are what Dask's scheduler reads of them.
-
-    It keeps them, and its own bookkeeping stops for good at the first that is missing.
-    """
-    try:
-        spilled, bandwidth = metrics["spilled_bytes"], metrics["bandwidth"]
-        numbers = [metrics["memory"], spilled["memory"], spilled["disk"], bandwidth["total"]]
-        numbers += metrics["digests_total_since_heartbeat"].values()
-        for pair in (*bandwidth["workers"].values(), *bandwidth["types"].values()):
-            numbers += pair if len(pair) == 2 else [None]
-    except (KeyError, TypeError, AttributeError) as error:
-        raise RoleRefused(f"A worker's metrics are not as Dask's are: {error!r}.") from error
-    if not all(isinstance(number, (int, float)) for number in numbers):
-        raise RoleRefused("A worker's metrics are not numbers.")
-
-
-class Bearers:
-    """Which worker registered which address, so that nobody speaks for another."""
-
-    def __init__(self) -> None:
-        self.by_address: dict[str, Peer] = {}
-
-    def check(self, peer: Peer, message: dict[str, Any]) -> None:
-        """Raise :exc:`RoleRefused` when a worker gives a name or an address that is not its own."""
-        operation = message.get("op")
-        if operation == "register-worker":
-            address, name = message.get("address"), message.get("name")
-            bearer = self.by_address.get(str(address))
-            if name != peer.name:
-                raise RoleRefused(f"{peer} may not register as {name!r}.")
-            if bearer is not None and bearer.ident != peer.ident:
-                raise RoleRefused(f"{peer} may not register at the address of {bearer}.")
-            check_metrics(message.get("metrics"))
-            self.by_address[str(address)] = peer
-        elif operation in ("heartbeat_worker", "unregister"):
-            address = str(message.get("address"))
-            bearer = self.by_address.get(address)
-            if bearer is None or bearer.ident != peer.ident:
-                raise RoleRefused(f"{peer} may not speak for {bearer or address}.")
-            if operation == "heartbeat_worker":
-                check_metrics(message.get("metrics"))
-
-    def addresses(self, idents: set[str]) -> list[str]:
-        """Return the addresses of these members."""
-        return [address for address, peer in self.by_address.items() if peer.ident in idents]
-
-    def forget(self, address: str) -> None:
-        """Free an address whose worker has left."""
-        self.by_address.pop(address, None)
+        if not isinstance(asked, str) or asked not in THROUGH_SCHEDULER:
+            raise RoleRefused(f"A {peer.role} may not have {asked!r:.60} called on workers.")

@@ -13,17 +13,18 @@ import os
 import re
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from octapi.errors import TrustError
-from octapi.trust import files
+from octapi.trust import files, names
 from octapi.trust.authority import SSH_PRINCIPAL
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Collection, Iterable, Mapping, Sequence
 
 PORT: Final = 8722
 DIRECTORY: Final = "ssh"
@@ -220,12 +221,17 @@ class Sshd:
 # ---- the master's side
 
 
-def client_config(place: Path, rows: Iterable[dict[str, Any]]) -> str:
-    """Return the configuration with which ``ssh NODE`` works; ``rows`` are workers with ``name, address, ssh``."""
+def client_config(place: Path, rows: Iterable[dict[str, Any]], taken: Collection[str] = ()) -> str:
+    """Return the configuration with which ``ssh NODE`` works; ``rows`` are workers with ``name, address, ssh``.
+
+    Each goes by ``NODE.octapi``, and by its plain name if no host can be meant by that: one word, and none of those
+    ``taken`` by hosts that the owner knows.
+    """
     reachable = [row for row in rows if is_sound(row)]
     parts = ["# Written by octapi master at every change of workers.\n"]
     parts += [
-        f"Host {row['name']}\n    HostName {row['address']}\n    Port {int(row['ssh']['port'])}\n"
+        f"Host {' '.join(host_names(row['name'], taken))}\n    HostName {row['address']}\n"
+        f"    Port {int(row['ssh']['port'])}\n"
         f"    User {row['ssh']['user']}\n    HostKeyAlias {row['name']}\n"
         for row in sorted(reachable, key=lambda row: str(row["name"]))
     ]
@@ -242,9 +248,35 @@ def client_config(place: Path, rows: Iterable[dict[str, Any]]) -> str:
             "KbdInteractiveAuthentication": "no",
             "ConnectTimeout": "10",
         }
-        parts.append(f"Host {' '.join(str(row['name']) for row in reachable)}\n")
+        known = [name for row in reachable for name in host_names(row["name"], taken)]
+        parts.append(f"Host {' '.join(known)}\n")
         parts += [f"    {name} {quoted(value)}\n" for name, value in common.items()]
     return "".join(parts)
+
+
+def host_names(name: str, taken: Collection[str]) -> list[str]:
+    """Return the names by which a worker is logged into."""
+    plain = [name] if names.is_label(name) and name.lower() not in taken else []
+    return [*plain, f"{name}.octapi"]
+
+
+def hosts_of_owner() -> set[str]:
+    """Return the names of hosts that this user's own files for SSH and this computer's list of hosts know."""
+    own = Path.home() / ".ssh"
+    found: set[str] = set()
+    for path, is_config in ((own / "config", True), (own / "known_hosts", False), (Path("/etc/hosts"), False)):
+        with contextlib.suppress(OSError):
+            for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
+                found |= hosts_in(line, is_config=is_config)
+    return found - {socket.gethostname().lower()}
+
+
+def hosts_in(line: str, *, is_config: bool) -> set[str]:
+    """Return the names of hosts that one line is about."""
+    parts = line.partition("#")[0].replace("=", " ", 1).lower().split()
+    if is_config:
+        return set(parts[1:]) if parts[:1] == ["host"] else set()
+    return {name for part in parts for name in part.split(",") if not part.startswith("|")}
 
 
 #: what may stand in the configuration: workers say it of themselves, and a line break would begin another setting
@@ -283,7 +315,7 @@ def write_client(home: Path, user_certificate: str, authority: str, revoked: Seq
 def write_config(home: Path, rows: Iterable[dict[str, Any]]) -> None:
     """Write the configuration for ``ssh``, if it is another than before."""
     place = home / DIRECTORY
-    files.update(place / "config", client_config(place, rows))
+    files.update(place / "config", client_config(place, rows, hosts_of_owner()))
 
 
 def include(home: Path) -> str:
@@ -316,7 +348,8 @@ def reachable(home: Path) -> list[str]:
     """Return the workers that can be logged into now."""
     config = home / DIRECTORY / "config"
     text = config.read_text(encoding="utf-8") if config.exists() else ""
-    return [line.split()[1] for line in text.splitlines() if line.startswith("Host ")][:-1]
+    hosts = [line.split()[-1] for line in text.splitlines() if line.startswith("Host ")][:-1]
+    return [host.removesuffix(".octapi") for host in hosts]
 
 
 def program(home: Path, node: str, command: Sequence[str]) -> list[str]:
@@ -329,4 +362,4 @@ def program(home: Path, node: str, command: Sequence[str]) -> list[str]:
     hosts = reachable(home)
     if node not in hosts:
         raise TrustError(f"No worker {node!r} can be logged into now. There is: {', '.join(hosts) or 'none'}.")
-    return [ssh, "-F", str(config), node, *(["--", *command] if command else [])]
+    return [ssh, "-F", str(config), f"{node}.octapi", *(["--", *command] if command else [])]

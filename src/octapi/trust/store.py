@@ -7,7 +7,7 @@ import time
 from typing import TYPE_CHECKING
 
 from octapi.errors import IdentityProblem
-from octapi.trust import files
+from octapi.trust import files, soundness
 from octapi.trust.authority import LIFE_S, Authority, State, new_state
 from octapi.trust.names import NAME
 
@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 FILE = "authority/authority.json"
+#: no cluster's identity is larger, in bytes
+BACKUP_LIMIT = 64 << 20
 
 
 def path_in(home: Path) -> Path:
@@ -69,14 +71,33 @@ def backup(home: Path, target: Path) -> None:
 
 
 def write_beside(target: Path, text: str) -> None:
-    """Write a secret file into a directory that may be open to others, as a memory stick is."""
+    """Write a secret file into a directory that may be open to others, as a memory stick is.
+
+    Raises :exc:`IdentityProblem` when it cannot be.
+    """
     import os
 
-    handle = os.open(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    with os.fdopen(handle, "w") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
+    try:
+        handle = os.open(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        with os.fdopen(handle, "w", encoding="utf-8") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+    except OSError as error:
+        why = "something is there already, if only a link" if isinstance(error, FileExistsError) else error.strerror
+        raise IdentityProblem(f"{target} cannot be written: {why}. Give the name of a new file.") from error
+
+
+def read_backup(source: Path) -> str:
+    """Return what a file holds.  Raises :exc:`IdentityProblem` when it cannot be a backup."""
+    if not source.is_file():
+        raise IdentityProblem(f"There is no file {source}.")
+    try:
+        if source.stat().st_size > BACKUP_LIMIT:
+            raise IdentityProblem(f"{source} is no backup: it has more than {BACKUP_LIMIT >> 20} MB.")
+        return source.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise IdentityProblem(f"{source} cannot be read as a backup: {error}.") from error
 
 
 def restore(home: Path, source: Path) -> str:
@@ -84,10 +105,12 @@ def restore(home: Path, source: Path) -> str:
 
     Raises :exc:`IdentityProblem` when the file is no backup, or this device is a master already.
     """
-    if not source.is_file():
-        raise IdentityProblem(f"There is no file {source}.")
-    text = source.read_text(encoding="utf-8")
+    text = read_backup(source)
     state = State.from_json(text)
+    try:
+        soundness.check(state)
+    except IdentityProblem as error:
+        raise IdentityProblem(f"{source} is no backup that a master can start with: {error}") from error
     path = path_in(home)
     if path.exists():
         raise IdentityProblem(

@@ -13,6 +13,7 @@ from __future__ import annotations
 import base64
 import binascii
 import hashlib
+import re
 import secrets
 import zlib
 from dataclasses import dataclass, field
@@ -25,6 +26,8 @@ ID_ALPHABET: Final = "abcdefghjkmnpqrstuvwxyz23456789"
 ID_LENGTH: Final = 6
 SECRET_BYTES: Final = 16
 PIN_BYTES: Final = 32
+#: a token within a line
+WITHIN: Final = re.compile(rf"(?<![\w.]){PREFIX}\.[\w.-]+", re.ASCII)
 #: the longest text that is looked at
 LIMIT: Final = 2048
 
@@ -57,8 +60,12 @@ def hash_of(secret: bytes) -> str:
 
 
 def parse(text: str) -> Token:
-    """Read a token.  Raises :exc:`TokenRefused` with what is wrong; the message never holds the secret."""
-    line = text.strip()
+    """Read a token, also within a whole line that was pasted, such as ``octapi worker TOKEN``.
+
+    Raises :exc:`TokenRefused` with what is wrong; the message never holds the secret.
+    """
+    within = WITHIN.search(text)
+    line = within.group() if within else text.strip()
     if not line.startswith("octapi"):
         raise TokenRefused("That is not a token of OctaPi: tokens begin with 'octapi1.'. Copy the whole line.")
     parts = line.split(".")

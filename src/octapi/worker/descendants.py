@@ -12,6 +12,8 @@ from pathlib import Path
 #: prctl(2): who becomes the parent of orphans, and the signal at the death of the parent
 _SET_DEATH_SIGNAL = 1
 _SET_SUBREAPER = 36
+#: whether others of the same account may look into a process and take its descriptors
+_SET_DUMPABLE = 4
 #: how long processes may take to end by themselves, as helpers of multiprocessing do, and once killed, in seconds
 GRACE_S = 0.1
 END_S = 2.0
@@ -31,6 +33,16 @@ def adopt_orphans() -> None:
 def die_with_parent() -> None:
     """Let the kernel kill this process when its parent ends; Linux only."""
     _prctl(_SET_DEATH_SIGNAL, signal.SIGKILL)
+
+
+def close_to_others() -> None:
+    """Let no other process of this account look into this one or take its descriptors, as jobs could; Linux only."""
+    _prctl(_SET_DUMPABLE, 0)
+
+
+def open_to_others() -> None:
+    """Be an ordinary process again, which may be debugged and finds its own files below /proc."""
+    _prctl(_SET_DUMPABLE, 1)
 
 
 def _prctl(what: int, value: int) -> None:

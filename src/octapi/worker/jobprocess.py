@@ -217,6 +217,7 @@ def be(pipes: Pipes, job: Callable[[Sender], None]) -> NoReturn:
     code = 1
     try:
         descendants.die_with_parent()
+        descendants.open_to_others()
         os.dup2(pipes.out_end, 1)
         os.dup2(pipes.err_end, 2)
         sender = Sender(os.dup(pipes.frames_end))

@@ -36,9 +36,14 @@ class Loaded:
         self._modules.clear()
 
     def be_script(self) -> None:
-        """Give the job's process what the script had of its own: its arguments."""
+        """Give the job's process what the script had of its own: its arguments, and how it logs."""
         if self.computation.argv:
             sys.argv = list(self.computation.argv)
+        if self.computation.logging is not None:
+            import logging
+
+            level, layout = self.computation.logging
+            logging.basicConfig(level=level, format=layout, stream=sys.stderr, force=True)
 
     def leave(self) -> None:
         """Put its modules and its places to import from aside."""

@@ -14,6 +14,7 @@ from octapi.dispatch import computation as kinds
 from octapi.dispatch import sources
 from octapi.errors import JobError
 from octapi.worker import harmless
+from octapi.worker.text import compiled, execute
 
 if TYPE_CHECKING:
     from octapi.dispatch.computation import Computation
@@ -80,7 +81,7 @@ def base_names(computation: Computation, given: dict[str, Any]) -> dict[str, Any
 def from_source(computation: Computation, base: dict[str, Any]) -> Prepared:
     """Execute the text anew for each job in ``__main__``, whose classes then pickle by name."""
     text = computation.code.decode()
-    code = compile(text, "<string>", "exec")
+    codes = compiled(text)
     entry = compile(computation.entry, "<entry>", "eval")
     module = types.ModuleType("__main__")
     names = module.__dict__
@@ -91,12 +92,12 @@ def from_source(computation: Computation, base: dict[str, Any]) -> Prepared:
         names.update(base)
         if more:
             names.update(given_modules(more.decode()))
-            exec(compile(more.decode(), "<string>", "exec"), names)
-        exec(code, names)
+            execute(compiled(more.decode()), names)
+        execute(codes, names)
         call: Call = eval(entry, names)
         return call
 
-    if not harmless.only_defines(code):
+    if not all(map(harmless.only_defines, codes)):
         return Prepared(fresh, check=lambda: fresh(b""))
     return Prepared(fresh, harmless.look(fresh(b"")).is_harmless)
 
@@ -107,7 +108,7 @@ def from_setup(computation: Computation, names: dict[str, Any]) -> Prepared:
 
     def fresh(more: bytes) -> Call:
         if more:
-            exec(compile(more.decode(), "<string>", "exec"), names)
+            execute(compiled(more.decode()), names)
         call: Call = eval(entry, names)
         return call
 

@@ -17,6 +17,7 @@ from octapi import _version, limits, lines
 from octapi.dasknode import QuietWorker, answer_refusals, guarded, quiet_logs
 from octapi.dispatch import wire
 from octapi.errors import VersionMismatch
+from octapi.reasons import in_words
 from octapi.signals import until_signalled
 from octapi.trust.policy import STREAM_OP
 from octapi.worker import health
@@ -263,7 +264,7 @@ async def serve_again(master: str, station: Station, place: Place, on_ready: Cal
             except (OSError, RuntimeError) as error:
                 if not has_worked:
                     raise
-                say(f"could not work for the master at {master}: {error.__cause__ or error}")
+                say(f"could not work for the master at {master}: {in_words(error)}")
             say("lost the master; looking for it again.")
             told = asyncio.create_task(until_signalled())
             await asyncio.wait((told,), timeout=AGAIN_S)

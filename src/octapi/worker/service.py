@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import os
 import subprocess
@@ -12,8 +13,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from octapi import discovery, errors, lines, pulse
 from octapi.account import SLOT_ACCOUNT, unprivileged
 from octapi.errors import IdentityProblem, MasterNotFound, NotAMember, PeerRefused, TrustError
+from octapi.reasons import in_words
 from octapi.signals import until_signalled
-from octapi.trust import files, joining, ssh
+from octapi.trust import files, here, joining, ssh
 from octapi.trust import identity as identities
 from octapi.trust.token import parse
 from octapi.worker.sayings import say
@@ -64,7 +66,7 @@ def join(home: Path, text: str, name: str) -> None:
     old = identities.load(path)
     addresses = list(token.addresses)
     try:
-        facts = join_apart(path, text, addresses, name)
+        facts = join_apart(path, text, addresses, name, here.doors(addresses))
     except (MasterNotFound, PeerRefused):
         say("the master does not answer at the token's addresses; looking in the network ...")
         found = discovery.doors_except(addresses)
@@ -78,12 +80,14 @@ def join(home: Path, text: str, name: str) -> None:
         say(f"this device's clock differs from the master's by {hours:.1f} h; using the master's.")
 
 
-def join_apart(path: Path, token: str, addresses: list[str], name: str) -> dict[str, Any]:
+def join_apart(
+    path: Path, token: str, addresses: list[str], name: str, guesses: list[str] | None = None
+) -> dict[str, Any]:
     """Join in a process of its own, and return what it tells.  Raises what it raised."""
     files.private_directory(path.parent)
     done = subprocess.run(
         [sys.executable, "-m", "octapi.trust.apart", "join", str(path)],
-        input=lines.to_line({"token": token, "addresses": addresses, "name": name}),
+        input=lines.to_line({"token": token, "addresses": addresses, "name": name, "guesses": guesses or []}),
         capture_output=True,
         text=True,
         check=False,
@@ -216,7 +220,7 @@ class Service:
             place = node.Place(options.host, options.port, options.advertise or address_outside(member.seen))
             return await node.serve(master, self.station, place, ready, member)
         except (OSError, RuntimeError, ValueError) as error:
-            say(f"could not work for the master at {master}: {error.__cause__ or error}")
+            say(f"could not work for the master at {master}: {in_words(error)}")
             await asyncio.sleep(AGAIN_S)
             return False
 
@@ -226,10 +230,13 @@ class Service:
         said = -SAY_S
         self.state = "looking for the master"
         while True:
+            known = list(member.identity.addresses)
             try:
-                return await member.find(list(member.identity.addresses))
+                return await member.find(known)
             except MasterNotFound as error:
                 why = str(error)
+            with contextlib.suppress(MasterNotFound):
+                return await member.find(await asyncio.to_thread(here.doors, known))
             rows = await asyncio.to_thread(discovery.browse_apart, discovery.BROWSE_S, member.identity.cluster_id)
             own = [row for row in rows if row.cluster_id == member.identity.cluster_id]
             try:

@@ -30,6 +30,7 @@ import msgpack
 from octapi.dispatch.computation import Computation
 from octapi.limits import be_first_to_die
 from octapi.worker import descendants, directory, jobprocess, loader
+from octapi.worker.text import compiled, execute
 
 REQUEST: Final = struct.Struct("<BxxxIQ")  # what, number, bytes of the body that follows
 # what, number, process id, wait status, peak memory or bytes of text; a process that could not be started ends with
@@ -70,6 +71,7 @@ class Zygote:
         signal.signal(signal.SIGCHLD, lambda *_: None)
         signal.signal(signal.SIGINT, signal.SIG_IGN)
         descendants.adopt_orphans()
+        descendants.close_to_others()
 
     def serve(self) -> None:
         """Fork and report until the agent hangs up."""
@@ -237,7 +239,7 @@ class Cradle(Zygote):
         module = types.ModuleType("__main__")
         sys.modules["__main__"] = module
         module.__dict__.update(names)
-        exec(compile(self.computation.code.decode(), "<string>", "exec"), module.__dict__)
+        execute(compiled(self.computation.code.decode()), module.__dict__)
         return module.__dict__
 
     def run_setup(self) -> None:

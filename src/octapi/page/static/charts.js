@@ -56,8 +56,8 @@ export function steps(most, wanted = 4) {
 export function words(value) { return value >= 1000 ? `${Number((value / 1000).toPrecision(3))}k` : String(Number(value.toPrecision(3))); }
 
 /** Use of the last ten minutes: how many slots there are and how many work. */
-export function use(samples, time, height = 150) {
-  const width = 640, left = 34, bottom = 22, span = 600;
+export function use(samples, time, height = 150, room = 640) {
+  const width = Math.max(280, Math.min(640, room || 640)), left = 40, bottom = 22, span = 600;
   const most = Math.max(1, ...samples.map((row) => row[1]));
   const x = (when) => left + (width - left - 6) * (1 - (time - when) / span);
   const y = (value) => 8 + (height - bottom - 8) * (1 - value / most);
@@ -66,8 +66,8 @@ export function use(samples, time, height = 150) {
     svg.append(s("line", { class: "grid", x1: left, x2: width - 6, y1: y(value), y2: y(value) }));
     svg.append(s("text", { class: "tick", x: left - 6, y: y(value) + 4, "text-anchor": "end" }, words(value)));
   }
-  for (const minutes of [10, 8, 6, 4, 2, 0]) {
-    svg.append(s("text", { class: "tick", x: Math.min(x(time - minutes * 60), width - 16), y: height - 5, "text-anchor": minutes === 10 ? "start" : "middle" }, minutes ? `−${minutes} min` : "now"));
+  for (const minutes of width < 440 ? [10, 5, 0] : [10, 8, 6, 4, 2, 0]) {
+    svg.append(s("text", { class: "tick", x: x(time - minutes * 60), y: height - 5, "text-anchor": minutes === 10 ? "start" : minutes ? "middle" : "end" }, minutes ? `−${minutes} min` : "now"));
   }
   const rows = samples.filter((row) => time - row[0] <= span);
   if (rows.length > 1) {
@@ -80,51 +80,66 @@ export function use(samples, time, height = 150) {
   return svg;
 }
 
-/** Give jobs that overlap rows of their own, as few as can be. */
-export function lanes(pieces) {
+/** Give jobs that overlap rows of their own: no more than there are slots, if that is known; clocks are not that exact. */
+export function lanes(pieces, most = Infinity) {
   const ends = [];
   return [...pieces].sort((a, b) => a[0] - b[0]).map((piece) => {
-    let lane = ends.findIndex((end) => end <= piece[0] + 1e-4);
-    if (lane < 0) lane = ends.push(0) - 1;
+    let lane = ends.findIndex((end) => end <= piece[0] + 2e-3);
+    if (lane < 0) lane = ends.length < most ? ends.push(0) - 1 : ends.indexOf(Math.min(...ends));
     ends[lane] = piece[0] + piece[1];
     return [lane, piece];
   });
 }
 
 /** Who did what and when: jobs one by one while they are few, else how busy each worker was. */
-export function timeline(run, story, slotsOf) {
-  const first = (story.first ?? story.began) - story.began;
-  const last = Math.max((story.last ?? story.began) - story.began, first + 0.001);
-  const names = [...story.workers.keys()].sort();
-  const width = 900, left = 120, right = 10;
-  const x = (offset) => left + (width - left - right) * (offset - first) / (last - first);
+export function timeline(run, story, slotsOf, { width: room = 900, lost = [], from = null, to = null } = {}) {
+  const began = (story.first ?? story.began) - story.began;
+  const first = from ?? began;
+  const last = to ?? Math.max((story.last ?? story.began) - story.began, first + 0.001);
+  const names = [...story.workers.keys()].sort((a, b) => a.localeCompare(b, undefined, { numeric: true }));
+  const width = Math.max(300, Math.min(1400, room || 900)), left = width < 560 ? 84 : 150, right = 14;
+  const letters = Math.floor((left - 10) / 7.4);
+  const x = (offset) => left + (width - left - right) * Math.max(0, Math.min(1, (offset - first) / (last - first)));
   const svg = s("svg", { class: "timeline" });
+  svg.__time = (event) => {
+    const box = svg.getBoundingClientRect();
+    const share = ((event.clientX - box.left) * width / box.width - left) / (width - left - right);
+    return first + (last - first) * Math.max(0, Math.min(1, share));
+  };
   const guide = s("g"), marks = s("g");
   let top = 10;
   for (const name of names) {
-    const mine = story.is_few ? lanes(story.pieces.filter((piece) => piece[2] === name)) : [];
-    const height = story.is_few ? Math.max(1, ...mine.map(([lane]) => lane + 1)) * 16 : 26;
+    const all = story.is_few ? lanes(story.pieces.filter((piece) => piece[2] === name), slotsOf(name)) : [];
+    const mine = all.filter(([, piece]) => piece[0] <= last && piece[0] + piece[1] >= first);
+    const height = story.is_few ? Math.max(1, ...all.map(([lane]) => lane + 1)) * 16 : 26;
     guide.append(s("rect", { class: "track", x: left, y: top, width: width - left - right, height, rx: 3 }));
-    guide.append(s("text", { class: "name", x: left - 8, y: top + Math.min(height, 26) / 2 + 4, "text-anchor": "end" }, name.length > 15 ? `${name.slice(0, 14)}…` : name));
-    for (const [lane, [start, seconds, , , outcome, jobs]] of mine.map(([lane, piece]) => [lane, piece])) {
-      const piece = mine.find((row) => row[1][0] === start && row[0] === lane)[1];
+    guide.append(s("text", { class: "name", x: left - 8, y: top + Math.min(height, 26) / 2 + 4, "text-anchor": "end" }, name.length > letters ? `${name.slice(0, letters - 1)}…` : name, s("title", {}, name)));
+    for (const [lane, piece] of mine) {
+      const [start, seconds, , , outcome, jobs] = piece;
       marks.append(s("rect", { class: `job ${outcome}`, x: x(start), y: top + lane * 16 + 2, width: Math.max(1.5, x(start + seconds) - x(start) - 0.5), height: 12, rx: 2, fill: outcome === "ok" ? colour(run, piece[3]) : null },
         s("title", {}, `${piece[3]} on ${name}${jobs > 1 ? ` (${jobs} jobs)` : ""}: ${seconds.toFixed(3)} s, ${outcome}`)));
     }
     if (!story.is_few) {
       for (const [worker, place, jobs, failed, busy] of story.buckets.values()) {
         if (worker !== name) continue;
-        const share = Math.min(1, busy / (story.width_s * Math.max(1, slotsOf(name))));
+        if (place * story.width_s > last || (place + 1) * story.width_s < first) continue;
+        const share = Math.min(1, busy / (story.width_s * Math.max(1, slotsOf(name) ?? 1)));
         const begin = Math.max(place * story.width_s, first), end = Math.min((place + 1) * story.width_s, last);
         marks.append(s("rect", { class: failed ? "sum failed" : "sum", x: x(begin), y: top + height * (1 - share), width: Math.max(1, x(end) - x(begin) - 0.4), height: height * share },
           s("title", {}, `${name}: ${Math.round(jobs)} jobs in ${story.width_s} s, ${Math.round(share * 100)} % busy${failed ? `, ${failed} failed` : ""}`)));
       }
     }
+    for (const event of lost.filter((event) => event.name === name)) {
+      const at = x(event.at - story.began);
+      marks.append(s("line", { class: "lost", x1: at, x2: at, y1: top - 2, y2: top + height + 2 }, s("title", {}, `${name} was lost here`)));
+      marks.append(s("text", { class: "lost", x: at + (at > width / 2 ? -5 : 5), y: top + Math.min(height, 26) / 2 + 4, "text-anchor": at > width / 2 ? "end" : "start" }, "lost here"));
+    }
     top += height + 6;
   }
-  for (const value of steps(last - first, 6)) {
-    guide.append(s("line", { class: "grid", x1: x(first + value), x2: x(first + value), y1: 4, y2: top }));
-    guide.append(s("text", { class: "tick", x: x(first + value), y: top + 14, "text-anchor": "middle" }, `${words(value)} s`));
+  for (const value of steps(last - first, width < 560 ? 3 : 6)) {
+    const at = x(first + value), anchor = at > width - 40 ? "end" : "middle";
+    guide.append(s("line", { class: "grid", x1: at, x2: at, y1: 4, y2: top }));
+    guide.append(s("text", { class: "tick", x: at + (anchor === "end" ? right - 2 : 0), y: top + 14, "text-anchor": anchor }, `${words(first - began + value)} s`));
   }
   svg.append(guide, marks);
   svg.setAttribute("viewBox", `0 0 ${width} ${top + 22}`);

@@ -1,7 +1,7 @@
 // The cluster: what there is, what it does, and how it is.
 import * as charts from "./charts.js";
 import { colour, isDark, onTheme } from "./colours.js";
-import { fill, h, keyed, say, text } from "./dom.js";
+import { fill, h, keyed, progress, say, text } from "./dom.js";
 import { bytes, clock, count, percent, plural, rate, short, span } from "./format.js";
 import { Ring } from "./ring.js";
 import { listen, now, state } from "./state.js";
@@ -18,6 +18,7 @@ export function open(main, { projector }) {
   });
   const now10 = h("div", { class: "card use-card" });
   const cards = h("ul", { class: "cards", "aria-label": "Workers" });
+  const lost = h("ul", { class: "cards lost-cards", "aria-label": "Workers that went away" });
   const runs = h("ul", { class: "mini-runs", "aria-label": "Runs that go on" });
   const events = h("ol", { class: "events", "aria-label": "What happened last" });
   const empty = h("div", { class: "card empty" });
@@ -26,7 +27,7 @@ export function open(main, { projector }) {
   if (projector) {
     const leave = h("button", { type: "button", class: "quiet leave", onclick: () => { location.hash = "#/"; } }, "Leave projector (Esc)");
     fill(main, heading, empty, hero, leave);
-  } else fill(main, heading, empty, hero, h("section", { "aria-labelledby": "workers-title" }, h("h2", { id: "workers-title" }, "Workers"), cards), h("section", { "aria-labelledby": "events-title" }, h("h2", { id: "events-title" }, "What happened"), events));
+  } else fill(main, heading, empty, hero, h("section", { "aria-labelledby": "workers-title" }, h("h2", { id: "workers-title" }, "Workers"), cards, lost), h("section", { "aria-labelledby": "events-title" }, h("h2", { id: "events-title" }, "What happened"), events));
   const ring = new Ring(canvas);
   let drawnUse = 0;
 
@@ -42,7 +43,11 @@ export function open(main, { projector }) {
     ring.update(rows, news.flashes ?? [], state.totals);
     canvas.setAttribute("aria-label", `${plural(rows.length, "worker")} around the master; ${count(state.totals.busy ?? 0)} of ${count(state.totals.slots ?? 0)} slots work`);
     keyed(runs, Object.values(state.runs).filter((row) => !row.ended).sort((a, b) => b.since - a.since).slice(0, projector ? 3 : 4), (row) => row.run, makeRun, updateRun);
-    if (!projector) keyed(cards, rows, (row) => row.name, makeCard, (node, row) => updateCard(node, row, flashing.has(row.name)));
+    if (!projector) {
+      keyed(cards, rows, (row) => row.name, makeCard, (node, row) => updateCard(node, row, flashing.has(row.name)));
+      keyed(lost, Object.values(state.lost), (row) => row.name, (row) => h("li", { class: "card worker lost" }, h("div", { class: "worker-head" }, h("h3", { title: row.name }, row.name), h("span", { class: "muted where" }, row.address ?? "")), h("p", { class: "badge alarm" })),
+        (node, row) => text(node.querySelector(".badge"), `not here since ${clock(row.since)} (${span(Math.max(0, state.time - row.since))})`));
+    }
     if (performance.now() - drawnUse > 1900 || news.full) {
       drawnUse = performance.now();
       drawUse(now10);
@@ -59,7 +64,7 @@ export function open(main, { projector }) {
 function drawUse(place) {
   const room = place.clientHeight - 70;
   const height = innerWidth > 860 && place.clientWidth > 200 && room > 90 ? Math.max(120, Math.min(420, Math.round((640 * room) / (place.clientWidth - 34)))) : 150;
-  const svg = charts.use(state.samples, state.time, height);
+  const svg = charts.use(state.samples, state.time, height, place.clientWidth);
   const busy = state.totals.slots ? state.totals.busy / state.totals.slots : 0;
   const plot = charts.framed("Use of the last 10 minutes: slots that work, of those there are", svg, "use");
   plot.querySelector("figcaption span").textContent = `Last 10 minutes · ${percent(busy)} busy now`;
@@ -76,18 +81,15 @@ function teach(place) {
 }
 
 function makeRun(row) {
-  const bar = h("div", { class: "bar" }, h("i"), h("b"));
+  const bar = h("div", { class: "bar" }, h("i"), h("b"), h("u"));
   const words = h("span", { class: "muted" });
   return h("li", {}, h("a", { href: `#/runs/${encodeURIComponent(row.run)}`, class: "mini" }, h("span", { class: "name" }, row.script || "script"), words, bar));
 }
 
 function updateRun(node, row) {
-  const [done, failed] = node.querySelectorAll(".bar > *");
-  const total = Math.max(row.total, 1);
   const running = row.functions?.[0] ?? "";
-  done.style.width = `${(100 * (row.finished - row.failed)) / total}%`;
-  done.style.background = colour(row.run, running);
-  failed.style.width = `${(100 * row.failed) / total}%`;
+  progress(node.querySelector(".bar"), row);
+  node.querySelector(".bar i").style.background = colour(row.run, running);
   text(node.querySelector(".muted"), `${short(row.finished)} of ${short(row.total)}${row.failed ? ` · ${short(row.failed)} failed` : ""}${row.eta_s ? ` · ${span(row.eta_s)} left` : ""}`);
 }
 
@@ -109,6 +111,7 @@ function updateCard(node, row, flashes) {
   if (node.__row === row) return;
   node.__row = row;
   text(node.querySelector("h3"), row.name);
+  node.querySelector("h3").title = row.name;
   text(node.querySelector(".where"), row.address ?? "");
   when(node, "lights", `${isDark()} ${row.slots} ${row.lights.map((light) => `${light[0]} ${light[1]}`).join("|")}`, () => showLights(node, row));
   const health = row.health ?? {};

@@ -29,7 +29,7 @@ export function open(main) {
       { title: "System", value: (r) => r.platform },
       { title: "Last heard", value: (r) => r.heard, show: (r) => (r.heard ? `${span(Math.max(0, now() - r.heard))} ago` : "–") },
       { title: "Certificate", value: (r) => r.ends, show: certificate },
-      { title: "Do", value: () => "", show: (r) => doing(r, load) },
+      { title: "Do", fixed: true, value: () => "", show: (r) => doing(r, load) },
     ], rows, "devices");
   }
 
@@ -41,7 +41,7 @@ export function open(main) {
 
 function standing(row) {
   if (row.role !== "worker") return "login";
-  if (!row.online) return "not here";
+  if (!row.online) return row.gone ? `not here since ${moment(row.gone)}` : "not here";
   return row.badges?.length ? row.badges[0][2] : "well";
 }
 

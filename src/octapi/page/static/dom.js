@@ -30,6 +30,14 @@ export function fill(node, ...children) {
   return node;
 }
 
+/** Show in a bar how many of a run's jobs ended well, failed and were cancelled. */
+export function progress(bar, row) {
+  const total = Math.max(row.total, 1);
+  const [done, failed, cancelled] = bar.children;
+  for (const [part, jobs] of [[done, row.done], [failed, row.failed], [cancelled, row.cancelled]]) part.style.width = `${(100 * jobs) / total}%`;
+  bar.title = `${row.done} done, ${row.failed} failed, ${row.cancelled} cancelled, of ${row.total}`;
+}
+
 export function text(node, value) {
   const now = String(value);
   if (node.textContent !== now) node.textContent = now;
@@ -89,19 +97,39 @@ export function download(name, data, type) {
 export function csv(titles, rows) {
   const cell = (value) => {
     let words = value === null || value === undefined ? "" : String(value);
-    if (/^[=+\-@\t\r]/.test(words) && Number.isNaN(Number(words))) words = `'${words}`;
-    return /[",\n\r]/.test(words) ? `"${words.replaceAll('"', '""')}"` : words;
+    if (/^[=+\-@;\t\r\n|%]/.test(words) && !/^[+-]?[0-9]+(\.[0-9]+)?(e[+-]?[0-9]+)?$/i.test(words)) words = `'${words}`;
+    return /[",;\t\n\r]/.test(words) ? `"${words.replaceAll('"', '""')}"` : words;
   };
   return [titles, ...rows].map((row) => row.map(cell).join(",")).join("\r\n") + "\r\n";
 }
 
-/** A table that can be saved; columns are {title, value(row), show?(row), number?}. */
+// by which column each table is sorted, by its name: [title, 1 or -1]
+const orders = new Map();
+
+function sorted(rows, column, direction) {
+  const key = (row) => column.value(row) ?? "";
+  return [...rows].sort((a, b) => {
+    const [x, y] = [key(a), key(b)];
+    return direction * (typeof x === "number" && typeof y === "number" ? x - y : String(x).localeCompare(String(y), undefined, { numeric: true }));
+  });
+}
+
+/** A table that can be saved and sorted; columns are {title, value(row), show?(row), number?, short?}. */
 export function table(caption, columns, rows, name) {
-  const head = h("tr", {}, columns.map((c) => h("th", { scope: "col", class: c.number ? "number" : null }, c.title)));
-  const body = rows.map((row) => h("tr", {}, columns.map((c, at) =>
-    h(at ? "td" : "th", { scope: at ? null : "row", class: c.number ? "number" : c.short ? "short" : null }, c.show ? c.show(row) : String(c.value(row) ?? "–")))));
+  const head = h("tr"), body = h("tbody");
+  const cell = (c, at, row) => h(at ? "td" : "th", { scope: at ? null : "row", "data-title": c.title, title: c.short ? String(c.value(row) ?? "") : null, class: c.number ? "number" : c.short ? "short" : null }, c.show ? c.show(row) : String(c.value(row) ?? "–"));
+  const draw = () => {
+    const [title, direction] = orders.get(name) ?? [null, 1];
+    const column = columns.find((c) => c.title === title);
+    fill(head, columns.map((c) => {
+      const words = c.fixed ? c.title : h("button", { type: "button", class: "sort", onclick: () => { orders.set(name, [c.title, c === column ? -direction : c.number ? -1 : 1]); draw(); } }, c.title);
+      return h("th", { scope: "col", class: c.number ? "number" : null, "aria-sort": c === column ? (direction > 0 ? "ascending" : "descending") : null }, words);
+    }));
+    fill(body, (column ? sorted(rows, column, direction) : rows).map((row) => h("tr", {}, columns.map((c, at) => cell(c, at, row)))));
+  };
+  draw();
   const save = () => download(`${name}.csv`, csv(columns.map((c) => c.title), rows.map((row) => columns.map((c) => c.value(row)))), "text/csv");
   return h("figure", { class: "table" },
     h("figcaption", {}, h("span", {}, caption), rows.length ? h("button", { type: "button", class: "quiet small", onclick: save, "aria-label": `Save ${caption} as CSV` }, "CSV") : null),
-    h("div", { class: "scroll", tabindex: "0", role: "group", "aria-label": caption }, h("table", {}, h("thead", {}, head), h("tbody", {}, body))));
+    h("div", { class: "scroll", tabindex: "0", role: "group", "aria-label": caption }, h("table", {}, h("thead", {}, head), body)));
 }

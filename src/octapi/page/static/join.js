@@ -15,7 +15,7 @@ export function open(main) {
   const form = h("form", { class: "row", onsubmit: (event) => { event.preventDefault(); make(); } },
     h("div", { class: "field" }, h("label", { for: "uses" }, "It lets in"), uses), h("div", { class: "field" }, h("label", { for: "life" }, "within"), life), h("button", { type: "submit", class: "primary" }, "Make the line"));
   const why = me.is_local ? "This cluster is one computer, and lives as long as its script. A master that others can join starts with 'octapi master'." : "Your link is to look only. Whoever may act can make the line.";
-  fill(main, h("h1", {}, "Join"), h("section", { class: "card" }, h("p", {}, "On a device that is to be a worker, install OctaPi, then run one line."), me.kind === "act" && !me.is_local ? form : h("p", { class: "muted" }, why), place, joined), refused);
+  fill(main, h("h1", {}, "Join"), h("section", { class: "card" }, h("p", {}, "One line makes any device a worker. It needs Python and the way to this master, nothing else."), me.kind === "act" && !me.is_local ? form : h("p", { class: "muted" }, why), place, joined), refused);
   const load = async () => { try { fill(refused, refusals((await get("devices")).refusals)); } catch { /* the banner says it */ } };
   load();
   const again = setInterval(load, 4000);
@@ -23,11 +23,21 @@ export function open(main) {
   return () => { clearInterval(again); stop(); };
 }
 
-function show(place, found) {
+// one line that can be copied, and what it is for
+function command(kind, title, text) {
   const copy = async () => {
-    try { await navigator.clipboard.writeText(found.line); say("Copied."); button.textContent = "Copied"; } catch { getSelection().selectAllChildren(line); button.textContent = "Press Ctrl-C"; }
+    try { await navigator.clipboard.writeText(text); say("Copied."); button.textContent = "Copied"; } catch { getSelection().selectAllChildren(line); button.textContent = "Press Ctrl-C"; }
   };
-  const line = h("code", {}, found.line);
-  const button = h("button", { type: "button", onclick: copy }, "Copy");
-  fill(place, h("div", { class: "join-line" }, h("pre", { class: "command", tabindex: "0", "aria-label": "The line" }, line), button), h("div", { class: "row" }, qr(found.qr), h("p", { class: "muted narrow" }, `Token ${found.ident}, good for ${span(found.life_s)}. It is a secret: whoever has it can join. The QR code holds the same line.`)));
+  const line = h("code", {}, text);
+  const button = h("button", { type: "button", onclick: copy, "aria-label": `Copy: ${title}` }, "Copy");
+  return [h("h2", {}, title), h("div", { class: `join-line ${kind}` }, h("pre", { class: "command", tabindex: "0", "aria-label": title }, line), button)];
+}
+
+function show(place, found) {
+  const install = found.install ? command("install", "A device without OctaPi: it installs, joins, and works whenever the device is on", found.install)
+    : [h("h2", {}, "A device without OctaPi"), h("p", { class: "muted" }, found.no_install ?? "This master cannot make its line.")];
+  fill(place, ...install, ...command("joins", "A device that has OctaPi", found.line),
+    h("div", { class: "row" }, qr(found.qr), h("p", { class: "muted narrow" }, `Token ${found.ident}, good for ${span(found.life_s)}. It is a secret: whoever has it can join. The QR code holds this line.`)),
+    ...command("compose", "A computer with Docker, in a copy of OctaPi's repository", found.compose),
+    ...command("client", "A person's computer: on the master, this prints its line", "octapi token create --role client"));
 }

@@ -1,7 +1,7 @@
 // One run: how far, how fast, who did what, and what went wrong.
 import * as charts from "./charts.js";
-import { colour } from "./colours.js";
-import { confirmed, fill, h, keyed, say, table, text } from "./dom.js";
+import { colour, learn } from "./colours.js";
+import { confirmed, fill, h, keyed, progress, say, table, text } from "./dom.js";
 import { clock, count, moment, percent, plural, rate, span } from "./format.js";
 import { connect, get, listen, me, mergeStory, post, state, story } from "./state.js";
 
@@ -11,7 +11,7 @@ export async function open(main, { name }) {
   const title = h("h1", {}, "Run");
   const head = h("p", { class: "muted facts" });
   const stop = h("button", { type: "button", class: "danger", onclick: () => stopRun(name), hidden: true }, "Stop this run");
-  const bar = h("div", { class: "bar big", role: "progressbar", "aria-label": "Jobs with an outcome", "aria-valuemin": "0", "aria-valuemax": "100" }, h("i"), h("b"));
+  const bar = h("div", { class: "bar big", role: "progressbar", "aria-label": "Jobs with an outcome", "aria-valuemin": "0", "aria-valuemax": "100" }, h("i"), h("b"), h("u"));
   const barWords = h("p", { class: "bar-words" });
   const numbers = h("dl", { class: "totals run-totals" });
   const sentence = h("p", { class: "sentence" });
@@ -19,10 +19,12 @@ export async function open(main, { name }) {
   const running = h("section", { "aria-label": "Running now" });
   const time = h("section", { class: "card", "aria-label": "Timeline" });
   const who = h("section", { class: "card", "aria-label": "Who did what" });
+  const what = h("section", { class: "card", "aria-label": "What each function took" });
   const output = h("pre", { class: "output", tabindex: "0", "aria-label": "Output of the jobs" });
   const outputCard = h("section", { class: "card", hidden: true, "aria-label": "Output" }, h("h2", {}, "Output"), output);
-  fill(main, h("div", { class: "row between" }, h("div", {}, title, head), stop), h("section", { class: "card" }, bar, barWords, numbers, sentence), failures, running, time, who, outputCard);
+  fill(main, h("div", { class: "row between" }, h("div", {}, title, head), stop), h("section", { class: "card" }, bar, barWords, numbers, sentence), failures, running, time, who, what, outputCard);
   let drawn = 0;
+  const zoom = { from: null, to: null, draw: () => { drawn = 0; update(true); } };
 
   const update = (force) => {
     const row = state.runs[name] ?? kept;
@@ -38,8 +40,10 @@ export async function open(main, { name }) {
     if (rows && (force || performance.now() - drawn > 900)) {
       drawn = performance.now();
       showFailures(failures, rows, row);
-      showTimeline(time, name, rows);
+      learn(name, [...(row.functions ?? []), ...rows.functions.keys()]);
+      showTimeline(time, name, rows, zoom);
       showWho(who, rows, row);
+      showFunctions(what, rows, row);
       showOutput(outputCard, output, rows);
     }
   };
@@ -63,9 +67,7 @@ async function stopRun(name) {
 
 function showProgress(bar, words, row) {
   const total = Math.max(row.total, 1);
-  const [done, failed] = bar.children;
-  done.style.width = `${(100 * (row.finished - row.failed)) / total}%`;
-  failed.style.width = `${(100 * row.failed) / total}%`;
+  progress(bar, row);
   bar.setAttribute("aria-valuenow", Math.round((100 * row.finished) / total));
   const left = row.eta_s ? `, about ${span(row.eta_s)} left (until ${clock(Date.now() / 1000 + row.eta_s)})` : "";
   text(words, row.ended ? `${plural(row.finished, "job")}, over` : `${count(row.finished)} of ${plural(row.total, "job")}${left}`);
@@ -108,20 +110,54 @@ function showFailures(place, rows, row) {
 
 function pair(name, value) { return value ? h("div", {}, h("dt", {}, name), h("dd", {}, value)) : null; }
 
-function showTimeline(place, name, rows) {
+function showTimeline(place, name, rows, zoom) {
   if (!rows.workers.size) return fill(place, h("p", { class: "muted" }, "The timeline begins with the first job that ends."));
-  const svg = charts.timeline(name, rows, (worker) => state.workers[worker]?.slots ?? 1);
+  const lost = state.events.filter((event) => event.kind === "left" && rows.workers.has(event.name) && event.at >= rows.began && event.at <= (rows.last ?? rows.began) + 60);
+  const svg = charts.timeline(name, rows, (worker) => state.workers[worker]?.slots, { width: place.clientWidth - 44, lost, ...zoom });
   const title = rows.is_few ? "Who did what: each bar is a job" : `How busy each worker was, in steps of ${span(rows.width_s)}`;
   const legend = rows.is_few ? h("ul", { class: "chips" }, [...rows.functions.keys()].slice(0, 12).map((what) => h("li", { class: "chip" }, h("i", { class: "dot", style: { background: colour(name, what) } }), what)), rows.failed ? h("li", { class: "chip" }, h("i", { class: "dot failed" }), "failed") : null) : null;
-  fill(place, charts.framed(title, svg, `timeline-${name}`, legend));
+  fill(place, charts.framed(title, svg, `timeline-${name}`, zooming(svg, rows, zoom), legend));
   return null;
+}
+
+/** Buttons and a drag with the mouse that show a part of the time larger. */
+function zooming(svg, rows, zoom) {
+  const first = (rows.first ?? rows.began) - rows.began, last = Math.max((rows.last ?? rows.began) - rows.began, first + 0.001);
+  const go = (from, to) => { Object.assign(zoom, to - from >= last - first ? { from: null, to: null } : { from: Math.max(first, from), to: Math.min(last, to) }); zoom.draw(); };
+  const [from, to] = [zoom.from ?? first, zoom.to ?? last];
+  const middle = (from + to) / 2, half = (to - from) / 2;
+  let start = null;
+  svg.addEventListener("pointerdown", (event) => { start = svg.__time(event); });
+  svg.addEventListener("pointerup", (event) => {
+    const end = svg.__time(event);
+    if (start !== null && Math.abs(end - start) > (to - from) / 50) go(Math.min(start, end), Math.max(start, end));
+    start = null;
+  });
+  const button = (label, words, action, disabled) => h("button", { type: "button", class: "quiet small", "aria-label": label, title: label, disabled, onclick: action }, words);
+  const isWhole = zoom.from === null;
+  return h("div", { class: "row tight zoom" }, button("Show a shorter time", "+", () => go(middle - half / 2, middle + half / 2)), button("Show a longer time", "−", () => go(middle - 2 * half, middle + 2 * half), isWhole),
+    button("Earlier", "‹", () => go(from - half, to - half), isWhole || from <= first), button("Later", "›", () => go(from + half, to + half), isWhole || to >= last), button("Show the whole run", "whole", () => go(first, last), isWhole),
+    h("span", { class: "muted" }, isWhole ? "or drag over a part" : `${span(from - first)} to ${span(to - first)}`));
+}
+
+function showFunctions(place, rows, row) {
+  const list = [...rows.functions.values()].sort((a, b) => b[3] - a[3]);
+  place.hidden = list.length === 0;
+  fill(place, table("What each function took", [
+    { title: "Function", short: true, value: (r) => r[0] },
+    { title: "Jobs", number: true, value: (r) => r[1], show: (r) => count(r[1]) },
+    { title: "Failed", number: true, value: (r) => r[2], show: (r) => count(r[2]) },
+    { title: "Sec/Job", number: true, value: (r) => (r[1] ? r[3] / r[1] : 0), show: (r) => (r[1] ? (r[3] / r[1]).toPrecision(3) : "–") },
+    { title: "Together", number: true, value: (r) => r[3], show: (r) => span(r[3]) },
+    { title: "Share", number: true, value: (r) => (row.busy_s ? r[3] / row.busy_s : 0), show: (r) => percent(row.busy_s ? r[3] / row.busy_s : null) },
+  ], list, `functions-${row.run}`));
 }
 
 function showWho(place, rows, row) {
   const list = [...rows.workers.values()].sort((a, b) => b[1] - a[1]);
   fill(place, table("Who did what", [
     { title: "Node", value: (r) => r[0] || "(nowhere)" },
-    { title: "CPUs", number: true, value: (r) => state.workers[r[0]]?.slots ?? "" },
+    ...(row.ended ? [] : [{ title: "CPUs", number: true, value: (r) => state.workers[r[0]]?.slots ?? "" }]),
     { title: "Jobs", number: true, value: (r) => r[1], show: (r) => count(r[1]) },
     { title: "Failed", number: true, value: (r) => r[2], show: (r) => count(r[2]) },
     { title: "Sec/Job", number: true, value: (r) => (r[1] ? r[3] / r[1] : 0), show: (r) => (r[1] ? (r[3] / r[1]).toPrecision(3) : "–") },

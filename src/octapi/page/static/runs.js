@@ -7,12 +7,13 @@ import { get, listen } from "./state.js";
 const STEP = 50;
 
 export function open(main) {
-  let rows = [], total = 0, start = 0, words = "";
+  let rows = [], total = 0, start = 0, words = "", wanted = "";
   const chosen = new Set();
   const list = h("div");
   const compare = h("section", { "aria-label": "Comparison", "aria-live": "polite" });
   const search = h("input", { type: "search", id: "search", placeholder: "script, user, host, function", oninput: later(() => { words = search.value; start = 0; load(); }) });
-  fill(main, h("div", { class: "row between" }, h("h1", {}, "Runs"), h("div", { class: "field" }, h("label", { for: "search" }, "Search"), search)), compare, list);
+  const states = h("select", { id: "state", onchange: () => { wanted = states.value; show(); } }, ["any", "running", "ended", "with failures"].map((name) => h("option", { value: name === "any" ? "" : name }, name)));
+  fill(main, h("div", { class: "row between" }, h("h1", {}, "Runs"), h("div", { class: "row" }, h("div", { class: "field" }, h("label", { for: "state" }, "State"), states), h("div", { class: "field" }, h("label", { for: "search" }, "Search"), search))), compare, list);
 
   async function load() {
     try {
@@ -26,9 +27,9 @@ export function open(main) {
     if (!total && !words) return fill(list, teach());
     const tick = (row) => h("input", { type: "checkbox", "aria-label": `Compare ${row.script} ${row.run}`, checked: chosen.has(row.run), onchange: (event) => { event.target.checked ? chosen.add(row.run) : chosen.delete(row.run); showComparison(compare, rows.filter((r) => chosen.has(r.run))); } });
     const found = table(`${count(total)} runs`, [
-      { title: "Compare", value: () => "", show: tick },
+      { title: "Compare", fixed: true, value: () => "", show: tick },
       { title: "Script", short: true, value: (r) => r.script, show: (r) => h("a", { href: `#/runs/${encodeURIComponent(r.run)}` }, r.script || "script") },
-      { title: "Functions", value: (r) => (r.functions ?? []).join(" "), show: (r) => (r.functions ?? []).slice(0, 3).join(", ") },
+      { title: "Functions", short: true, value: (r) => (r.functions ?? []).join(", "), show: (r) => (r.functions ?? []).slice(0, 3).join(", ") },
       { title: "State", value: (r) => stateOf(r), show: (r) => h("span", { class: `pill ${r.ended ? "" : "on"} ${r.failed ? "bad" : ""}` }, stateOf(r)) },
       { title: "Began", short: true, value: (r) => new Date(r.since * 1000).toISOString(), show: (r) => moment(r.since) },
       { title: "Jobs", number: true, value: (r) => r.finished, show: (r) => count(r.finished) },
@@ -37,8 +38,8 @@ export function open(main) {
       { title: "Time", number: true, value: (r) => r.wall_s, show: (r) => span(r.wall_s) },
       { title: "Speed-up", number: true, value: (r) => r.speedup, show: (r) => (r.speedup ? `${r.speedup.toFixed(1)}×` : "–") },
       { title: "Efficiency", number: true, value: (r) => r.efficiency, show: (r) => percent(r.efficiency) },
-      { title: "User", value: (r) => `${r.user ?? ""}@${r.host ?? ""}` },
-    ], rows, "runs");
+      { title: "User", short: true, value: (r) => `${r.user ?? ""}@${r.host ?? ""}` },
+    ], rows.filter((row) => !wanted || (wanted === "running" ? !row.ended : wanted === "ended" ? row.ended : row.failed > 0)), "runs");
     const pages = total > STEP ? h("div", { class: "row end" },
       h("button", { type: "button", disabled: start === 0, onclick: () => { start = Math.max(0, start - STEP); load(); } }, "Later"),
       h("button", { type: "button", disabled: start + STEP >= total, onclick: () => { start += STEP; load(); } }, "Earlier")) : null;

@@ -1,7 +1,9 @@
 // The state as the master tells it: everything first, then what changes. Views listen.
+import { learn } from "./colours.js";
+
 const base = new URL("./", document.baseURI);
 
-export const state = { workers: {}, runs: {}, samples: [], events: [], totals: {}, trouble: { since: null, text: "" }, time: 0, isKnown: false };
+export const state = { workers: {}, runs: {}, samples: [], events: [], totals: {}, lost: {}, trouble: { since: null, text: "" }, time: 0, isKnown: false };
 export const story = { run: "", rows: null };
 export const me = {};
 const listeners = new Set();
@@ -70,6 +72,7 @@ function take(news) {
   const flashes = [];
   if (news.full) {
     Object.assign(state, { workers: news.workers, runs: news.runs, samples: news.samples, events: news.events, trouble: news.trouble });
+    for (const row of Object.values(news.runs)) learn(row.run, row.functions ?? []);
   } else {
     state.trouble = { since: null, text: "" };
     for (const [name, row] of Object.entries(news.workers)) {
@@ -79,12 +82,14 @@ function take(news) {
     }
     for (const name of news.gone) delete state.workers[name];
     Object.assign(state.runs, news.runs);
+    for (const row of Object.values(news.runs)) learn(row.run, row.functions ?? []);
     for (const name of news.forgotten) delete state.runs[name];
     state.samples.push(news.sample);
     while (state.samples.length && news.time - state.samples[0][0] > 600) state.samples.shift();
     state.events.push(...news.events);
     state.events.splice(0, Math.max(0, state.events.length - 100));
   }
+  if (news.lost) state.lost = news.lost;
   state.totals = news.totals;
   state.time = news.time;
   state.isKnown = state.time > 0;
