@@ -13,19 +13,17 @@ import functools
 import io
 import pickle
 import sys
-from typing import Any, Final
+from typing import Any
 
 from octapi.pickling import arriving, exceptions, homecoming
-
-#: without this byte there is no name of anything in a pickle
-STACK_GLOBAL: Final = b"\x93"
+from octapi.pickling.arriving import REFERS
 
 
 def dumps(obj: Any) -> bytes:
     """Pickle for a slot: by name where that works on a worker, else by value.  Raises whatever pickling raises."""
     try:
         data = pickle.dumps(obj, 5)
-        if STACK_GLOBAL not in data:  # nothing in it is known by name
+        if REFERS not in data:  # nothing in it is known by name
             return data
         if b"_main__" not in data and b"\x06object" not in data and not names_made_module(data):
             return data

@@ -5,8 +5,11 @@ from __future__ import annotations
 import functools
 import itertools
 import pickle
+import sys
 import types
 from typing import TYPE_CHECKING, Any, Final
+
+from octapi.dispatch.modules import is_own
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -152,7 +155,10 @@ def parts_of_function(function: types.FunctionType) -> Iterator[tuple[str, Any]]
 
 
 def parts_of_object(value: Any) -> Iterator[tuple[str, Any]]:
-    """Yield the attributes of an object, and its class."""
+    """Yield the attributes of an object of the user's own class, and that class; nobody can mend others."""
+    owner = type(value).__module__
+    if owner != "__main__" and not is_own(sys.modules.get(owner)):
+        return
     yield from ((f"the attribute {key}", item) for key, item in list(getattr(value, "__dict__", {}).items()))
     for kind in type(value).__mro__:
         slots = kind.__dict__.get("__slots__", ())
