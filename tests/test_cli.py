@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 import octapi
-from octapi.cli import scripts
+from octapi.cli import devices, scripts
 from octapi.embedded import EmbeddedCluster
 from tests.terminal import Seen
 
@@ -164,3 +164,18 @@ def test_a_demonstration_ends_with_three_lines_that_say_what_to_do_next(
     monkeypatch.setattr(scripts.shutil, "which", lambda _: "/usr/local/bin/octapi")
     lines = scripts.what_next(True).splitlines()
     assert [line.split()[1] for line in lines[1:]] == ["master", "token", "run"]
+
+
+def test_nodes_says_since_when_a_worker_is_away_and_who_runs_another_release() -> None:
+    """Both are what somebody who looks after devices wants to know first."""
+    here = {"name": "red", "release": "0.0.9", "address": "10.0.0.2", "slots": 4, "python": "3.13.1", "state": "ok"}
+    members = [{"name": name, "role": "worker", "since": 1.7e9, "ends": 1.8e9} for name in ("red", "blue", "green")]
+    facts = {"workers": [here], "members": members, "time": 1.75e9, "release": "0.1.0", "seen": {"blue": 1.74e9}}
+
+    rows = {row["name"]: devices.cells(row) for row in devices.table(facts)}
+    assert rows["red"][2] == "10.0.0.2"
+    assert str(rows["blue"][2]).startswith("not here since 2025-02-")
+    assert rows["green"][2] == "not here now"
+    assert devices.other_releases(facts) == [
+        "red runs OctaPi 0.0.9, the master 0.1.0. Install the same release on both."
+    ]

@@ -6,6 +6,7 @@ it does not need, so these classes do not let it listen.
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import shutil
 import tempfile
@@ -169,3 +170,11 @@ def quiet_logs() -> None:
     logging.getLogger("distributed").setLevel(logging.ERROR)
     # a worker that is told to stop breaks off its own heartbeat, and calls that an error
     logging.getLogger("distributed.worker").setLevel(logging.CRITICAL)
+    for handler in logging.getLogger("distributed").handlers:
+        handler.addFilter(is_mishap)
+
+
+def is_mishap(record: logging.LogRecord) -> bool:
+    """Say whether a record of Dask's log tells of something gone wrong: a task that is broken off at the end is not."""
+    error = record.exc_info[1] if record.exc_info else None
+    return not isinstance(error, asyncio.CancelledError)

@@ -152,7 +152,7 @@ def test_an_upgrade_that_fails_leaves_what_was_and_one_that_succeeds_takes_its_p
 
     after = master.sh("readlink /opt/octapi/current; ls /opt/octapi/releases").split()
     assert after[0] != before.split()[0]
-    assert len(after) == 3
+    assert 2 <= len(after) <= 3  # the old one stays while something runs from it
     assert after[0] in master.python("import octapi; print(octapi.__file__)")
 
 

@@ -390,6 +390,8 @@ def nodes(
         tables.show(HEAD, [cells(row) for row in rows], whole=("Name",))
     else:
         print("No worker has joined yet. 'octapi token create' on the master prints the line for a device.")
+    for text in other_releases(facts):
+        print(f"octapi: {visible(text)}", file=sys.stderr)
     for text in facts.get("trouble", ()):
         print(f"octapi: the master says: {visible(text)}", file=sys.stderr)
 
@@ -399,7 +401,8 @@ HEAD = ("Name", "State", "Address", "Slots", "Python", "In since", "Certificate"
 
 def cells(row: dict[str, Any]) -> tuple[object, ...]:
     """Return a worker's cells, in the order of :data:`HEAD`."""
-    where = (row["address"], row["slots"], row["python"]) if row["online"] else ("not here now", "", "")
+    away = time.strftime("since %Y-%m-%d %H:%M", time.localtime(row["away_since"])) if row["away_since"] else "now"
+    where = (row["address"], row["slots"], row["python"]) if row["online"] else (f"not here {away}", "", "")
     since, _, certificate = row["certificate"].removeprefix("in since ").partition(", certificate ")
     return (row["name"], row.get("state", "away"), *where, since, certificate)
 
@@ -432,8 +435,19 @@ def table(facts: dict[str, Any]) -> list[dict[str, Any]]:
         row = dict(
             here.get(name, {"name": name}), online=name in here, since=member.get("since"), ends=member.get("ends")
         )
+        row["away_since"] = None if name in here else facts.get("seen", {}).get(name)
         rows.append(row | {"certificate": standing(member, facts["time"])})
     return rows
+
+
+def other_releases(facts: dict[str, Any]) -> list[str]:
+    """Return a line for each worker that runs another release than the master."""
+    mine = facts.get("release", "")
+    return [
+        f"{row['name']} runs OctaPi {row['release']}, the master {mine}. Install the same release on both."
+        for row in facts["workers"]
+        if mine and row.get("release") and row["release"] != mine
+    ]
 
 
 def standing(member: dict[str, Any], now: float) -> str:

@@ -236,6 +236,15 @@ class Book:
             kept = 0 if more is None else run.kept + more
             self.save(replace(run, kept=kept, dropped=run.dropped + dropped), lazily=True)
 
+    def last_seen(self, here: set[str]) -> dict[str, float]:
+        """Return when workers that are not ``here`` were seen last, in epoch seconds; none without a history."""
+        if self.reader is None:
+            return {}
+        try:
+            return {row["name"]: row["last_seen"] for row in self.reader.nodes() if row["name"] not in here}
+        except StateError:
+            return {}
+
     def recent(self, limit: int = 100) -> list[Run]:
         """Return the latest runs, open ones as they are now."""
         found = self._over | self.open_runs

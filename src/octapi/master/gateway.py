@@ -11,11 +11,11 @@ Clients and their sessions are in :mod:`octapi.master.sessions`.
 from __future__ import annotations
 
 import asyncio
-import sys
 from typing import TYPE_CHECKING, Any
 
 from distributed.diagnostics.plugin import SchedulerPlugin
 
+from octapi import levels
 from octapi.checked import shown
 from octapi.dispatch import wire
 from octapi.errors import ClusterError, MessageRefused
@@ -451,4 +451,4 @@ def bytes_read(stream: Any) -> int:
 
 def say(text: str) -> None:
     """Write one line of the master's log; what others said of themselves does nothing to a terminal."""
-    print(shown(text, 4000), file=sys.stderr, flush=True)
+    levels.log(shown(text, 4000))

@@ -16,7 +16,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from octapi import discovery, lines, pulse
+from octapi import discovery, levels, lines, pulse
 from octapi.account import SCHEDULER_ACCOUNT, files_of, unprivileged
 from octapi.checked import shown
 from octapi.errors import ClusterError, MessageRefused, StateError, TrustError
@@ -59,7 +59,7 @@ NO_RUNNER = "This master keeps nothing on disk, so it takes no scripts; its firs
 
 def say(text: str) -> None:
     """Write one line of the master's log."""
-    print(f"octapi master: {shown(text, 4000)}", file=sys.stderr, flush=True)
+    levels.log(f"octapi master: {shown(text, 4000)}")
 
 
 def socket_path(home: Path) -> Path:

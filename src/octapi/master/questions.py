@@ -6,6 +6,7 @@ import asyncio
 import time
 from typing import TYPE_CHECKING, Any
 
+from octapi import _version
 from octapi.master import requests
 from octapi.master.chronicle import Chronicle
 from octapi.master.submissions import Submissions
@@ -64,7 +65,8 @@ class Questions:
 
     def client_nodes(self, client: Client) -> None:
         """Somebody asks who is in, and how their certificates stand."""
-        client.send("nodes", {"workers": self.rows(), "members": self.roster} | self.standing())
+        facts = {"workers": self.rows(), "members": self.roster, "release": _version.__version__}
+        client.send("nodes", facts | {"seen": self.book.last_seen(set(self.agents))} | self.standing())
 
     def client_runs(self, client: Client, limit: int = 100) -> None:
         """Somebody asks for the latest runs."""

@@ -10,7 +10,7 @@ import asyncio
 import hmac
 from typing import TYPE_CHECKING, Any
 
-from octapi import _version
+from octapi import _version, levels
 from octapi.dispatch import wire
 from octapi.master import requests
 from octapi.master.client import Client, Held
@@ -39,6 +39,12 @@ COUNTS = ("waiting", "running", "done", "failed", "functions", "slots")
 #: how often clients get a sign of life, and how long one may give none, in seconds
 PULSE_S = 5.0
 SILENT_S = 20.0
+
+
+def described(client: Client) -> str:
+    """Name a run for the log; what its script says of itself is no one's to believe, so it is quoted."""
+    script, user, host = (str(client.facts.get(key) or "?")[:80] for key in ("script", "user", "host"))
+    return f"run {client.run} ({script!r} of {user!r} on {host!r})"
 
 
 class Sessions(Orphans):
@@ -166,6 +172,10 @@ class Sessions(Orphans):
         """Forget a client and stop its jobs."""
         if client.number in self.clients:
             self.watching.ended(client)
+            if client.summary.get("functions"):
+                jobs, failed = (client.summary.get(key) or 0 for key in ("done", "failed"))
+                text = f"octapi master: {described(client)} ended: {jobs} jobs ended, {failed} of them failed."
+                levels.log(text, levels.WARNING if failed else levels.INFO)
             self.chronicle.close(client.run)
         self._release(client)
         if client.is_run:
@@ -225,6 +235,7 @@ class Sessions(Orphans):
         """The client tells how far its jobs are."""
         if not client.summary.get("functions") and summary.get("functions"):
             self.watching.event("began", client.run, str(client.facts.get("script") or ""))
+            levels.log(f"octapi master: {described(client)} began.", levels.INFO)
         client.summary = {key: summary.get(key) for key in COUNTS}
         self.take_story(client, summary.get("story"))
         if client.is_run:

@@ -11,14 +11,13 @@ import contextlib
 import itertools
 import socket
 import ssl
-import sys
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import uvicorn
 
-from octapi import errors, lines
+from octapi import errors, levels, lines
 from octapi.account import become
 from octapi.dispatch.way import Way
 from octapi.errors import OctapiError
@@ -45,7 +44,7 @@ GRACE_S = 1
 
 def say(text: str) -> None:
     """Write one line of the log."""
-    print(f"octapi {text}", file=sys.stderr, flush=True)
+    levels.log(f"octapi {text}")
 
 
 class Keeper:

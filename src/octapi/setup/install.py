@@ -205,9 +205,22 @@ def make_accounts() -> None:
 
 
 def forget_old(place: Place) -> None:
-    """Remove all releases but the one in use and the one before it, which running processes may still use."""
-    for path in sorted((place.prefix / "releases").iterdir())[:-2]:
-        shutil.rmtree(path, ignore_errors=True)
+    """Remove all releases but the one in use, and those from which a process still runs."""
+    current, running = place.current.resolve(), in_use()
+    for path in sorted((place.prefix / "releases").iterdir()):
+        if path.resolve() != current and not any(os.fsencode(f"{path}/") in text for text in running):
+            shutil.rmtree(path, ignore_errors=True)
+
+
+def in_use(proc: Path = Path("/proc")) -> list[bytes]:
+    """Return the command lines of the processes that this user may see, and the lists of the libraries they have."""
+    found = []
+    for path in (*proc.glob("[0-9]*/cmdline"), *proc.glob("[0-9]*/maps")):
+        try:
+            found.append(path.read_bytes())
+        except OSError:  # it has ended, or is another's
+            continue
+    return found
 
 
 def remove_units(directory: Path) -> None:

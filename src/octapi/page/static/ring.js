@@ -61,21 +61,26 @@ export class Ring {
     const rows = [...this.workers, ...[...this.dying.values()].map(([, row]) => ({ ...row, isDying: true }))].sort((a, b) => a.name.localeCompare(b.name, undefined, { numeric: true }));
     const heights = rows.map((_, index) => Math.sin(-Math.PI / 2 + (2 * Math.PI * index) / rows.length));
     const lean = rows.length > 2 ? (Math.max(...heights) + Math.min(...heights)) / 2 : 0;
-    const middle = [width / 2, height / 2 - lean * Math.min(width, height) * 0.36];
     const small = Math.min(width, height);
     const count = Math.max(rows.length, 1);
     const showNames = count <= 48;
     const rings = Math.min(5, Math.ceil(count / 48));
-    const most = count < 7 ? 0.105 : rings > 1 ? 0.3 / (rings * 2.4) : 0.085;
+    const most = count < 7 ? 0.13 : rings > 1 ? 0.3 / (rings * 2.4) : 0.085;
     const size = Math.max(4, Math.min(small * most, Math.PI * small * (rings > 1 ? 0.2 : 0.36) * rings / count));
-    const outer = small / 2 - size * 1.15 - (showNames ? Math.max(20, size * 0.62) : 4);
+    // few workers do not reach all around: what they leave is theirs, and a wide card has a wide ring
+    const free = small / 2 - size * 1.15 - (showNames ? Math.max(20, size * 0.62) : 4);
+    const outer = rows.length > 2 ? free * Math.min(1.34, 2 / Math.max(0.1, Math.max(...heights) - Math.min(...heights))) : free;
+    const middle = [width / 2, height / 2 - lean * outer];
+    const stretch = rings > 1 ? 1 : Math.max(1, Math.min(1.6, (width / 2 - size * 1.9) / outer));
     g.lineCap = "round";
     g.textAlign = "center";
     g.textBaseline = "middle";
     rows.forEach((row, index) => {
       const angle = -Math.PI / 2 + (2 * Math.PI * index) / count;
       const reach = outer - (index % rings) * (outer - small * 0.16) / rings;
-      const [cx, cy] = [middle[0] + reach * Math.cos(angle), middle[1] + reach * Math.sin(angle)];
+      const [dx, dy] = [reach * stretch * Math.cos(angle), reach * Math.sin(angle)];
+      const far = Math.hypot(dx, dy) || 1, ux = dx / far, uy = dy / far;
+      const [cx, cy] = [middle[0] + dx, middle[1] + dy];
       const age = (now - (this.born.get(row.name) ?? 0)) / 700;
       const grown = row.isDying || calm.matches ? 1 : Math.min(1, 1 - (1 - Math.min(age, 1)) ** 3);
       g.globalAlpha = row.isDying ? Math.max(0, 1 - (now - this.dying.get(row.name)[0]) / 1600) : grown;
@@ -85,14 +90,14 @@ export class Ring {
       g.lineWidth = (busy ? 1.4 + flash * 2.2 : 1) / Math.min(rings, 2.5);
       const inner = small * 0.105;
       g.beginPath();
-      g.moveTo(middle[0] + inner * Math.cos(angle), middle[1] + inner * Math.sin(angle));
-      g.lineTo(cx - size * 0.95 * Math.cos(angle), cy - size * 0.95 * Math.sin(angle));
+      g.moveTo(middle[0] + inner * ux, middle[1] + inner * uy);
+      g.lineTo(cx - size * 0.95 * ux, cy - size * 0.95 * uy);
       g.stroke();
       if (flash > 0 && !row.isDying) {
-        const travel = inner + (reach - size - inner) * flash;
+        const travel = inner + (far - size - inner) * flash;
         g.fillStyle = g.strokeStyle;
         g.beginPath();
-        g.arc(middle[0] + travel * Math.cos(angle), middle[1] + travel * Math.sin(angle), Math.max(rings > 1 ? 1.2 : 2.5, size * 0.16), 0, 7);
+        g.arc(middle[0] + travel * ux, middle[1] + travel * uy, Math.max(rings > 1 ? 1.2 : 2.5, size * 0.16), 0, 7);
         g.fill();
       }
       this.worker(g, row, cx, cy, size * (0.6 + 0.4 * grown), flash, { track, bad, muted, ink });

@@ -41,7 +41,7 @@ export async function open(main, { name }) {
       drawn = performance.now();
       showFailures(failures, rows, row);
       learn(name, [...(row.functions ?? []), ...rows.functions.keys()]);
-      showTimeline(time, name, rows, zoom);
+      showTimeline(time, name, rows, row, zoom);
       showWho(who, rows, row);
       showFunctions(what, rows, row);
       showOutput(outputCard, output, rows);
@@ -110,9 +110,9 @@ function showFailures(place, rows, row) {
 
 function pair(name, value) { return value ? h("div", {}, h("dt", {}, name), h("dd", {}, value)) : null; }
 
-function showTimeline(place, name, rows, zoom) {
+function showTimeline(place, name, rows, row, zoom) {
   if (!rows.workers.size) return fill(place, h("p", { class: "muted" }, "The timeline begins with the first job that ends."));
-  const lost = state.events.filter((event) => event.kind === "left" && rows.workers.has(event.name) && event.at >= rows.began && event.at <= (rows.last ?? rows.began) + 60);
+  const lost = state.events.filter((event) => event.kind === "left" && rows.workers.has(event.name) && event.at >= rows.began && event.at <= (row.ended ?? Infinity));
   const svg = charts.timeline(name, rows, (worker) => state.workers[worker]?.slots, { width: place.clientWidth - 44, lost, ...zoom });
   const title = rows.is_few ? "Who did what: each bar is a job" : `How busy each worker was, in steps of ${span(rows.width_s)}`;
   const legend = rows.is_few ? h("ul", { class: "chips" }, [...rows.functions.keys()].slice(0, 12).map((what) => h("li", { class: "chip" }, h("i", { class: "dot", style: { background: colour(name, what) } }), what)), rows.failed ? h("li", { class: "chip" }, h("i", { class: "dot failed" }), "failed") : null) : null;

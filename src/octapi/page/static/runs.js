@@ -54,7 +54,7 @@ export function open(main) {
 
 function stateOf(row) {
   if (!row.ended) return row.is_detached ? "goes on alone" : "running";
-  return row.state && row.state !== "running" ? row.state : row.failed ? "ended, with failures" : "ended";
+  return row.state && row.state !== "running" ? row.state : row.failed ? "ended, with failures" : row.cancelled ? `ended, ${count(row.cancelled)} cancelled` : "ended";
 }
 
 function teach() {
