@@ -35,8 +35,9 @@ class Questions:
         #: the idents that see everything of every run; None where all do, in the cluster of one script
         self.viewers: set[str] | None = None
         self.watching = Watching(
-            lambda: list(self.agents.values()), lambda: list(self.clients.values()), self.now, self.may_read
-        )
+            lambda: list(self.agents.values()), lambda: list(self.clients.values()), self.now, self.may_read,
+            lambda text: self.book.say(text),
+        )  # fmt: skip
         self._asked: set[asyncio.Task[None]] = set()
 
     # ---- what the rest of the gateway does

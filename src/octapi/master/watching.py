@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from octapi.dispatch.story import PACE_S, without_words
 from octapi.master.hello import FACTS
+from octapi.steady import Steady
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -105,11 +106,14 @@ class Watching:
         clients: Callable[[], list[Client]],
         now: Callable[[], float],
         may_read: Callable[[Client, str], bool] = lambda _, __: True,
+        log: Callable[[str], None] = lambda _: None,
     ) -> None:
         self._agents = agents
         self._clients = clients
         self._now = now
         self._may_read = may_read
+        self._telling = Steady("telling watchers", self._run, log)
+        self._using = Steady("sampling the use", self._sample, log)
         self._seen: dict[int, Seen] = {}
         self._task: asyncio.Task[None] | None = None
         self._sampling: asyncio.Task[None] | None = None
@@ -121,7 +125,7 @@ class Watching:
 
     def start(self) -> None:
         """Begin to sample."""
-        self._sampling = asyncio.get_running_loop().create_task(self._sample())
+        self._sampling = asyncio.get_running_loop().create_task(self._using.run())
 
     def close(self) -> None:
         """Tell nobody any more."""
@@ -140,7 +144,7 @@ class Watching:
         """Tell a client from now on; it gets everything first."""
         self._seen[client.number] = Seen(client)
         if self._task is None or self._task.done():
-            self._task = asyncio.get_running_loop().create_task(self._run())
+            self._task = asyncio.get_running_loop().create_task(self._telling.run())
         self._set_pace()
 
     def remove(self, client: Client) -> None:

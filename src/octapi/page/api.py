@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from functools import wraps
 from typing import TYPE_CHECKING, Any, Final
 
@@ -49,8 +50,6 @@ async def body(request: Request) -> dict[str, Any]:
         data += part
         if len(data) > LIMIT:
             raise ValueError(f"The request is longer than {LIMIT} bytes.")
-    import json
-
     found = json.loads(data or b"{}")
     if not isinstance(found, dict):
         raise ValueError("The request is not a JSON object.")
@@ -74,6 +73,17 @@ def acting(handler: Handler) -> Handler:
     return checked
 
 
+class Answer(JSONResponse):
+    """JSON, whatever is in it: one number that is none must not take everything else from everybody."""
+
+    def render(self, content: Any) -> bytes:
+        """Return the bytes; what is no number is null."""
+        try:
+            return super().render(content)
+        except ValueError:
+            return super().render(json.loads(json.dumps(content), parse_constant=lambda _: None))
+
+
 class Reading:
     """The requests that change nothing."""
 
@@ -85,21 +95,21 @@ class Reading:
         site, link = self._site, request.scope["link"]
         facts = {"kind": link.kind, "link": link.ident, "cluster": site.cluster, "release": _version.__version__}
         facts |= {"has_history": site.history is not None, "is_local": site.is_local, "has_dask": bool(site.dask)}
-        return JSONResponse(facts)
+        return Answer(facts)
 
     async def openapi(self, _: Request) -> Response:
         """Return the description of this interface."""
-        return JSONResponse(openapi.describe())
+        return Answer(openapi.describe())
 
     async def state(self, _: Request) -> Response:
         """Return everything the page starts with."""
         await self._site.feed.fresh()
-        return JSONResponse(self._site.model.snapshot())
+        return Answer(self._site.model.snapshot())
 
     async def workers(self, _: Request) -> Response:
         """Return the workers that are here."""
         await self._site.feed.fresh()
-        return JSONResponse({"workers": list(self._site.model.workers.values())})
+        return Answer({"workers": list(self._site.model.workers.values())})
 
     async def runs(self, request: Request) -> Response:
         """Return runs, the latest first: those that the master has in mind, and those in its database."""
@@ -115,7 +125,7 @@ class Reading:
         word = request.query_params.get("search", "").lower()
         rows = [row for row in rows if word in searchable(row)]
         rows.sort(key=lambda row: (row["ended"] is None, row["since"] or 0), reverse=True)
-        return JSONResponse({"runs": rows[start : start + limit], "total": len(rows)})
+        return Answer({"runs": rows[start : start + limit], "total": len(rows)})
 
     async def run(self, request: Request) -> Response:
         """Return one run with its story; whoever may only look gets no output, arguments and tracebacks."""
@@ -130,19 +140,19 @@ class Reading:
             return problem(404, "There is no such run.")
         if not may_act(request.scope["link"]) and found.get("story"):
             found["story"] = without_words(found["story"])
-        return JSONResponse(found)
+        return Answer(found)
 
     async def devices(self, _: Request) -> Response:
         """Return all members, here or not, and who was refused."""
         await self._site.feed.fresh()
         rows = devices.table(self._site.model, self._site.members)
-        return JSONResponse({"devices": rows, "refusals": self._site.refusals})
+        return Answer({"devices": rows, "refusals": self._site.refusals})
 
     async def health(self, request: Request) -> Response:
         """Return how a device was over time."""
         if self._site.history is None:
             return problem(404, "This page has no history.")
-        return JSONResponse(await self._site.history.health(request.path_params["name"]))
+        return Answer(await self._site.history.health(request.path_params["name"]))
 
     async def metrics(self, _: Request) -> Response:
         """Return the master's metrics for Prometheus."""
@@ -179,7 +189,7 @@ class Acting:
     async def stop_run(self, request: Request) -> Response:
         """Stop all jobs of a run."""
         row = await self._row(request)
-        return JSONResponse({"stopped": bool(await self._site.feed.ask("stop", row["number"]))})
+        return Answer({"stopped": bool(await self._site.feed.ask("stop", row["number"]))})
 
     async def stop_job(self, request: Request) -> Response:
         """Stop the job that runs on a slot: ``worker`` and ``batch`` as its light says."""
@@ -187,7 +197,7 @@ class Acting:
         batch = facts.get("batch")
         if not isinstance(batch, int) or isinstance(batch, bool) or not 0 <= batch < 1 << 53:
             raise ValueError("batch must be a number: the third part of a light.")
-        return JSONResponse({"stopped": bool(await self._site.feed.ask("stop_job", row["number"], batch))})
+        return Answer({"stopped": bool(await self._site.feed.ask("stop_job", row["number"], batch))})
 
     async def _row(self, request: Request) -> dict[str, Any]:
         await self._site.feed.fresh()
@@ -200,7 +210,7 @@ class Acting:
         """Remove a device for good."""
         name = request.path_params["name"]
         await self._site.ask_keeper("remove", name=name)
-        return JSONResponse({"removed": name})
+        return Answer({"removed": name})
 
     async def drain(self, request: Request) -> Response:
         """Let a worker finish what it has, and give it nothing new."""
@@ -216,7 +226,7 @@ class Acting:
         if name not in self._site.model.workers:
             raise OctapiError("There is no such worker here now.")
         await self._site.feed.ask("drain", name, is_drained)
-        return JSONResponse({"drained": is_drained})
+        return Answer({"drained": is_drained})
 
     async def join(self, request: Request) -> Response:
         """Make a token for one more device, and return the line for it with its QR code."""
@@ -230,7 +240,7 @@ class Acting:
         line = f"octapi worker {found['token']}"
         facts = {"line": line, "ident": found["ident"], "qr": devices.qr_code(line), "life_s": life_s}
         facts |= {key: found[key] for key in ("install", "no_install") if key in found}
-        return JSONResponse(facts | {"compose": COMPOSE.format(found["token"])})
+        return Answer(facts | {"compose": COMPOSE.format(found["token"])})
 
 
 #: the line for a computer with Docker and this repository

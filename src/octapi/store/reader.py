@@ -10,6 +10,7 @@ import json
 import sqlite3
 from typing import TYPE_CHECKING, Any
 
+from octapi.checked import GREATEST
 from octapi.errors import StateError
 from octapi.store import runs
 from octapi.store.runs import COLUMNS, Run
@@ -141,7 +142,7 @@ class Reader:
     def health(self, name: str) -> list[dict[str, Any]]:
         """Return how a node was over time, the earliest first: ``at`` (epoch seconds) and what was measured."""
         found = self.rows("SELECT at, data FROM node_health WHERE name = ? ORDER BY at", name)
-        return [{"at": row[0]} | json.loads(row[1]) for row in found]
+        return [{"at": row[0]} | kept(row[1]) for row in found]
 
     # ---- the page's story
 
@@ -151,4 +152,15 @@ class Reader:
             "SELECT bucket, data FROM story WHERE run = ? AND kind = ? AND bucket BETWEEN ? AND ? ORDER BY bucket",
             run, kind, first, last,
         )  # fmt: skip
-        return [(row[0], json.loads(row[1])) for row in found]
+        return [(row[0], kept(row[1])) for row in found]
+
+
+def kept(text: str) -> Any:
+    """Read a piece that was kept; what an earlier release kept that is no number is none."""
+    return json.loads(text, parse_constant=lambda _: None, parse_float=finite)
+
+
+def finite(text: str) -> float | None:
+    """Read a number; None for one that is not finite, or so great that a sum of it would not be."""
+    found = float(text)
+    return found if abs(found) <= GREATEST else None
