@@ -5,14 +5,19 @@ from __future__ import annotations
 import concurrent.futures
 import concurrent.futures._base as states
 import pickle
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from octapi.callbacks import safely
 from octapi.dispatch import ticket as outcome
 from octapi.dispatch.ticket import Extra, Ticket, WorkerInfo
 from octapi.errors import JobError, RemoteTraceback, ResultNotPicklable
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
+
+    from octapi.life import Life
 
 
 class Job(concurrent.futures.Future[Any]):
@@ -23,8 +28,11 @@ class Job(concurrent.futures.Future[Any]):
     bytes, 0 if unknown), ``files`` (paths of what it sent home).  :meth:`cancel` stops a job even when it runs.
     """
 
-    def __init__(self) -> None:
+    _done_callbacks: list[Callable[[Job], Any]]
+
+    def __init__(self, life: Life | None = None) -> None:
         super().__init__()
+        self._life = life
         self.stdout = ""
         self.stderr = ""
         self.worker: str | None = None
@@ -33,6 +41,28 @@ class Job(concurrent.futures.Future[Any]):
         self.memory = 0
         self.files: list[Path] = []
         self._ticket: JobTicket | None = None
+
+    def _invoke_callbacks(self) -> None:
+        """Run the callbacks: here if the script itself ended the job, else apart from the thread that brought it."""
+        life, self._life = self._life, None
+        if life is not None and self._done_callbacks and life.is_engine_thread():
+            self._hand_over(life)
+            return
+        if life is not None:
+            life.ended(self)
+        if self._done_callbacks:
+            super()._invoke_callbacks()  # type: ignore[misc]
+
+    def _hand_over(self, life: Life) -> None:
+        later = []
+        for callback in self._done_callbacks:
+            if getattr(callback, "__module__", None) == "asyncio.futures":  # it wakes a loop, and nothing else
+                safely(partial(callback, self))
+            else:
+                later.append(callback)
+        for callback in later:
+            life.callbacks.put(partial(callback, self))
+        life.ended(self)  # last: whoever waits for the open jobs waits for their callbacks next
 
     @property
     def attempts(self) -> int:
@@ -86,13 +116,18 @@ class JobTicket(Ticket):
             return
         try:
             value, error = read(kind, data)
-        except Exception as why:
+        except BaseException as why:  # also SystemExit: what is unpickled may call anything
             text = f"Its result cannot be unpickled here: {type(why).__name__}: {why}"
             value, error = None, ResultNotPicklable(text, worker=job.worker or "")
         if error is not None:
             job.set_exception(error)
         else:
             job.set_result(value)
+
+    def broken(self, error: JobError) -> None:
+        """End with an error when the outcome could not be handed over."""
+        if not self.job.done() and claim(self.job):
+            self.job.set_exception(error)
 
 
 def claim(job: Job) -> bool:

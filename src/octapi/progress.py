@@ -6,6 +6,8 @@ import sys
 import threading
 from collections.abc import Callable
 
+from octapi.saying import is_terminal
+
 #: nothing is shown of work that is over sooner, in seconds
 FIRST_S = 0.5
 EVERY_S = 0.2
@@ -16,7 +18,7 @@ Counts = Callable[[], tuple[int, int]]
 
 def is_wanted(asked: bool | None) -> bool:
     """Say whether to show a bar: as asked, or else on a terminal only."""
-    return sys.stderr.isatty() if asked is None else asked
+    return is_terminal() if asked is None else asked
 
 
 class Bar:

@@ -28,6 +28,13 @@ def next_size(size: int, seconds: float, buffersize: int) -> int:
     return max(1, min(size * 2, buffersize // SHARE))
 
 
+class Abandoned:
+    """The place of an outcome that arrives in another process."""
+
+    def __init__(self, error: BaseException) -> None:
+        self.error = error
+
+
 class Results(Iterator[Any]):
     """The iterator that ``map`` returns.
 
@@ -208,6 +215,13 @@ class Results(Iterator[Any]):
         self._pages.clear()
         self._on_end(self)
 
+    def abandon(self, error: BaseException) -> None:
+        """End in a forked process, where nothing arrives: reading raises ``error``.  The other's locks are left."""
+        self._change = threading.Condition()
+        self._error, self._exhausted, self._outstanding = error, True, 0
+        for page in self._pages:
+            page.values[:] = [Abandoned(error) if value is MISSING else value for value in page.values]
+
     def finish(self) -> None:
         """Wait until every item has run, also those that nobody reads."""
         with self._change:
@@ -218,6 +232,8 @@ class Results(Iterator[Any]):
 
 def unpacked(value: Any) -> Any:
     """Return a value, or read an outcome that is not plain: its value, or the error it raises."""
+    if value.__class__ is Abandoned:
+        raise value.error
     if value.__class__ is not Failed:
         return value
     result, error = read(value.kind, value.data)

@@ -11,7 +11,7 @@ import msgpack
 
 from octapi.dispatch import ticket as outcome
 from octapi.dispatch import wire
-from octapi.dispatch.faults import OUT_OF_MEMORY, WENT_AWAY
+from octapi.dispatch.faults import OUT_OF_MEMORY, WENT_AWAY, handling_error
 from octapi.dispatch.payload import call_bytes
 from octapi.dispatch.span import MISSING, Failed, Span
 from octapi.dispatch.story import CANCELLED, FAILED
@@ -97,7 +97,11 @@ class Flight:
                     word = teller.job(place, (kind, data), (started, ran), extra, get)
                     failed += word == FAILED
                     fresh -= word == CANCELLED
-                ticket.resolve(kind, data, started, last, worker, extra)
+                try:
+                    ticket.resolve(kind, data, started, last, worker, extra)
+                except BaseException as error:  # the next ones get theirs
+                    self.lane.dispatcher.complain(error, f"an outcome of {place[1]}")
+                    ticket.broken(handling_error(error, place[1]))
         teller.batch(place, (first, last), fresh, failed, busy)
         return count, busy
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import pickle
 from collections import deque
@@ -9,14 +10,14 @@ from typing import TYPE_CHECKING, Any
 
 from octapi.dispatch import ticket as outcome
 from octapi.dispatch.batcher import Batcher
-from octapi.dispatch.faults import WENT_AWAY, mismatch_error
+from octapi.dispatch.faults import WENT_AWAY, handling_error, mismatch_error, refused_error
 from octapi.dispatch.flight import AnyFlight, Entry, Flight, SpanFlight
 from octapi.dispatch.payload import call_bytes
 from octapi.dispatch.span import Failed, Span
 from octapi.errors import ClusterClosed, JobNotSent
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Collection, Iterable, Mapping
 
     from octapi.dispatch.computation import Computation, File
     from octapi.dispatch.core import Core
@@ -64,6 +65,8 @@ class Lane:
         self.digest = f"{computation.digest()}-{dispatcher.client}-{self.number}"
         self.queue: deque[Entry] = deque()
         self.pinned: deque[Entry] = deque()
+        #: jobs for workers that are not there, by worker
+        self.absent: dict[str, deque[Entry]] = {}
         self.flights: dict[int, AnyFlight] = {}
         self.batcher = Batcher()
         self.asleep = True
@@ -85,7 +88,8 @@ class Lane:
 
     def add(self, entry: Entry) -> None:
         """Queue a job or a span of items; never blocks.  Raises :exc:`ClusterClosed` after :meth:`close`."""
-        if self.is_closed or self.dispatcher.is_closed:
+        self.dispatcher.check_open()
+        if self.is_closed:
             raise ClusterClosed("The cluster was shut down, so it takes no more jobs. Make a new one.")
         if isinstance(entry, Span):
             entry.page.number = next(self._numbers)
@@ -96,6 +100,8 @@ class Lane:
         if self.asleep:
             self.asleep = False
             self.dispatcher.call(self.pump)
+        if self.dispatcher.is_closed:  # meanwhile: what waited has been cancelled, and this may have come too late
+            self.cancel_entries(self.take_waiting())
 
     def cancel(self, ticket: Ticket, grace_s: float = 1.0) -> bool:
         """Take a job back, or stop it if it runs; False if it was done already."""
@@ -121,6 +127,7 @@ class Lane:
     def renew(self, worker: str) -> None:
         """Run cleanup and setup again on one worker, once no job of this computation runs there."""
         facts = {**self.worker_facts.get(worker, {}), "limit": None if self.limits is None else self.limits.get(worker)}
+        self.refused_on.pop(worker, None)
         self.dispatcher.call(self.dispatcher.tell, worker, ("renew", self.digest, facts))
 
     def drop(self, worker: str) -> None:
@@ -145,7 +152,21 @@ class Lane:
     def pending(self) -> int:
         """The number of jobs that have no outcome yet."""
         flying = sum(len(flight.ours()) for flight in list(self.flights.values()))
-        return len(self.queue) + len(self.pinned) + flying
+        return sum(len(queue) for queue in self.queues()) + flying
+
+    def queues(self) -> list[deque[Entry]]:
+        """Return what waits: for any worker, by itself or for one worker, and for workers that are not there."""
+        return [self.pinned, self.queue, *list(self.absent.values())]
+
+    def take_waiting(self) -> list[Entry]:
+        """Take out everything that waits."""
+        found: list[Entry] = []
+        for queue in self.queues():
+            with contextlib.suppress(IndexError):  # it is empty
+                while True:
+                    found.append(queue.popleft())
+        self.absent.clear()
+        return found
 
     # ---- on the dispatcher's thread
 
@@ -188,21 +209,61 @@ class Lane:
 
     def pump(self) -> None:
         """Send batches while there are jobs and room for them."""
-        if self.dispatcher.link is None or self.dispatcher.is_broken:
-            return
-        slots = self.dispatcher.capacity(self)
-        if not slots and self.misfits():
-            self.fail_waiting(mismatch_error(self.computation, self.misfits()))
-        room = self.batcher.in_flight(slots) - len(self.flights)
-        while self.pinned and slots:
-            self.fly([self.pinned.popleft()])
-        while room > 0 and self.queue and slots:
-            room -= self.fly(self.take(slots))
+        why = self.dispatcher.broken() or self._why_none()
+        if why is not None:
+            self.fail_waiting(why)
+        elif self.dispatcher.link is not None:
+            self._send()
         if not self.queue:
             self.asleep = True
             if self.queue:  # one was added between the two lines
                 self.asleep = False
                 self.dispatcher.call(self.pump)
+
+    def _why_none(self) -> JobError | None:
+        """Return why none of its jobs can ever run on the workers that there are, if so."""
+        usable = self.dispatcher.usable(self)
+        if not self.slots_of(usable) and self.misfits():
+            return mismatch_error(self.computation, self.misfits())
+        return refused_error(self.computation, self.refused_on) if self.is_refused(usable) else None
+
+    def is_refused(self, usable: list[WorkerInfo]) -> bool:
+        """Say whether every worker that may run its jobs has said that it cannot."""
+        return bool(usable and self.refused_on) and all(worker.name in self.refused_on for worker in usable)
+
+    def _send(self) -> None:
+        slots = self.dispatcher.capacity(self)
+        room = self.batcher.in_flight(slots) - len(self.flights)
+        while self.pinned and slots:
+            entry = self.pinned.popleft()
+            if entry.worker is not None and entry.worker not in self.dispatcher.infos:
+                self.absent.setdefault(entry.worker, deque()).append(entry)
+            else:
+                self.launch([entry])
+        while room > 0 and self.queue and slots:
+            room -= self.launch(self.take(slots))
+
+    def launch(self, entries: list[Entry]) -> int:
+        """Send a batch as :meth:`fly` does; if that fails, its jobs fail, and nothing else."""
+        before = set(self.flights)
+        try:
+            return self.fly(entries)
+        except BaseException as error:
+            self.dispatcher.complain(error, f"a batch of {self.computation.name} could not be sent")
+            self.spoil(entries, error)
+            for ident in self.flights.keys() - before:
+                self.flights.pop(ident)
+                self.dispatcher.flights.pop(ident, None)
+            return 0
+
+    def workers_changed(self, names: Collection[str], same: Collection[str]) -> None:
+        """Take which workers there are, and which of them are those that there were: what others refused is over."""
+        self.ready_on &= set(names)
+        for name in [name for name in self.refused_on if name not in same]:
+            del self.refused_on[name]
+        for name in [name for name in self.absent if name in names]:
+            self.pinned.extend(self.absent.pop(name))
+        self.pump()
 
     def take(self, slots: int) -> list[Entry]:
         """Take the next batch from the queue: single jobs, or one span."""
@@ -268,7 +329,7 @@ class Lane:
         self.back(list(span.open_pieces()))
 
     def _cancel_pages(self, reader: Any) -> None:
-        for queue in (self.queue, self.pinned):
+        for queue in self.queues():
             for entry in [e for e in queue if isinstance(e, Span) and e.page.reader is reader]:
                 queue.remove(entry)
                 self.dispatcher.teller.story.count("cancelled", entry_size(entry))
@@ -285,35 +346,42 @@ class Lane:
             else:
                 self.pinned.appendleft(entry)
 
-    def fail_waiting(self, error: JobError) -> None:
+    def fail_waiting(self, error: Exception) -> None:
         """Fail everything that waits."""
-        waiting = [*self.pinned, *self.queue]
-        self.pinned.clear()
-        self.queue.clear()
-        self.fail(waiting, error)
+        self.fail(self.take_waiting(), error)
 
-    def fail(self, entries: Iterable[Entry], error: JobError) -> None:
+    def spoil(self, entries: Iterable[Entry], error: BaseException) -> None:
+        """Fail jobs whose handling has raised an error."""
+        self.fail(entries, handling_error(error, self.computation.name))
+
+    def fail(self, entries: Iterable[Entry], error: Exception) -> None:
         """Give jobs that will not run their outcome."""
         data = pickle.dumps(error)
         for entry in entries:
-            self.dispatcher.teller.refused(self.computation.name, data, entry_size(entry))
-            if isinstance(entry, Span):
-                fill(entry, Failed(outcome.FAULT, data))
-            else:
-                entry.conclude(outcome.FAULT, data)
+            size = entry_size(entry)
+            self.dispatcher.run_safely(self.dispatcher.teller.refused, self.computation.name, data, size)
+            self._end(entry, outcome.FAULT, data)
 
     def cancel_entries(self, entries: Iterable[Entry]) -> None:
         """End jobs as cancelled."""
         for entry in entries:
             self.dispatcher.teller.story.count("cancelled", entry_size(entry))
+            self._end(entry, outcome.CANCELLED, b"")
+
+    def _end(self, entry: Entry, kind: int, data: bytes) -> None:
+        """Give a job or a span its outcome; whatever that raises, the others get theirs."""
+        try:
             if isinstance(entry, Span):
-                fill(entry, Failed(outcome.CANCELLED, b""))
+                fill(entry, Failed(kind, data))
             else:
-                entry.conclude(outcome.CANCELLED)
+                entry.conclude(kind, data)
+        except BaseException as error:
+            self.dispatcher.complain(error, f"an outcome of {self.computation.name}")
 
     def unfinished(self) -> list[Entry]:
         """Return everything that has no outcome."""
-        return [*self.pinned, *self.queue, *(entry for flight in self.flights.values() for entry in flight.ours())]
+        waiting = [entry for queue in self.queues() for entry in queue]
+        return [*waiting, *(entry for flight in self.flights.values() for entry in flight.ours())]
 
 
 def entry_size(entry: Entry) -> int:

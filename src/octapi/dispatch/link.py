@@ -48,6 +48,9 @@ class Receiver(Protocol):
     def link_lost(self, error: Exception) -> None:
         """The way to the slots is gone for good."""
 
+    def complain(self, error: BaseException, where: str) -> None:
+        """Say an error that concerns no single job."""
+
 
 class Link(Protocol):
     """A way to slots.  All methods run on the dispatcher's thread.

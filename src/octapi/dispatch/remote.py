@@ -22,6 +22,7 @@ from octapi.dispatch.ticket import WorkerInfo
 from octapi.dispatch.waiting import Speaker
 from octapi.dispatch.way import CONNECT_S, refused
 from octapi.errors import ClusterError, MasterLost, MasterNotFound, PeerRefused
+from octapi.saying import say
 
 if TYPE_CHECKING:
     from octapi.dispatch.link import Receiver
@@ -79,11 +80,13 @@ class RemoteLink:
         reader = await self._connect()
         try:
             facts = await self._greet(reader, max(self.settings.patience_s, CONNECT_S))
-        except (asyncio.IncompleteReadError, TimeoutError) as error:
+            self._take_workers(facts["workers"])
+        except ClusterError:
+            raise
+        except Exception as error:  # it hung up, said nothing, or something else: whatever it is, it is no master
             raise MasterNotFound(
-                f"Something answered at {self.way.label}, but not as an OctaPi master does."
+                f"Something answered at {self.way.label}, but not as an OctaPi master does. Is it the right port?"
             ) from error
-        self._take_workers(facts["workers"])
         self.way.look = self.way.look_again
         self.tasks = [loop.create_task(self._live(reader)), loop.create_task(self._beat())]
 
@@ -151,13 +154,27 @@ class RemoteLink:
         self._heard = asyncio.get_running_loop().time()
 
     def take(self, body: bytes) -> None:
-        """Take one message of the master."""
-        assert self.receiver is not None
+        """Take one message of the master; one that cannot be used is said, and the next ones are heard.
+
+        Raises what the master's refusal says.
+        """
         self._heard = asyncio.get_running_loop().time()
-        message = wire.unpack(body)
+        try:
+            self._take(wire.unpack(body), len(body))
+        except ClusterError:
+            raise
+        except Exception as error:
+            self._complain(error, "a message of the master")
+
+    def _complain(self, error: Exception, where: str) -> None:
+        assert self.receiver is not None
+        self.receiver.complain(error, where)
+
+    def _take(self, message: Any, size: int) -> None:
+        assert self.receiver is not None
         kind = message[0]
         if kind == "agent":
-            is_time = self.counter.took(len(body))
+            is_time = self.counter.took(size)
             self.receiver.message(message[1], message[2])
             if is_time:
                 self._acknowledge()
@@ -220,17 +237,24 @@ class RemoteLink:
         told = loop.time()
         while True:
             await asyncio.sleep(BEAT_S)
-            now = loop.time()
-            if self.missing and now > self._missing_until:
-                self.missing = {}
-                self._take_workers([info._asdict() for info in self.workers.values() if info.state != MISSING])
-            if not self.is_connected or self.writer is None:
-                continue
-            if self.counter.is_due or now - told > PULSE_S:
-                told = now
-                self._acknowledge()
-            if now - self._heard > SILENT_S:
-                self.writer.transport.abort()
+            try:
+                told = self._pulse(loop.time(), told)
+            except Exception as error:  # the next one may succeed
+                self._complain(error, "a sign of life")
+
+    def _pulse(self, now: float, told: float) -> float:
+        """Do what is due; return when the master was told last."""
+        if self.missing and now > self._missing_until:
+            self.missing = {}
+            self._take_workers([info._asdict() for info in self.workers.values() if info.state != MISSING])
+        if not self.is_connected or self.writer is None:
+            return told
+        if self.counter.is_due or now - told > PULSE_S:
+            told = now
+            self._acknowledge()
+        if now - self._heard > SILENT_S:
+            self.writer.transport.abort()
+        return told
 
     def _acknowledge(self) -> None:
         self._send("seen", self.counter.tell())
@@ -361,8 +385,3 @@ def user() -> str:
         return getpass.getuser()
     except (KeyError, OSError):
         return str(os.getuid()) if hasattr(os, "getuid") else "unknown"
-
-
-def say(text: str) -> None:
-    """Print a line for the person who waits."""
-    print(text, file=sys.stderr, flush=True)

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from octapi.dispatch.faults import handling_error
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from octapi.dispatch.computation import File
-    from octapi.errors import Attempt
+    from octapi.errors import Attempt, JobError
 
 VALUE = 0
 ERROR = 1
@@ -97,6 +99,9 @@ class Ticket:
     ) -> None:
         """Take the job's one final outcome: ``kind`` says what ``data`` is a pickle of."""
 
+    def broken(self, error: JobError) -> None:
+        """End with ``error``: :meth:`resolve` has raised, which it must not."""
+
     def conclude(
         self,
         kind: int,
@@ -110,4 +115,7 @@ class Ticket:
         if not self.done:
             self.done = True
             self.batch = None
-            self.resolve(kind, data, started, ended, worker, extra)
+            try:
+                self.resolve(kind, data, started, ended, worker, extra)
+            except BaseException as error:
+                self.broken(handling_error(error))
