@@ -13,6 +13,7 @@ from octapi.connect import connect
 from octapi.dispatch import payload
 from octapi.dispatch.dispatcher import forked_error
 from octapi.dispatch.lane import Listener
+from octapi.dispatch.link import LOCAL
 from octapi.errors import ClusterClosed, JobNotSent, WorkerNotFound
 from octapi.job import Job, JobTicket
 from octapi.life import Life
@@ -73,7 +74,8 @@ class Calls:
 
     def _find_worker(self) -> None:
         wanted, names = self._options.worker, [worker.name for worker in self._cluster.workers()]
-        if wanted is not None and not self._options.wait_for_worker and wanted not in names:
+        may_come = self._options.wait_for_worker and self._cluster.engine.kind != LOCAL
+        if wanted is not None and wanted not in names and not may_come:
             here = f"there are: {', '.join(sorted(names))}" if names else "no worker is there"
             raise WorkerNotFound(f"The worker {wanted!r} is not there; {here}.")
 

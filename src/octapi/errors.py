@@ -10,6 +10,7 @@ OctapiError
 │   ├── ClusterClosed       (also RuntimeError, as concurrent.futures raises)
 │   │   └── ClusterForked   the cluster belongs to the process that this one was forked from
 │   ├── AddressError        an address, or a number of slots, that cannot be used (also ValueError)
+│   ├── StillWaiting        a job is not done within the time given, and what it waits for (also TimeoutError)
 │   ├── WorkerNotFound      no worker of that name is there (also LookupError)
 │   └── TrustError          who may do what
 │       ├── TokenRefused
@@ -81,6 +82,10 @@ class ClusterForked(ClusterClosed):
 
 class AddressError(ClusterError, ValueError):
     """An address of a master, or a number of slots, cannot be used."""
+
+
+class StillWaiting(ClusterError, TimeoutError):
+    """A job was not done within the time given to ``result`` or ``exception``; the message says what it waits for."""
 
 
 class WorkerNotFound(ClusterError, LookupError):

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from octapi.callbacks import safely
 from octapi.dispatch import ticket as outcome
 from octapi.dispatch.ticket import Extra, Ticket, WorkerInfo
-from octapi.errors import JobError, RemoteTraceback, ResultNotPicklable
+from octapi.errors import JobError, RemoteTraceback, ResultNotPicklable, StillWaiting
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -63,6 +63,35 @@ class Job(concurrent.futures.Future[Any]):
         for callback in later:
             life.callbacks.put(partial(callback, self))
         life.ended(self)  # last: whoever waits for the open jobs waits for their callbacks next
+
+    def result(self, timeout: float | None = None) -> Any:
+        """Wait for the job, ``timeout`` seconds at most, and return its value or raise what it raised.
+
+        Raises TimeoutError when it is not done by then, as :exc:`octapi.errors.StillWaiting` if it cannot start.
+        """
+        try:
+            return super().result(timeout)
+        except TimeoutError:
+            late = self._late(timeout)
+            if late is None:
+                raise
+        raise late
+
+    def exception(self, timeout: float | None = None) -> BaseException | None:
+        """Wait as :meth:`result` does, and return what the job raised, or None."""
+        try:
+            return super().exception(timeout)
+        except TimeoutError:
+            late = self._late(timeout)
+            if late is None:
+                raise
+        raise late
+
+    def _late(self, timeout: float | None) -> StillWaiting | None:
+        """Return the error for a job that cannot start; None for one that runs, or raised the error itself."""
+        lane = None if self.done() or self.running() or self._ticket is None else self._ticket.lane
+        why = None if lane is None else lane.why_waiting()
+        return None if why is None else StillWaiting(f"The job is not done after {timeout:g} s: {why}")
 
     @property
     def attempts(self) -> int:

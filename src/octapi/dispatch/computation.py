@@ -16,6 +16,7 @@ from octapi.errors import JobError
 FUNCTION = "function"
 SOURCE = "source"
 PROGRAM = "program"
+KINDS = (FUNCTION, SOURCE, PROGRAM)
 
 
 def safe(path: str) -> Path:

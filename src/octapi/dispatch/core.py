@@ -74,6 +74,8 @@ class Core:
         #: this process was forked from the one that this belongs to
         self.is_forked = False
         self.pid = 0
+        #: how many other scripts have jobs at the master, and which batches are with which workers, as it told last
+        self.others, self.placed = 0, dict[int, str]()
         self._idents = itertools.count(1)
         self._complaints: set[str] = set()
 
@@ -189,6 +191,10 @@ class Core:
     def set_pace(self, seconds: float) -> None:
         """Tell the master as often as it wants to hear; ``seconds`` between two reports."""
         self.pace_s = min(max(float(seconds), 0.2), 5.0)
+
+    def set_others(self, others: int, placed: dict[int, str]) -> None:
+        """So many other scripts have jobs at the master; these batches of this one are with workers, by number."""
+        self.others, self.placed = int(others), dict(placed)
 
     def stop_jobs(self) -> None:
         """Cancel all jobs: somebody asked the master for it."""

@@ -168,6 +168,15 @@ class Lane:
         self.absent.clear()
         return found
 
+    def why_waiting(self) -> str | None:
+        """Say why its jobs cannot start, if that is so and can be known just now."""
+        from octapi.dispatch.waiting import reason
+
+        try:
+            return reason(self, self.dispatcher.infos)
+        except RuntimeError:  # it has changed while it was read
+            return None
+
     # ---- on the dispatcher's thread
 
     def may_use(self, worker: WorkerInfo) -> bool:

@@ -66,6 +66,8 @@ class RemoteLink:
         self.outbox = Outbox()
         self.counter = Counter()
         self.summary: dict[str, Any] = {}
+        #: how many bytes were given to the connection since nothing waited there
+        self._given = 0
         #: workers of a master that was started anew, until they are back
         self.missing: dict[str, WorkerInfo] = {}
         self._missing_until = 0.0
@@ -186,6 +188,8 @@ class RemoteLink:
             self.receiver.stop_jobs()
         elif kind == "stop_job":
             self.receiver.stop_job(message[1])
+        elif kind == "others":
+            self.receiver.set_others(message[1], message[2])
         elif kind == "pace":
             self.receiver.set_pace(message[1])
         elif kind == "refused":
@@ -278,7 +282,14 @@ class RemoteLink:
         frame = wire.pack(message)
         self.outbox.append(frame)
         if self.is_connected and self.writer is not None and not self.writer.is_closing():
+            self._given = len(frame) + (self._given if self.writer.transport.get_write_buffer_size() else 0)
             self.writer.write(frame)
+
+    @property
+    def travel(self) -> tuple[int, int]:
+        """Return how many bytes of what was sent last have left this computer, and how many there are."""
+        left = 0 if self.writer is None else self.writer.transport.get_write_buffer_size()
+        return max(0, self._given - left), self._given if left else 0
 
     def define(self, digest: str, spec: bytes, facts: dict[str, Any]) -> None:
         """Send a computation to the master, which keeps it for workers that join later."""
@@ -365,13 +376,14 @@ class Return:
 
 def hello() -> dict[str, Any]:
     """Say who this client is."""
+    words = [str(word).encode("utf-8", "replace").decode() for word in getattr(sys, "argv", None) or [""]]
     return {
         "protocol": wire.PROTOCOL,
         "oldest": wire.OLDEST_PROTOCOL,
         "release": _version.__version__,
         "python": platform.python_version(),
-        "script": Path(sys.argv[0]).name,
-        "arguments": [part[:200] for part in sys.argv[1:51]],
+        "script": Path(words[0]).name,
+        "arguments": [part[:200] for part in words[1:51]],
         "run": os.environ.get("OCTAPI_RUN", ""),
         "host": socket.gethostname(),
         "user": user(),

@@ -11,18 +11,18 @@ Clients and their sessions are in :mod:`octapi.master.sessions`.
 from __future__ import annotations
 
 import asyncio
-import sys
 from typing import TYPE_CHECKING, Any
 
 from distributed.diagnostics.plugin import SchedulerPlugin
 
-from octapi.dispatch import wire
+from octapi.dispatch import checks, wire
 from octapi.master.book import Book
 from octapi.master.client import Client, Held, remainder
 from octapi.master.hello import FACTS, in_health, why_not
 from octapi.master.meter import text
 from octapi.master.placing import Agent, least_loaded
 from octapi.master.sessions import Sessions
+from octapi.saying import say, story_of
 from octapi.store import nodes
 from octapi.trust.policy import STREAM_OP
 
@@ -187,11 +187,30 @@ class Gateway(Sessions, SchedulerPlugin):  # type: ignore[misc]
             self.to_agent(agent, message)
 
     def from_agent(self, worker: str, body: bytes) -> None:
-        """Take one message that came over Dask's connection from a worker."""
-        kind, subject, *rest = wire.unpack(body[wire.LENGTH.size :])
+        """Take one message of a worker over Dask's connection; one that cannot be used is said, and harms nobody."""
+        message: Any = ()
+        agent = next((agent for agent in self.agents.values() if agent.address == worker), None)
+        try:
+            message = wire.unpack(body[wire.LENGTH.size :])
+            self._hear(worker, agent, *message)
+        except Exception as error:
+            who = worker if agent is None else agent.name
+            say(f"octapi master: a message of {who} cannot be used:\n{story_of(error)}")
+            if agent is not None and isinstance(message, list) and len(message) > 1:
+                self._spoil(agent, message[1], error)
+
+    def _spoil(self, agent: Agent, key: Any, error: Exception) -> None:
+        """End a batch whose worker says of it what makes no sense."""
+        held = agent.held.get(tuple(key)) if checks.is_key(key) else None
+        if held is not None:
+            text = f"{agent.name} said of it what cannot be used ({type(error).__name__}: {error})"
+            self.to_agent(agent, ("stop", held.key, 0.0))
+            self._tell_client(agent, held, "end", ["refused", 0, {"text": text, "is_batch": True}])
+
+    def _hear(self, worker: str, agent: Agent | None, kind: str, subject: Any, *facts: Any) -> None:
+        rest = list(facts)
         if kind == "hello":
             return self._agent_joined(worker, subject)
-        agent = next((agent for agent in self.agents.values() if agent.address == worker), None)
         if agent is None:
             return None
         self._heard(agent)
@@ -227,6 +246,7 @@ class Gateway(Sessions, SchedulerPlugin):  # type: ignore[misc]
     def _tell_client(self, agent: Agent, held: Held, kind: str, rest: list[Any]) -> None:
         client = held.client
         held.heard += kind in wire.LASTING
+        held.is_begun = True
         number = client.deliver(agent.name, (kind, held.ident, *rest))
         if kind == "cut":
             client.cuts.append((number, held.ident, int(rest[0])))
@@ -377,8 +397,3 @@ def bytes_read(stream: Any) -> int:
     """Return how much has come over a connection of Dask's, the message that comes just now included."""
     found = getattr(getattr(stream, "comm", None), "stream", None)
     return int(getattr(found, "_total_read_index", 0)) + int(getattr(found, "_read_buffer_size", 0))
-
-
-def say(text: str) -> None:
-    """Write one line of the master's log."""
-    print(text, file=sys.stderr, flush=True)

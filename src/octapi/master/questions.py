@@ -73,7 +73,11 @@ class Questions:
         """Somebody submits a script, or asks for a run's output or its end."""
 
         async def answer() -> None:
-            client.send("manage", await self.submissions.answer(client.peer, client.facts, question))
+            try:
+                found = await self.submissions.answer(client.peer, client.facts, question)
+            except Exception as error:  # whoever asks gets an answer, whatever it asks
+                found = {"error": f"the question cannot be answered ({type(error).__name__}: {error})."}
+            client.send("manage", found)
 
         task = asyncio.ensure_future(answer())
         self._asked.add(task)

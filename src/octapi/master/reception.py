@@ -8,9 +8,9 @@ import ssl
 from typing import TYPE_CHECKING, Any
 
 from octapi.dispatch import wire
-from octapi.errors import ClusterError, PeerRefused
-from octapi.master.gateway import say
+from octapi.errors import PeerRefused
 from octapi.master.hello import compatible, refusal
+from octapi.saying import say
 from octapi.trust.names import CLIENT
 
 if TYPE_CHECKING:
@@ -66,14 +66,7 @@ class Reception:
         except PeerRefused as error:
             self.gateway.meter.refused += 1
             say(f"octapi master: refused {writer.get_extra_info('peername')[0]}: {error}")
-        except (
-            ClusterError,
-            ValueError,
-            TypeError,
-            AttributeError,
-            LookupError,
-            RecursionError,
-        ) as error:
+        except Exception as error:  # whatever one client sends, the others' are served
             say(f"octapi master: hung up on a client: {type(error).__name__}: {error}")
             if client is not None and client.writer is writer:  # it would send the same again
                 client.said_bye = True

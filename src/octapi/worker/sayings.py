@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import sys
+from octapi import saying
 
 
 def say(text: str) -> None:
     """Write one line of the worker's log."""
-    print(f"octapi worker: {text}", file=sys.stderr, flush=True)
+    saying.say(f"octapi worker: {text}")
