@@ -101,7 +101,7 @@ class Core:
             lane = next((it for it in (getattr(function, "__self__", None), *args) if hasattr(it, "spoil")), None)
             if lane is not None:
                 tickets = [it for it in args if isinstance(it, Ticket)]
-                lane.spoil(tickets or lane.take_waiting(), error)
+                lane.stumble(error, tickets)
 
     def complain(self, error: BaseException, where: str) -> None:
         """Say an error on stderr, once."""
@@ -130,7 +130,6 @@ class Core:
 
     def add_lane(self, lane: Lane) -> None:
         """Take a computation, and tell the link about it."""
-        self.lanes[lane.digest] = lane
         lane.define()
 
     def link_define(self, digest: str, spec: bytes, facts: dict[str, Any]) -> None:
@@ -312,7 +311,8 @@ class Core:
             return
         now, data = time.time(), pickle.dumps(error)
         worker = self.infos.get(flight.worker or "")
-        self.teller.unrun((worker, flight.lane.computation.name), (outcome.FAULT, data), 0.0, payload)
+        place = worker, flight.lane.computation.name
+        self.run_safely(self.teller.unrun, place, (outcome.FAULT, data), 0.0, payload)
         flight.settle(index, outcome.FAULT, data, now, now, worker)
         self.tell(flight.worker, ("cancel", flight.ident, index, 0.5))
 
@@ -324,7 +324,15 @@ class Core:
             flight.lane.pump()
 
     def _give_back(self, flight: AnyFlight, index: int) -> None:
-        flight.lane.back(flight.give_back(index))
+        self._bring_back(flight.lane, flight.give_back(index))
+
+    def _bring_back(self, lane: Lane, entries: list[Entry]) -> None:
+        """Queue jobs again that are no batch's any more; if that cannot be, they fail."""
+        try:
+            lane.back(entries)
+        except BaseException as error:
+            self.complain(error, f"jobs of {lane.computation.name} that come back")
+            lane.spoil(entries, error)
 
     def on_end(self, worker: str, ident: int, reason: str, stop: int, info: dict[str, Any]) -> None:
         """A batch is over: all done, given back from ``stop`` on, refused, or its slot died at ``stop``."""
@@ -359,11 +367,12 @@ class Core:
                 attempt = Attempt(name, cause(info), now)
                 again = flight.died(index, attempt, self.crash_workers, self._others(flight, index))
                 if again is not None:
-                    return flight.lane.back([again])
+                    return self._bring_back(flight.lane, [again])
             error = autopsy_error(flight.lane.computation, payload, name, info, flight.past(index))
             kind, data = outcome.FAULT, pickle.dumps(error)
         worker, ran_s = self.infos.get(name), info.get("ran_s", 0.0)
-        self.teller.unrun((worker, flight.lane.computation.name), (kind, data), ran_s, payload)
+        place = worker, flight.lane.computation.name
+        self.run_safely(self.teller.unrun, place, (kind, data), ran_s, payload)
         return flight.settle(index, kind, data, now - ran_s, now, worker)
 
     def _others(self, flight: AnyFlight, index: int) -> int:
@@ -378,16 +387,15 @@ class Core:
             return
         del flight.lane.flights[ident]
         again, failed = flight.lost(Attempt(worker, WENT_AWAY, time.time()))
+        self._bring_back(flight.lane, again)
         for index in failed:
             payload = flight.payload(index) or b""
             error = lost_error(flight.lane.computation, payload, worker, flight.past(index), flight.most(index))
             data = pickle.dumps(error)
-            self.teller.unrun(
-                (self.infos.get(worker), flight.lane.computation.name), (outcome.FAULT, data), 0.0, payload
-            )
+            place = self.infos.get(worker), flight.lane.computation.name
+            self.run_safely(self.teller.unrun, place, (outcome.FAULT, data), 0.0, payload)
             flight.settle(index, outcome.FAULT, data, 0.0, time.time(), self.infos.get(worker))
         self.teller.story.count("retried", sum(entry_size(entry) for entry in again))
-        flight.lane.back(again)
         flight.lane.pump()
 
     def on_ready(self, worker: str, digest: str) -> None:

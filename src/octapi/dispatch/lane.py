@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 
 #: a batch of more jobs than one takes no more than about so much, in bytes
 BATCH_BYTES = 32 << 20
+#: what waits fails when it could not be sent so often in a row
+STUMBLES = 3
 
 
 class Listener:
@@ -70,6 +72,10 @@ class Lane:
         self.flights: dict[int, AnyFlight] = {}
         self.batcher = Batcher()
         self.asleep = True
+        #: how often in a row it could not send what waits
+        self.stumbles = 0
+        #: the link knows it
+        self.is_introduced = False
         self.ready_on: set[str] = set()
         self.refused_on: dict[str, str] = {}
         self._numbers = itertools.count(1)
@@ -208,6 +214,7 @@ class Lane:
 
     def introduce(self) -> None:
         """Tell the link about the computation."""
+        self.dispatcher.lanes[self.digest] = self
         facts = {
             "limits": self.limits,
             "workers": self.worker_facts,
@@ -215,19 +222,27 @@ class Lane:
             "name": self.computation.name,
         }
         self.dispatcher.link_define(self.digest, self.spec, facts)
+        self.is_introduced = True
 
     def pump(self) -> None:
         """Send batches while there are jobs and room for them."""
+        if not self.is_introduced:
+            self.introduce()
         why = self.dispatcher.broken() or self._why_none()
         if why is not None:
             self.fail_waiting(why)
         elif self.dispatcher.link is not None:
             self._send()
+        self.stumbles = 0
         if not self.queue:
-            self.asleep = True
-            if self.queue:  # one was added between the two lines
-                self.asleep = False
-                self.dispatcher.call(self.pump)
+            self.doze()
+
+    def doze(self) -> None:
+        """Have the next job that is added call :meth:`pump`."""
+        self.asleep = True
+        if self.queue or self.pinned:  # one was added just before
+            self.asleep = False
+            self.dispatcher.call(self.pump)
 
     def _why_none(self) -> JobError | None:
         """Return why none of its jobs can ever run on the workers that there are, if so."""
@@ -362,6 +377,13 @@ class Lane:
     def spoil(self, entries: Iterable[Entry], error: BaseException) -> None:
         """Fail jobs whose handling has raised an error."""
         self.fail(entries, handling_error(error, self.computation.name))
+
+    def stumble(self, error: BaseException, tickets: list[Ticket]) -> None:
+        """Fail the jobs that an error concerns; what waits is tried again before it fails."""
+        self.stumbles += 1
+        if tickets or self.stumbles >= STUMBLES:
+            self.spoil(tickets or self.take_waiting(), error)
+        self.doze()
 
     def fail(self, entries: Iterable[Entry], error: Exception) -> None:
         """Give jobs that will not run their outcome."""
