@@ -31,6 +31,7 @@ class Callbacks:
         self._busy = 0
         self._idle = 0
         self._began = 0.0
+        self._is_over = False
 
     def put(self, call: Callable[[], None]) -> None:
         """Run ``call`` soon, on another thread; here when no thread can be started any more."""
@@ -65,6 +66,12 @@ class Callbacks:
         with self._change:
             self._change.wait_for(lambda: not self._calls and not self._busy)
 
+    def close(self) -> None:
+        """Let threads without work end at once."""
+        with self._change:
+            self._is_over = True
+            self._change.notify_all()
+
     def _work(self) -> None:
         while (call := self._next()) is not None:
             safely(call)
@@ -80,7 +87,7 @@ class Callbacks:
             while True:
                 if self._calls and (left := self._must_wait()) <= 0:
                     break
-                if not self._calls and (left := until - time.monotonic()) <= 0:
+                if not self._calls and (self._is_over or (left := until - time.monotonic()) <= 0):
                     self._threads.discard(threading.current_thread())
                     return None
                 self._idle += 1
@@ -104,8 +111,3 @@ def safely(call: Callable[[], None]) -> None:
         call()
     except BaseException:
         logger.exception("exception calling callback")
-
-
-def forget_threads(callbacks: Callbacks) -> None:
-    """Begin anew in a forked process, where no thread of it lives."""
-    Callbacks.__init__(callbacks)

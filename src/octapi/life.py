@@ -96,6 +96,7 @@ class Life:
                 self.bar.close()
             self.stack.close()
             self.engine.close()
+            self.callbacks.close()
 
     # ---- without the Cluster
 
