@@ -45,11 +45,15 @@ class File:
         target = root / safe(self.path)
         target.parent.mkdir(parents=True, exist_ok=True)
         part = target.with_name(f".{target.name}.{os.getpid()}")
-        part.write_bytes(self.data)
-        part.chmod(self.mode & 0o777)
-        if self.mtime:
-            os.utime(part, (self.mtime, self.mtime))
-        part.replace(target)
+        try:
+            part.write_bytes(self.data)
+            part.chmod(self.mode & 0o777)
+            if self.mtime:
+                os.utime(part, (self.mtime, self.mtime))
+            part.replace(target)
+        except BaseException:
+            part.unlink(missing_ok=True)
+            raise
         return target
 
 

@@ -166,6 +166,7 @@ class Lane:
 
     def take_waiting(self) -> list[Entry]:
         """Take out everything that waits."""
+        self.asleep = True  # first: what is added meanwhile calls pump
         found: list[Entry] = []
         for queue in self.queues():
             with contextlib.suppress(IndexError):  # it is empty
