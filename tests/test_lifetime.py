@@ -56,7 +56,7 @@ TOUCH = "def touch(n):\n    time.sleep(0.2)\n    open(os.path.join(r'{}', str(n)
         "for n in range(6): c.submit(touch, n)\ndel c",
         "for n in range(6): c.submit(touch, n)\nc.shutdown(wait=False)",
         "for n in range(6): c.submit(touch, n)\nsys.exit(3)",
-        "f = lambda _: c.submit(touch, 5)\nc.submit(abs, 1).add_done_callback(f)\n[c.submit(touch, n) for n in range(5)]",
+        "c.submit(abs, 1).add_done_callback(lambda _: c.submit(touch, 5))\n[c.submit(touch, n) for n in range(5)]",
     ],
 )
 def test_a_script_that_ends_without_shutdown_has_its_jobs_done(use: str, tmp_path: Path) -> None:
