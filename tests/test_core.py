@@ -35,6 +35,8 @@ class Told(Ticket):
 class World:
     """A link that keeps what it is given; the test plays the agent."""
 
+    travel = (0, 0)
+
     def __init__(self) -> None:
         self.flying: dict[int, dict[str, Any]] = {}
         self.started: Counter[bytes] = Counter()

@@ -4,25 +4,29 @@ from __future__ import annotations
 
 import concurrent.futures
 import contextlib
-import dataclasses
 import threading
 import traceback
+import weakref
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Unpack
 
 from octapi.connect import connect
 from octapi.dispatch import payload
-from octapi.dispatch.enclosed import paths_of
+from octapi.dispatch.dispatcher import forked_error
 from octapi.dispatch.lane import Listener
 from octapi.dispatch.lanes import Lanes
-from octapi.errors import ClusterClosed, JobNotSent
+from octapi.dispatch.link import LOCAL
+from octapi.errors import ClusterClosed, JobNotSent, WorkerNotFound
 from octapi.items import Items
 from octapi.job import Job, JobTicket
+from octapi.life import Life
+from octapi.options import Options, options_of
 from octapi.pool import slots_of
 from octapi.progress import Bar, is_wanted
 from octapi.results import Results
 
 if TYPE_CHECKING:
+    import contextlib
     from collections.abc import Callable, Iterable, Iterator
     from types import TracebackType
 
@@ -32,30 +36,6 @@ if TYPE_CHECKING:
     from octapi.pool import PoolArguments
 
 BUFFERSIZE = 100_000
-RETRIES = 2
-
-
-@dataclasses.dataclass(frozen=True)
-class Options:
-    """How jobs are to run; made by :meth:`Cluster.options`.
-
-    ``timeout_s``: seconds after which a job is stopped and fails with JobTimeout.
-    ``retries``: how often a job is started again when its worker is lost.
-    ``worker``: the name of the only worker that may run it.  ``files``: a local path or several to
-    send along, as they are at each call; they lie in the job's working directory.  ``files_to``: the directory
-    that takes what the job sends home with :func:`octapi.send_file`, by default the working directory.
-    """
-
-    timeout_s: float | None = None
-    retries: int = RETRIES
-    worker: str | None = None
-    files: tuple[str | Path, ...] = ()
-    files_to: str | Path = ""
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "files", paths_of(self.files))
-
-
 DEFAULTS = Options()
 
 
@@ -81,6 +61,7 @@ class Calls:
 
     def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Job:
         """Run ``fn(*args, **kwargs)`` on the cluster."""
+        self._find_worker()
         return self._cluster._submit(self._options, fn, args, kwargs)
 
     def map(
@@ -93,7 +74,15 @@ class Calls:
         ordered: bool = True,
     ) -> Iterator[Any]:
         """Run ``fn`` over the iterables; see :meth:`Cluster.map`."""
+        self._find_worker()
         return self._cluster._map(self._options, fn, iterables, timeout, chunksize, buffersize, ordered)
+
+    def _find_worker(self) -> None:
+        wanted, names = self._options.worker, [worker.name for worker in self._cluster.workers()]
+        may_come = self._options.wait_for_worker and self._cluster.engine.kind != LOCAL
+        if wanted is not None and wanted not in names and not may_come:
+            here = f"there are: {', '.join(sorted(names))}" if names else "no worker is there"
+            raise WorkerNotFound(f"The worker {wanted!r} is not there; {here}.")
 
 
 class Cluster(concurrent.futures.Executor):
@@ -107,7 +96,11 @@ class Cluster(concurrent.futures.Executor):
     ``pool`` are those of :class:`concurrent.futures.ProcessPoolExecutor` by name: ``max_workers`` (also as first
     argument) is ``slots``, ``mp_context`` and ``max_tasks_per_child`` are not needed, ``initializer`` is refused.
 
-    Raises :exc:`octapi.errors.MasterNotFound` when an address was given and nobody answers there.
+    A script that ends without :meth:`shutdown` has its jobs done first.  In a process that is forked from the one that
+    made the cluster, it raises :exc:`octapi.errors.ClusterForked`.
+
+    Raises :exc:`octapi.errors.MasterNotFound` when an address was given and nobody answers there, and
+    :exc:`octapi.errors.AddressError` for an address or a number of slots that cannot be used.
     """
 
     def __init__(
@@ -121,21 +114,18 @@ class Cluster(concurrent.futures.Executor):
     ) -> None:
         place, bound = slots_of(address, slots, pool)
         self.engine: Dispatcher = connect(place, slots=bound)
+        self._life = Life(self.engine)
+        self._dropped = weakref.finalize(self, self._life.let_go)
+        self._dropped.atexit = False
         self._lanes = Lanes(self.engine, Files)
-        self._open: set[Job] = set()
-        self._results: set[Results] = set()
         self._lock = threading.Lock()
         self._is_shut = False
         self._dask: Any = None
-        self._stack = contextlib.ExitStack()
-        self._bar: Bar | None = None
         self._shows_progress = is_wanted(progress)
         if page:
             from octapi.page.beside import Beside
 
-            self._stack.callback(Beside(self.engine).close)
-        self._submitted = 0
-        self._mapped = (0, 0)
+            self._life.stack.callback(Beside(self.engine).close)
 
     @property
     def dask(self) -> Any:
@@ -144,10 +134,9 @@ class Cluster(concurrent.futures.Executor):
         On this computer alone it starts a Dask cluster of its own with as many processes as slots.
         """
         with self._lock:
-            if self._is_shut:
-                raise ClusterClosed("The cluster was shut down. Make a new one.")
+            self._check_open()
             if self._dask is None:
-                self._dask = open_dask(self.engine, self._stack)
+                self._dask = open_dask(self.engine, self._life.stack)
             return self._dask
 
     def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Job:
@@ -173,94 +162,79 @@ class Cluster(concurrent.futures.Executor):
         return self._map(DEFAULTS, fn, iterables, timeout, chunksize, buffersize, ordered)
 
     def options(self, **options: Any) -> Calls:
-        """Return ``submit`` and ``map`` with :class:`Options`; they never collide with the function's arguments."""
-        return Calls(self, Options(**options))
+        """Return ``submit`` and ``map`` with :class:`Options`; they never collide with the function's arguments.
+
+        Raises :exc:`octapi.errors.OptionError` for an option that does not exist or has a value that cannot be used.
+        """
+        return Calls(self, options_of(options))
 
     def workers(self) -> tuple[WorkerInfo, ...]:
         """Return the workers there are now."""
         return self.engine.workers()
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
-        """Take no more jobs; wait for those there are, or cancel those that have not started."""
+        """Take no more jobs; wait for those there are and for their callbacks, or cancel those that have not started.
+
+        In a callback it does not wait for callbacks.
+        """
+        if self.engine.is_forked:
+            return
         with self._lock:
             self._is_shut = True
-            jobs = list(self._open)
         if cancel_futures:
-            for results in list(self._results):
-                results.close()
-            for job in jobs:
-                if not job.running():
-                    job.cancel()
+            self._life.cancel()
+        if self._life.is_over:
+            return
         if wait:
-            self._drain()
+            self._life.drain()
         else:
-            threading.Thread(target=self._drain, name="octapi-shutdown").start()
+            threading.Thread(target=self._life.drain, name="octapi-shutdown").start()
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         """Shut down, waiting for the jobs; after Ctrl-C they are stopped instead."""
-        if kind is not None and issubclass(kind, KeyboardInterrupt):
+        if kind is not None and issubclass(kind, KeyboardInterrupt) and not self.engine.is_forked:
             with self._lock:
                 self._is_shut = True
-            self._close()
+            self._life.close()
         else:
             self.shutdown()
 
-    def _counts(self) -> tuple[int, int]:
-        """Return how many jobs are done, and how many there are."""
-        results = list(self._results)
-        total = self._submitted + self._mapped[1] + sum(r.total for r in results)
-        done = self._submitted - len(self._open) + self._mapped[0] + sum(r.done for r in results)
-        return done, total
+    def _check_open(self) -> None:
+        """Raise :exc:`ClusterClosed` when no more jobs are taken."""
+        if self.engine.is_forked:
+            raise forked_error(self.engine.pid)
+        if self._is_shut:
+            raise ClusterClosed("The cluster was shut down, so it takes no more jobs. Make a new one.")
 
     def _show_progress(self) -> None:
         with self._lock:
-            if self._shows_progress and self._bar is None and not self._is_shut:
-                self._bar = Bar(self._counts)
-
-    def _end_map(self, results: Results) -> None:
-        if results in self._results:
-            self._results.discard(results)
-            self._mapped = (self._mapped[0] + results.done, self._mapped[1] + results.done)
-            self._lanes.release(results.lane)
-
-    def _drain(self) -> None:
-        for results in list(self._results):
-            results.finish()
-        while jobs := list(self._open):
-            concurrent.futures.wait(jobs)
-        self._close()
-
-    def _close(self) -> None:
-        if self._bar is not None:
-            self._bar.close()
-        self._stack.close()
-        self.engine.close()
+            if self._shows_progress and self._life.bar is None and not self._is_shut:
+                self._life.bar = Bar(self._life.counts)
 
     # ---- behind submit and map
 
     def _submit(self, options: Options, fn: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Job:
-        job = Job()
+        life = self._life
+        job = Job(life)
         with self._lock:
-            if self._is_shut:
-                raise ClusterClosed("The cluster was shut down, so it takes no more jobs. Make a new one.")
-            self._open.add(job)
-            self._submitted += 1
-        if self._shows_progress and self._bar is None:
+            self._check_open()
+            life.open.add(job)
+            life.submitted += 1
+        if self._shows_progress and life.bar is None:
             self._show_progress()
-        job.add_done_callback(self._open.discard)
         ticket = job._ticket = JobTicket(b"", job, worker=options.worker, retries=options.retries)
         try:
             self._lanes.submit(options, payload.unwrapped(fn, args, kwargs), ticket)
         except Exception as error:
             if isinstance(error, ClusterClosed):
-                self._open.discard(job)
+                life.open.discard(job)
                 raise
             job.set_running_or_notify_cancel()
             job.set_exception(not_sent(fn, error))
         except BaseException:  # Ctrl-C while it is pickled
-            self._open.discard(job)
+            life.open.discard(job)
             raise
         return job
 
@@ -274,8 +248,7 @@ class Cluster(concurrent.futures.Executor):
         buffersize: int | None,
         ordered: bool,
     ) -> Iterator[Any]:
-        if self._is_shut:
-            raise ClusterClosed("The cluster was shut down, so it takes no more jobs. Make a new one.")
+        self._check_open()
         buffersize = BUFFERSIZE if buffersize is None else buffersize
         check_sizes(chunksize, buffersize)
         items = Items(iterables, buffersize)
@@ -283,8 +256,8 @@ class Cluster(concurrent.futures.Executor):
             lane = self._lanes.hold(options, fn)
         except Exception as error:
             raise not_sent(fn, error) from error
-        results = Results(lane, items, options, timeout, buffersize, ordered, self._end_map)
-        self._results.add(results)
+        results = Results(lane, items, options, timeout, buffersize, ordered, ending(self._life, self._lanes))
+        self._life.results.add(results)
         if self._shows_progress:
             self._show_progress()
         results.start()
@@ -310,6 +283,17 @@ def open_dask(engine: Dispatcher, stack: contextlib.ExitStack) -> Any:
 
         security["security"] = GuardedSecurity(Guard(trust, "client"))
     return stack.enter_context(Client(address, set_as_default=False, **security))
+
+
+def ending(life: Life, lanes: Lanes) -> Callable[[Results], None]:
+    """Return what a map calls at its end; it does not keep the Cluster alive."""
+
+    def end(results: Results) -> None:
+        if results in life.results:
+            lanes.release(results.lane)
+        life.end_map(results)
+
+    return end
 
 
 def check_sizes(chunksize: int, buffersize: int) -> None:

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import dataclasses
+import operator
 import os
-import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from octapi import starting
 from octapi.dispatch.dispatcher import Dispatcher
 from octapi.dispatch.link import LocalLink
 from octapi.dispatch.way import DEFAULT_PORT, Way, split
-from octapi.errors import ClusterError, IdentityProblem, MasterNotFound, NotAMember, PeerRefused
+from octapi.errors import AddressError, ClusterError, IdentityProblem, MasterNotFound, NotAMember, PeerRefused
 from octapi.limits import cores
-from octapi.settings import Settings, default_home
+from octapi.saying import say
+from octapi.settings import Settings, default_home, is_there
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
 Found = TypeVar("Found")
 LOCAL = "local"
 LAST_MASTER = "last-master"
+#: the most slots of this computer that one script may ask for
+MOST_SLOTS = 1024
 
 
 def connect(address: str | None = None, *, slots: int | None = None, recoverable: bool = True) -> Dispatcher:
@@ -33,8 +36,9 @@ def connect(address: str | None = None, *, slots: int | None = None, recoverable
     Raises :exc:`octapi.errors.MasterNotFound` when an address was given and nobody answers there, and
     :exc:`octapi.errors.TrustError` when this computer must not use that cluster.
     """
+    given, bound = address_of(address), slots_of(slots)
     settings = Settings.load()
-    wanted = address or settings.address
+    wanted = given or address_of(settings.address)
     if wanted and wanted != LOCAL:
         way = way_to(wanted, settings)
         found = remote(way, settings, recoverable)
@@ -45,7 +49,31 @@ def connect(address: str | None = None, *, slots: int | None = None, recoverable
     own = None if wanted else probe(settings, recoverable)
     if own is None and not wanted and starting.role() == "master":
         raise MasterNotFound(starting.NOT_READY.format(0))
-    return own or local(slots or settings.slots or cores(), bool(wanted))
+    return own or local(bound or slots_of(settings.slots or None) or cores(), bool(wanted))
+
+
+def address_of(address: Any) -> str:
+    """Return an address as text; an empty one for None.  Raises :exc:`AddressError` for what cannot be one."""
+    if address is None:
+        return ""
+    found = os.fspath(address) if isinstance(address, os.PathLike) else address
+    if not isinstance(found, str):
+        raise AddressError(
+            f"The address is {address!r}; it must be a text such as '192.168.1.10:{DEFAULT_PORT}', or 'local'."
+        )
+    text = found.strip()
+    return LOCAL if text.lower() == LOCAL else text
+
+
+def slots_of(slots: Any) -> int | None:
+    """Check a number of slots.  Raises :exc:`AddressError`."""
+    if slots is None:
+        return None
+    if isinstance(slots, bool) or not hasattr(slots, "__index__") or not 1 <= operator.index(slots) <= MOST_SLOTS:
+        raise AddressError(
+            f"slots is {slots!r}; it must be a whole number from 1 to {MOST_SLOTS}, or None for one for each core."
+        )
+    return operator.index(slots)
 
 
 def configure(dispatcher: Dispatcher, settings: Settings) -> None:
@@ -79,7 +107,7 @@ def local(slots: int, is_wanted: bool) -> Dispatcher:
             "No cluster was found, and this system cannot run jobs itself. Give the address of a master."
         )
     if not is_wanted:
-        print(starting.where_local(slots), file=sys.stderr)
+        say(starting.where_local(slots))
     return Dispatcher(lambda: LocalLink(slots))
 
 
@@ -165,7 +193,7 @@ def identity_in(path: Path) -> Identity:
 def own_identity() -> Identity | None:
     """Return this login's identity, renewed if it is time: from ``octapi login``, or from a master on this device."""
     home = default_home()
-    if not (home / "client.json").exists() and not sockets():
+    if not is_there(home / "client.json") and not sockets():
         return None
     from octapi.trust import login
 
@@ -204,12 +232,10 @@ def probe(settings: Settings, recoverable: bool) -> Dispatcher | None:
             configure(found, settings)
         except MasterNotFound:
             if way.trust is not None or way.source == last_master():
-                print(f"octapi: the last master, {way.label}, does not answer.", file=sys.stderr)
+                say(f"octapi: the last master, {way.label}, does not answer.")
             continue
         slots = sum(worker.slots for worker in found.workers())
-        print(
-            f"octapi: using the cluster at {way.place}: {len(found.workers())} workers, {slots} slots.", file=sys.stderr
-        )
+        say(f"octapi: using the cluster at {way.place}: {len(found.workers())} workers, {slots} slots.")
         return found
     return None
 
@@ -257,4 +283,4 @@ def remember(address: str) -> None:
         part.write_text(address + "\n", encoding="utf-8")
         part.replace(home / LAST_MASTER)
     except OSError as error:
-        print(f"octapi: the master's address could not be kept in {home}: {error}", file=sys.stderr)
+        say(f"octapi: the master's address could not be kept in {home}: {error}")

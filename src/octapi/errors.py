@@ -9,6 +9,10 @@ OctapiError
 │   ├── MessageRefused      what another process said is not what it may say (also ValueError)
 │   ├── RunError            a run that is not there, is somebody else's, or cannot be started
 │   ├── ClusterClosed       (also RuntimeError, as concurrent.futures raises)
+│   │   └── ClusterForked   the cluster belongs to the process that this one was forked from
+│   ├── AddressError        an address, or a number of slots, that cannot be used (also ValueError)
+│   ├── StillWaiting        a job is not done within the time given, and what it waits for (also TimeoutError)
+│   ├── WorkerNotFound      no worker of that name is there (also LookupError)
 │   └── TrustError          who may do what
 │       ├── TokenRefused
 │       ├── IdentityProblem
@@ -19,6 +23,8 @@ OctapiError
 ├── ServiceProblem          systemd cannot run OctaPi here
 ├── SettingsError           a setting that cannot be used (also ValueError)
 ├── StateError              what the master keeps on disk cannot be read or written
+├── OptionError             an option of a job that cannot be used (also ValueError)
+│   └── OptionTypeError     it is unknown or of another type (also TypeError)
 ├── DispyError              an argument that the dispy layer cannot use
 └── JobError                one job; the other jobs go on
     ├── JobNotSent          its arguments cannot be pickled
@@ -30,6 +36,9 @@ OctapiError
     ├── OutputTooLarge      it printed more than the limit
     ├── ResultTooLarge      its result is larger than the limit
     ├── ResultNotPicklable  its result cannot travel
+    ├── FileNotWritten      a file that it sent home cannot be written here
+    ├── BatchRefused        its worker or the master cannot use what was sent
+    ├── HandlingFailed      an error of OctaPi's own, or of what it called, while it handled the job
     ├── SetupFailed         the computation could not be prepared on any worker
     └── PythonMismatch      its bytecode needs another Python
 """
@@ -70,6 +79,22 @@ class MessageRefused(ClusterError, ValueError):
 
 class ClusterClosed(ClusterError, RuntimeError):
     """A job was submitted after the cluster had been shut down."""
+
+
+class ClusterForked(ClusterClosed):
+    """The cluster belongs to the process that this one was forked from."""
+
+
+class AddressError(ClusterError, ValueError):
+    """An address of a master, or a number of slots, cannot be used."""
+
+
+class StillWaiting(ClusterError, TimeoutError):
+    """A job was not done within the time given to ``result`` or ``exception``; the message says what it waits for."""
+
+
+class WorkerNotFound(ClusterError, LookupError):
+    """No worker of that name is there, and the job was not to wait for it."""
 
 
 class ActionFailed(OctapiError):
@@ -114,6 +139,14 @@ class ServiceProblem(OctapiError):
 
 class SettingsError(OctapiError, ValueError):
     """A setting has a value that cannot be used."""
+
+
+class OptionError(OctapiError, ValueError):
+    """An option of a job has a value that cannot be used."""
+
+
+class OptionTypeError(OptionError, TypeError):
+    """An option of a job is unknown, or of a type that cannot be used."""
 
 
 class StateError(OctapiError):
@@ -227,6 +260,18 @@ class ResultTooLarge(JobError):
 
 class ResultNotPicklable(JobError):
     """The job's result, or the exception it raised, cannot be pickled or unpickled."""
+
+
+class FileNotWritten(JobError):
+    """A file that the job sent home cannot be written here; the message names the path."""
+
+
+class BatchRefused(JobError):
+    """The job's worker, or the master, cannot use what was sent for it; the message names the field."""
+
+
+class HandlingFailed(JobError):
+    """Something failed in OctaPi itself, or in what it called, while it handled the job; the traceback is told."""
 
 
 class SetupFailed(JobError):

@@ -5,15 +5,20 @@ from __future__ import annotations
 import concurrent.futures
 import concurrent.futures._base as states
 import pickle
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from octapi.callbacks import safely
 from octapi.dispatch import ticket as outcome
 from octapi.dispatch.ticket import Extra, Ticket, WorkerInfo
-from octapi.errors import JobError, RemoteTraceback, ResultNotPicklable
+from octapi.errors import JobError, RemoteTraceback, ResultNotPicklable, StillWaiting
 from octapi.pickling import loads_error, loads_result
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
+
+    from octapi.life import Life
 
 
 class Job(concurrent.futures.Future[Any]):
@@ -24,8 +29,11 @@ class Job(concurrent.futures.Future[Any]):
     bytes, 0 if unknown), ``files`` (paths of what it sent home).  :meth:`cancel` stops a job even when it runs.
     """
 
-    def __init__(self) -> None:
+    _done_callbacks: list[Callable[[Job], Any]]
+
+    def __init__(self, life: Life | None = None) -> None:
         super().__init__()
+        self._life = life
         self.stdout = ""
         self.stderr = ""
         self.worker: str | None = None
@@ -34,6 +42,57 @@ class Job(concurrent.futures.Future[Any]):
         self.memory = 0
         self.files: list[Path] = []
         self._ticket: JobTicket | None = None
+
+    def _invoke_callbacks(self) -> None:
+        """Run the callbacks: here if the script itself ended the job, else apart from the thread that brought it."""
+        life, self._life = self._life, None
+        if life is not None and self._done_callbacks and life.is_engine_thread():
+            self._hand_over(life)
+            return
+        if life is not None:
+            life.ended(self)
+        if self._done_callbacks:
+            super()._invoke_callbacks()  # type: ignore[misc]
+
+    def _hand_over(self, life: Life) -> None:
+        later = []
+        for callback in self._done_callbacks:
+            if getattr(callback, "__module__", None) == "asyncio.futures":  # it wakes a loop, and nothing else
+                safely(partial(callback, self))
+            else:
+                later.append(callback)
+        for callback in later:
+            life.callbacks.put(partial(callback, self))
+        life.ended(self)  # last: whoever waits for the open jobs waits for their callbacks next
+
+    def result(self, timeout: float | None = None) -> Any:
+        """Wait for the job, ``timeout`` seconds at most, and return its value or raise what it raised.
+
+        Raises TimeoutError when it is not done by then, as :exc:`octapi.errors.StillWaiting` if it cannot start.
+        """
+        try:
+            return super().result(timeout)
+        except TimeoutError:
+            late = self._late(timeout)
+            if late is None:
+                raise
+        raise late
+
+    def exception(self, timeout: float | None = None) -> BaseException | None:
+        """Wait as :meth:`result` does, and return what the job raised, or None."""
+        try:
+            return super().exception(timeout)
+        except TimeoutError:
+            late = self._late(timeout)
+            if late is None:
+                raise
+        raise late
+
+    def _late(self, timeout: float | None) -> StillWaiting | None:
+        """Return the error for a job that cannot start; None for one that runs, or raised the error itself."""
+        lane = None if self.done() or self.running() or self._ticket is None else self._ticket.lane
+        why = None if lane is None else lane.why_waiting()
+        return None if why is None else StillWaiting(f"The job is not done after {timeout:g} s: {why}")
 
     @property
     def attempts(self) -> int:
@@ -76,27 +135,41 @@ class JobTicket(Ticket):
         self, kind: int, data: bytes, started: float, ended: float, worker: WorkerInfo | None, extra: Extra | None
     ) -> None:
         """Set the future's result or exception, and let go of it."""
+        job = self.job
+        if job is not None:
+            settle(job, kind, data, (started, ended), worker, extra)
+            self.job = None
+
+    def broken(self, error: JobError) -> None:
+        """End with an error when the outcome could not be handed over."""
         job, self.job = self.job, None
-        if job is None:
-            return
-        if worker is not None:
-            job.worker, job.started, job.ended = worker.name, started or job.started, ended or None
-        if extra is not None:
-            job.stdout, job.stderr, job.memory = extra
-        if not claim(job):
-            return
-        if kind == outcome.VALUE and not data:
-            job.set_result(None)
-            return
-        try:
-            value, error = read(kind, data)
-        except Exception as why:
-            text = f"Its result cannot be unpickled here: {type(why).__name__}: {why}"
-            value, error = None, ResultNotPicklable(text, worker=job.worker or "")
-        if error is not None:
+        if job is not None and not job.done() and claim(job):
             job.set_exception(error)
-        else:
-            job.set_result(value)
+
+
+def settle(
+    job: Job, kind: int, data: bytes, times: tuple[float, float], worker: WorkerInfo | None, extra: Extra | None
+) -> None:
+    """Set a future's result or exception; ``times`` are its start and end, in seconds of the epoch, 0 if unknown."""
+    started, ended = times
+    if worker is not None:
+        job.worker, job.started, job.ended = worker.name, started or job.started, ended or None
+    if extra is not None:
+        job.stdout, job.stderr, job.memory = extra
+    if not claim(job):
+        return
+    if kind == outcome.VALUE and not data:
+        job.set_result(None)
+        return
+    try:
+        value, error = read(kind, data)
+    except BaseException as why:  # also SystemExit: what is unpickled may call anything
+        text = f"Its result cannot be unpickled here: {type(why).__name__}: {why}"
+        value, error = None, ResultNotPicklable(text, worker=job.worker or "")
+    if error is not None:
+        job.set_exception(error)
+    else:
+        job.set_result(value)
 
 
 def claim(job: Job) -> bool:

@@ -11,6 +11,8 @@ import re
 import sys
 from typing import Final
 
+from octapi.saying import say
+
 ERROR, WARNING, INFO = 3, 4, 6
 #: words of what goes wrong for good, and of what somebody should look at
 WORST: Final = re.compile(r"cannot start|did not start|ended by itself|was removed from|is broken", re.IGNORECASE)
@@ -34,7 +36,7 @@ def is_journal(stream: str | None = None) -> bool:
     told = os.environ.get("JOURNAL_STREAM", "") if stream is None else stream
     try:
         facts = os.fstat(sys.stderr.fileno())
-    except (OSError, ValueError):
+    except (OSError, ValueError, AttributeError):  # closed, or there is none
         return False
     return told == f"{facts.st_dev}:{facts.st_ino}"
 
@@ -42,4 +44,4 @@ def is_journal(stream: str | None = None) -> bool:
 def log(text: str, level: int | None = None) -> None:
     """Write lines of a log to stderr, with their ``level``, by default that of their words, if that is the journal."""
     mark = f"<{level_of(text) if level is None else level}>" if is_journal() else ""
-    print("\n".join(f"{mark}{line}" for line in text.split("\n")), file=sys.stderr, flush=True)
+    say("\n".join(f"{mark}{line}" for line in text.split("\n")))

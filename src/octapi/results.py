@@ -34,6 +34,13 @@ AHEAD_BYTES = 256 << 20
 QUICK = 2048
 
 
+class Abandoned:
+    """The place of an outcome that arrives in another process."""
+
+    def __init__(self, error: BaseException) -> None:
+        self.error = error
+
+
 class Results(Iterator[Any]):
     """The iterator that ``map`` returns.
 
@@ -294,6 +301,13 @@ class Results(Iterator[Any]):
         self._pages.clear()
         self._echo.close()
         self._let_go()
+
+    def abandon(self, error: BaseException) -> None:
+        """End in a forked process, where nothing arrives: reading raises ``error``.  The other's locks are left."""
+        self._change = threading.Condition()
+        self._error, self._exhausted, self._outstanding = error, True, 0
+        for page in self._pages:
+            page.values[:] = [Abandoned(error) if value is MISSING else value for value in page.values]
 
     def finish(self) -> None:
         """Wait until every item has run, also those that nobody reads."""

@@ -15,7 +15,24 @@ PREFIX = "OCTAPI_"
 
 def default_home() -> Path:
     """Return the directory that holds OctaPi's files for this user."""
-    return Path(os.environ.get("OCTAPI_HOME") or Path.home() / ".octapi")
+    given = os.environ.get("OCTAPI_HOME")
+    return Path(given) if given else home() / ".octapi"
+
+
+def home() -> Path:
+    """Return this user's home; a user whom the system does not know, as in some containers, has an empty one."""
+    try:
+        return Path.home()
+    except RuntimeError:
+        return Path("/nonexistent")
+
+
+def is_there(path: Path) -> bool:
+    """Say whether a file is there that this user may look at."""
+    try:
+        return path.exists()
+    except OSError:
+        return False
 
 
 #: where a master that root runs keeps its state; containers mount a volume there
@@ -31,10 +48,10 @@ def state_dir() -> Path:
     given = os.environ.get(PREFIX + "STATE")
     if given:
         return Path(given)
-    home = default_home()
+    place = default_home()
     if not hasattr(os, "geteuid") or os.geteuid():
-        return home / "state"
-    return SYSTEM_STATE if home == Path.home() / ".octapi" else home.with_name(f"{home.name}.state")
+        return place / "state"
+    return SYSTEM_STATE if place == home() / ".octapi" else place.with_name(f"{place.name}.state")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -92,9 +109,11 @@ class Settings:
         """Read the file and the environment.  Raises :exc:`SettingsError` for a value that does not fit."""
         values: dict[str, Any] = {}
         path = default_home() / "settings.toml"
-        if path.is_file():
+        if is_there(path) and path.is_file():
             try:
                 values.update(tomllib.loads(path.read_text(encoding="utf-8")))
+            except (OSError, UnicodeDecodeError) as error:
+                raise SettingsError(f"{path} cannot be read: {error}. Mend or remove it.") from error
             except tomllib.TOMLDecodeError as error:
                 raise SettingsError(f"{path} is not valid TOML: {error}. Mend or remove it.") from error
         for field in dataclasses.fields(cls):

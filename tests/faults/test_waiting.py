@@ -37,7 +37,11 @@ def test_workers_that_take_no_jobs_are_named_with_what_to_do() -> None:
     assert text == f"1 job of f wait: red is drained {resume}; blue gives no sign of life."
 
     lane = lane_on(worker("red", "drained"), worker("blue"), worker("green", "drained"))
+    assert "slots are being started" in why(lane)
+    lane.dispatcher.set_others(1, {})
     assert "other scripts have all 2 slots" in why(lane)
+    lane.dispatcher.set_others(1, {next(iter(lane.flights)): "blue"})
+    assert "blue got them, and loads the function" in why(lane)
     lane.refused_on["blue"] = "no"
     assert "red, green are drained" in why(lane)
     assert why(lane).endswith("; blue cannot run them.")
@@ -45,9 +49,10 @@ def test_workers_that_take_no_jobs_are_named_with_what_to_do() -> None:
 
 def test_jobs_of_a_worker_that_is_not_there_are_told() -> None:
     """Also when it is there and drained; other jobs' waiting is another matter."""
-    text = "3 jobs of f may run on worker gray only: gray is not here; 'octapi nodes' lists who is."
+    text = "3 jobs of f wait for worker 'gray', which is not there; there are: red."
     assert why(lane_on(worker("red"), pinned_to="gray")) == text
-    assert "only: red is drained" in why(lane_on(worker("red", "drained"), worker("blue"), pinned_to="red"))
+    drained = lane_on(worker("red", "drained"), worker("blue"), pinned_to="red")
+    assert "'red', which cannot take them: red is drained" in why(drained)
     assert "wait for a free slot of red" in why(lane_on(worker("red"), worker("blue"), pinned_to="red"))
 
 

@@ -53,7 +53,7 @@ class Pipe:
     def __init__(self) -> None:
         self.frames: deque[bytes] = deque()
         self.is_closed = False
-        self.transport = SimpleNamespace(abort=self.close)
+        self.transport = SimpleNamespace(abort=self.close, get_write_buffer_size=lambda: 0)
 
     def write(self, data: bytes) -> None:
         while data and not self.is_closed:

@@ -14,11 +14,11 @@ import msgpack
 from octapi.errors import JobError
 
 FUNCTION = "function"
+#: each job brings its own function
 CALL = "call"
 SOURCE = "source"
 PROGRAM = "program"
-#: each job brings its own function
-CALL = "call"
+KINDS = (FUNCTION, CALL, SOURCE, PROGRAM)
 
 
 def safe(path: str) -> Path:
@@ -47,11 +47,15 @@ class File:
         target = root / safe(self.path)
         target.parent.mkdir(parents=True, exist_ok=True)
         part = target.with_name(f".{target.name}.{os.getpid()}")
-        part.write_bytes(self.data)
-        part.chmod(self.mode & 0o777)
-        if self.mtime:
-            os.utime(part, (self.mtime, self.mtime))
-        part.replace(target)
+        try:
+            part.write_bytes(self.data)
+            part.chmod(self.mode & 0o777)
+            if self.mtime:
+                os.utime(part, (self.mtime, self.mtime))
+            part.replace(target)
+        except BaseException:
+            part.unlink(missing_ok=True)
+            raise
         return target
 
 

@@ -20,7 +20,15 @@ from typing import TYPE_CHECKING, Any
 
 from octapi.dispatch import ticket as outcome
 from octapi.dispatch.computation import File
-from octapi.dispatch.faults import WENT_AWAY, autopsy_error, cause, lost_error, refused_error
+from octapi.dispatch.faults import (
+    WENT_AWAY,
+    autopsy_error,
+    batch_error,
+    cause,
+    file_error,
+    lost_error,
+    refused_error,
+)
 from octapi.dispatch.flight import Flight
 from octapi.dispatch.lane import entry_size
 from octapi.dispatch.span import Span
@@ -28,7 +36,8 @@ from octapi.dispatch.story import PACE_S
 from octapi.dispatch.teller import Teller
 from octapi.dispatch.ticket import Ticket, WorkerInfo
 from octapi.dispatch.wire import LASTING
-from octapi.errors import Attempt, JobError
+from octapi.errors import Attempt, ClusterClosed, ClusterForked, JobError, ResultNotPicklable
+from octapi.saying import say, story_of
 
 if TYPE_CHECKING:
     from collections import deque
@@ -36,6 +45,9 @@ if TYPE_CHECKING:
     from octapi.dispatch.flight import AnyFlight, Entry
     from octapi.dispatch.lane import Lane
     from octapi.dispatch.link import Link
+
+#: how many different errors are said on stderr
+COMPLAINTS = 100
 
 Watcher = Callable[[str, WorkerInfo], None]
 
@@ -59,11 +71,48 @@ class Core:
         self.teller = Teller()
         #: how often the master wants to hear of this client, in seconds
         self.pace_s = PACE_S
+        #: this process was forked from the one that this belongs to
+        self.is_forked = False
+        self.pid = 0
+        #: how many other scripts have jobs at the master, and which batches are with which workers, as it told last
+        self.others, self.placed = 0, dict[int, str]()
         self._idents = itertools.count(1)
+        self._complaints: set[str] = set()
+
+    def check_open(self) -> None:
+        """Raise :exc:`ClusterClosed` when no more jobs are taken."""
+        if self.is_forked:
+            raise forked_error(self.pid)
+        if self.is_closed:
+            raise ClusterClosed("The cluster was shut down, so it takes no more jobs. Make a new one.")
+
+    def broken(self) -> Exception | None:
+        """Return why no more jobs can run, if so."""
+        return self.is_broken
+
+    # ---- errors where none should be
+
+    def run_safely(self, function: Callable[..., None], *args: Any) -> None:
+        """Run ``function``; what it raises is said, and fails the jobs that it concerns."""
+        try:
+            function(*args)
+        except BaseException as error:
+            self.complain(error, getattr(function, "__qualname__", repr(function)))
+            lane = next((it for it in (getattr(function, "__self__", None), *args) if hasattr(it, "spoil")), None)
+            if lane is not None:
+                tickets = [it for it in args if isinstance(it, Ticket)]
+                lane.stumble(error, tickets)
+
+    def complain(self, error: BaseException, where: str) -> None:
+        """Say an error on stderr, once."""
+        text = story_of(error)
+        if text not in self._complaints and len(self._complaints) < COMPLAINTS:
+            self._complaints.add(text)
+            say(f"octapi: an error on the dispatcher's thread ({where}); the jobs that it concerns fail:\n{text}")
 
     def call(self, function: Callable[..., None], *args: Any) -> None:
         """Run ``function`` where the state lives; here at once."""
-        function(*args)
+        self.run_safely(function, *args)
 
     def call_later(self, seconds: float, function: Callable[[], None]) -> None:
         """Run ``function`` where the state lives after so many seconds; nobody waits for it here."""
@@ -84,7 +133,6 @@ class Core:
 
     def add_lane(self, lane: Lane) -> None:
         """Take a computation, and tell the link about it."""
-        self.lanes[lane.digest] = lane
         lane.define()
 
     def link_define(self, digest: str, spec: bytes, facts: dict[str, Any]) -> None:
@@ -93,9 +141,9 @@ class Core:
             self.link.define(digest, spec, facts)
 
     def tell(self, worker: str | None, message: tuple[Any, ...]) -> None:
-        """Send a message to one worker's agent, or to all."""
+        """Send a message to one worker's agent, or to all; what that raises concerns no job's outcome."""
         if self.link is not None and not self.is_broken:
-            self.link.tell(worker, message)
+            self.run_safely(self.link.tell, worker, message)
 
     def next_ident(self) -> int:
         """Return a batch number that was never used."""
@@ -117,7 +165,7 @@ class Core:
             return None
         flight: Flight | None = ticket.batch
         if flight is None:
-            for queue in (lane.queue, lane.pinned):
+            for queue in lane.queues():
                 with contextlib.suppress(ValueError):
                     queue.remove(ticket)
             ticket.conclude(outcome.CANCELLED)
@@ -129,7 +177,7 @@ class Core:
     def summary(self) -> dict[str, Any]:
         """Return what people want to know: how many jobs wait, travel and are done, and of which functions."""
         lanes = list(self.lanes.values())
-        waiting = sum(queue_size(queue) for lane in lanes for queue in (lane.queue, lane.pinned))
+        waiting = sum(queue_size(queue) for lane in lanes for queue in lane.queues())
         flying = sum(flight.count() for flight in list(self.flights.values()))
         names = sorted(
             {lane.computation.name for lane in lanes if not lane.is_closed} | set(self.teller.story.functions)
@@ -146,13 +194,14 @@ class Core:
         """Tell the master as often as it wants to hear; ``seconds`` between two reports."""
         self.pace_s = min(max(float(seconds), 0.2), 5.0)
 
+    def set_others(self, others: int, placed: dict[int, str]) -> None:
+        """So many other scripts have jobs at the master; these batches of this one are with workers, by number."""
+        self.others, self.placed = int(others), dict(placed)
+
     def stop_jobs(self) -> None:
         """Cancel all jobs: somebody asked the master for it."""
         for lane in list(self.lanes.values()):
-            waiting = [*lane.pinned, *lane.queue]
-            lane.pinned.clear()
-            lane.queue.clear()
-            lane.cancel_entries(waiting)
+            lane.cancel_entries(lane.take_waiting())
             for flight in list(lane.flights.values()):
                 flight.forbid()
                 self.tell(flight.worker, ("stop", flight.ident, 1.0))
@@ -181,21 +230,43 @@ class Core:
                 self._notify("joined", worker)
             elif worker != before[name]:
                 self._notify("health", worker)
+        fresh = {name for name, worker in workers.items() if name in before and worker.life == before[name].life}
         for lane in list(self.lanes.values()):
-            lane.ready_on &= workers.keys()
-            lane.pump()
+            self.run_safely(lane.workers_changed, workers.keys(), fresh)
 
     def _notify(self, event: str, worker: WorkerInfo) -> None:
-        for watcher in self.watchers:
-            watcher(event, worker)
+        for watcher in list(self.watchers):
+            self.run_safely(watcher, event, worker)
 
     def message(self, worker: str, message: tuple[Any, ...]) -> None:
         """Take one message of an agent, or of the gateway about a batch."""
-        if message[0] in LASTING:
-            flight = self.flights.get(message[1])
-            if flight is not None:
+        flight = None
+        try:
+            kind, subject, *rest = message
+            flight = self.flights.get(subject)
+            if flight is not None and kind in LASTING:
                 flight.heard += 1
-        getattr(self, f"on_{message[0]}")(worker, *message[1:])
+            getattr(self, f"on_{kind}")(worker, subject, *rest)
+        except BaseException as error:  # whatever a message holds, the next ones are heard
+            self._mishandled(worker, message, flight, error)
+
+    def _mishandled(self, worker: str, message: Any, flight: AnyFlight | None, error: BaseException) -> None:
+        kind = message[0] if isinstance(message, tuple | list) and message else message
+        self.complain(error, f"a message {str(kind)[:20]!r} of {worker}")
+        if flight is not None:
+            self._give_up(flight, error)
+        for lane in list(self.lanes.values()):
+            self.run_safely(lane.pump)
+
+    def _give_up(self, flight: AnyFlight, error: BaseException) -> None:
+        """Fail what is left of a batch whose messages cannot be handled."""
+        lane = flight.lane
+        self.flights.pop(flight.ident, None)
+        lane.flights.pop(flight.ident, None)
+        lane.spoil(flight.ours(), error)
+        self.tell(flight.worker, ("stop", flight.ident, 0.0))
+        if lane.is_closed and not lane.flights:
+            self.lanes.pop(lane.digest, None)
 
     def on_dropped(self, worker: str, ident: int, stop: int, info: dict[str, Any]) -> None:
         """An agent has stopped a batch that nobody waits for."""
@@ -221,14 +292,33 @@ class Core:
         flight, info = self.flights.get(ident), self.infos.get(worker)
         if isinstance(flight, Flight) and info is not None and not flight.tickets[index].done:
             flight.begun(index, info, time.time())
-            flight.tickets[index].provisional(data)
+            try:
+                flight.tickets[index].provisional(data)
+            except BaseException as error:
+                text = f"Its provisional result cannot be taken here: {type(error).__name__}: {error}"
+                self._fail_running(flight, index, ResultNotPicklable(text, function=flight.lane.computation.name))
 
     def on_file(self, worker: str, ident: int, index: int, path: str, data: bytes, mode: int, mtime: float) -> None:
         """A job sent a file."""
         flight = self.flights.get(ident)
         if flight is not None:
             ticket = flight.tickets[index] if isinstance(flight, Flight) else None
-            flight.lane.listener.file(File(path, data, mode, mtime), ticket)
+            try:
+                flight.lane.listener.file(File(path, data, mode, mtime), ticket)
+            except BaseException as error:
+                self._fail_running(flight, index, file_error(path, error, flight.lane.computation.name, worker))
+
+    def _fail_running(self, flight: AnyFlight, index: int, error: JobError) -> None:
+        """Fail a job whose news cannot be used here, and stop it."""
+        payload = flight.payload(index)
+        if payload is None:
+            return
+        now, data = time.time(), pickle.dumps(error)
+        worker = self.infos.get(flight.worker or "")
+        place = worker, flight.lane.computation.name
+        self.run_safely(self.teller.unrun, place, (outcome.FAULT, data), 0.0, payload)
+        flight.settle(index, outcome.FAULT, data, now, now, worker)
+        self.tell(flight.worker, ("cancel", flight.ident, index, 0.5))
 
     def on_cut(self, worker: str, ident: int, index: int) -> None:
         """A batch overstays: its jobs from ``index`` on have not started and may go elsewhere."""
@@ -238,7 +328,15 @@ class Core:
             flight.lane.pump()
 
     def _give_back(self, flight: AnyFlight, index: int) -> None:
-        flight.lane.back(flight.give_back(index))
+        self._bring_back(flight.lane, flight.give_back(index))
+
+    def _bring_back(self, lane: Lane, entries: list[Entry]) -> None:
+        """Queue jobs again that are no batch's any more; if that cannot be, they fail."""
+        try:
+            lane.back(entries)
+        except BaseException as error:
+            self.complain(error, f"jobs of {lane.computation.name} that come back")
+            lane.spoil(entries, error)
 
     def on_end(self, worker: str, ident: int, reason: str, stop: int, info: dict[str, Any]) -> None:
         """A batch is over: all done, given back from ``stop`` on, refused, or its slot died at ``stop``."""
@@ -250,6 +348,8 @@ class Core:
         if reason == "died":
             self._autopsy(flight, stop, info)
             stop += 1
+        elif reason == "refused" and info.get("is_batch"):
+            lane.fail(flight.ours(), batch_error(str(info.get("text")), lane.computation.name, worker))
         elif reason == "refused":
             lane.refused_on[worker] = info.get("text", "")
         self._give_back(flight, 0 if reason in ("returned", "done", "refused") else stop)
@@ -272,11 +372,12 @@ class Core:
                 again = flight.died(index, attempt, self.crash_workers, self._others(flight, index))
                 if again is not None:
                     self.teller.story.count("retried")
-                    return flight.lane.back([again])
+                    return self._bring_back(flight.lane, [again])
             error = autopsy_error(flight.lane.computation, payload, name, info, flight.past(index))
             kind, data = outcome.FAULT, pickle.dumps(error)
         worker, ran_s = self.infos.get(name), info.get("ran_s", 0.0)
-        self.teller.unrun((worker, flight.lane.computation.name), (kind, data), ran_s, payload)
+        place = worker, flight.lane.computation.name
+        self.run_safely(self.teller.unrun, place, (kind, data), ran_s, payload)
         return flight.settle(index, kind, data, now - ran_s, now, worker)
 
     def _others(self, flight: AnyFlight, index: int) -> int:
@@ -291,16 +392,15 @@ class Core:
             return
         del flight.lane.flights[ident]
         again, failed = flight.lost(Attempt(worker, WENT_AWAY, time.time()))
+        self._bring_back(flight.lane, again)
         for index in failed:
             payload = flight.payload(index) or b""
             error = lost_error(flight.lane.computation, payload, worker, flight.past(index), flight.most(index))
             data = pickle.dumps(error)
-            self.teller.unrun(
-                (self.infos.get(worker), flight.lane.computation.name), (outcome.FAULT, data), 0.0, payload
-            )
+            place = self.infos.get(worker), flight.lane.computation.name
+            self.run_safely(self.teller.unrun, place, (outcome.FAULT, data), 0.0, payload)
             flight.settle(index, outcome.FAULT, data, 0.0, time.time(), self.infos.get(worker))
         self.teller.story.count("retried", sum(entry_size(entry) for entry in again))
-        flight.lane.back(again)
         flight.lane.pump()
 
     def on_ready(self, worker: str, digest: str) -> None:
@@ -309,20 +409,19 @@ class Core:
         if lane is not None and info is not None:
             lane.refused_on.pop(worker, None)
             lane.ready_on.add(worker)
-            lane.listener.ready(info)
+            self.run_safely(lane.listener.ready, info)
 
     def on_refused(self, worker: str, digest: str, text: str) -> None:
         """A computation cannot be set up on a worker."""
         lane, info = self.lanes.get(digest), self.infos.get(worker)
         if lane is not None and info is not None:
             lane.refused_on[worker] = text
-            lane.listener.refused(info, text)
+            self.run_safely(lane.listener.refused, info, text)
             self._all_refused(lane)
 
     def _all_refused(self, lane: Lane) -> None:
         """Fail a lane's jobs when no worker can run them."""
-        usable = self.usable(lane)
-        if usable and all(worker.name in lane.refused_on for worker in usable):
+        if lane.is_refused(self.usable(lane)):
             error = refused_error(lane.computation, lane.refused_on)
             lane.fail_waiting(error)
             lane.fail([entry for flight in lane.flights.values() for entry in flight.ours()], error)
@@ -332,7 +431,7 @@ class Core:
         lane, info = self.lanes.get(digest), self.infos.get(worker)
         if lane is not None and info is not None:
             lane.ready_on.discard(worker)
-            lane.listener.closed(info)
+            self.run_safely(lane.listener.closed, info)
 
     def master_renewed(self) -> None:
         """Another process of the master answers: tell it what there is, and what is on its way."""
@@ -354,17 +453,25 @@ class Core:
         """The way to the slots is gone: every job that has no outcome fails and says so."""
         self.is_broken = error
         for lane in list(self.lanes.values()):
-            unfinished = lane.unfinished()
-            lane.queue.clear()
-            lane.pinned.clear()
-            lane.fail(unfinished, JobError(f"{error}", function=lane.computation.name, arguments="..."))
+            flying = [entry for flight in lane.flights.values() for entry in flight.ours()]
+            lane.fail([*lane.take_waiting(), *flying], error)
+            lane.flights.clear()
         self.flights.clear()
 
     def cancel_everything(self) -> None:
         """End all jobs that have no outcome as cancelled."""
         for lane in list(self.lanes.values()):
             lane.is_closed = True
-            lane.cancel_entries(lane.unfinished())
+            flying = [entry for flight in lane.flights.values() for entry in flight.ours()]
+            lane.cancel_entries([*lane.take_waiting(), *flying])
+
+
+def forked_error(pid: int) -> ClusterForked:
+    """Return the error for a process that uses a cluster of the one that it was forked from."""
+    return ClusterForked(
+        f"This cluster belongs to the process {pid}, from which this one was forked. Make a Cluster here, or submit "
+        "the jobs there."
+    )
 
 
 def queue_size(queue: deque[Entry]) -> int:

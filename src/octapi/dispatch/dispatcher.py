@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import threading
+import weakref
 from typing import TYPE_CHECKING, Any
 
-from octapi.dispatch.core import Core, Watcher
+from octapi.dispatch.core import Core, Watcher, forked_error
 from octapi.dispatch.lane import Lane, Listener
 from octapi.dispatch.waiting import Reporter, speak
-from octapi.errors import ClusterClosed, MasterLost
+from octapi.errors import MasterLost
+
+__all__ = ["Dispatcher", "forked_error"]
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -30,9 +34,18 @@ class Dispatcher(Core):
         self._failure: BaseException | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._stop: asyncio.Event | None = None
+        self._task: asyncio.Task[None] | None = None
+        #: the process that it belongs to, and what is to be done in one that is forked from it
+        self.pid = os.getpid()
+        self.on_fork: list[Callable[[], None]] = []
         self._thread = threading.Thread(target=self._run, name="octapi-dispatcher", daemon=True)
         self._thread.start()
-        self._started.wait()
+        ALL.add(self)
+        try:
+            self._started.wait()
+        except BaseException:  # Ctrl-C while a master is looked for
+            self._abort()
+            raise
         if self._failure is not None:
             raise self._failure
 
@@ -43,10 +56,21 @@ class Dispatcher(Core):
             asyncio.run(self._main())
         except BaseException as error:
             self._failure = error
+            if self._started.is_set() and not self.is_closed:  # nothing can run any more, and nobody may wait for it
+                self.complain(error, "it ends here")
+                self.link_lost(MasterLost(f"The dispatcher has ended: {type(error).__name__}: {error}"))
             self._started.set()
+
+    def _abort(self) -> None:
+        self.is_closed = True
+        if self._loop is not None and self._task is not None:
+            with contextlib.suppress(RuntimeError):
+                self._loop.call_soon_threadsafe(self._task.cancel)
 
     async def _main(self) -> None:
         self._loop = asyncio.get_running_loop()
+        self._task = asyncio.current_task()
+        self._loop.set_exception_handler(self._went_wrong)
         self._stop = asyncio.Event()
         self.link = self._make_link()
         try:
@@ -60,10 +84,21 @@ class Dispatcher(Core):
             await self.link.close()
 
     def call(self, function: Callable[..., None], *args: Any) -> None:
-        """Run ``function`` on the dispatcher's thread, soon."""
+        """Run ``function`` on the dispatcher's thread, soon; what it raises fails the jobs that it concerns."""
+        if self.is_forked:
+            return
         assert self._loop is not None
-        with contextlib.suppress(RuntimeError):  # the loop is closed: nothing is left to be told
-            self._loop.call_soon_threadsafe(function, *args)
+        try:
+            self._loop.call_soon_threadsafe(self.run_safely, function, *args)
+        except RuntimeError:  # the loop is closed
+            if self.is_broken is not None:  # so jobs end here
+                self.run_safely(function, *args)
+
+    def _went_wrong(self, _: asyncio.AbstractEventLoop, facts: dict[str, Any]) -> None:
+        """Say what went wrong in the loop beside the jobs."""
+        error = facts.get("exception")
+        if error is not None:
+            self.complain(error, str(facts.get("message")))
 
     def call_later(self, seconds: float, function: Callable[[], None]) -> None:
         """Run ``function`` on the dispatcher's thread after so many seconds, unless it has ended then."""
@@ -84,7 +119,7 @@ class Dispatcher(Core):
 
         def run() -> None:
             try:
-                function(*args)
+                self.run_safely(function, *args)
             finally:
                 done.set()
 
@@ -103,8 +138,7 @@ class Dispatcher(Core):
         worker_facts: Mapping[str, dict[str, Any]] | None = None,
     ) -> Lane:
         """Make a computation known to the cluster, and return the queue for its jobs."""
-        if self.is_closed:
-            raise ClusterClosed("The cluster was shut down. Make a new one.")
+        self.check_open()
         lane = Lane(self, computation, limits, listener or Listener())
         lane.worker_facts.update(worker_facts or {})
         self.call(self.add_lane, lane)
@@ -130,6 +164,8 @@ class Dispatcher(Core):
 
     def close(self, wait: bool = True) -> None:
         """Stop the thread, the link and, on this computer alone, the slots; jobs left end as cancelled."""
+        if self.is_forked:
+            return
         self.is_closed = True
         self.call(self._close)
         if wait and threading.current_thread() is not self._thread:
@@ -140,6 +176,27 @@ class Dispatcher(Core):
         if self._stop is not None:
             self._stop.set()
 
-    def broken(self) -> MasterLost | None:
-        """Return why no more jobs can run, if so."""
-        return MasterLost(str(self.is_broken)) if self.is_broken is not None else None
+    def is_own_thread(self) -> bool:
+        """Say whether this is the dispatcher's thread."""
+        return threading.get_ident() == self._thread.ident
+
+    def forked(self) -> None:
+        """This is a forked process: the thread, the link and the slots are the other one's."""
+        self.is_forked = True
+        for disown in self.on_fork:
+            disown()
+
+
+#: all dispatchers of this process, for a process that is forked from it
+ALL: weakref.WeakSet[Dispatcher] = weakref.WeakSet()
+
+
+def forked_here() -> None:
+    """Disown the dispatchers of the process that this one was forked from."""
+    for dispatcher in list(ALL):
+        dispatcher.forked()
+    ALL.clear()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=forked_here)

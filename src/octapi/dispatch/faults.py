@@ -6,7 +6,18 @@ import pickle
 import signal
 from typing import TYPE_CHECKING, Any
 
-from octapi.errors import JobCrashed, JobError, JobTimeout, PythonMismatch, SetupFailed, WorkerLost
+from octapi.errors import (
+    BatchRefused,
+    FileNotWritten,
+    HandlingFailed,
+    JobCrashed,
+    JobError,
+    JobTimeout,
+    PythonMismatch,
+    SetupFailed,
+    WorkerLost,
+)
+from octapi.saying import story_of
 
 if TYPE_CHECKING:
     from octapi.dispatch.computation import Computation
@@ -79,6 +90,33 @@ def lost_error(computation: Computation, payload: bytes, worker: str, past: tupl
     )
     error.attempts = past
     return error
+
+
+def handling_error(error: BaseException, function: str = "") -> JobError:
+    """Return the error for jobs whose handling here has raised one."""
+    if isinstance(error, JobError):
+        return error
+    text = (
+        f"It could not be handled here: {type(error).__name__}: {error}. What it gave back may be lost; the other jobs "
+        f"go on. Where it happened:\n{story_of(error)}"
+    )
+    return HandlingFailed(text, function=function, arguments="...")
+
+
+def file_error(path: str, error: BaseException, function: str, worker: str) -> JobError:
+    """Return the error for a job whose file cannot be written here."""
+    text = (
+        f"The file {path} that it sent home cannot be written here: {type(error).__name__}: {error}. "
+        "Choose another place with files_to, or make room there."
+    )
+    return FileNotWritten(text, function=function, arguments="...", worker=worker)
+
+
+def batch_error(text: str, function: str, worker: str) -> JobError:
+    """Return the error for a batch that its worker cannot use."""
+    return BatchRefused(
+        f"What was sent for it cannot be used: {text}", function=function, arguments="...", worker=worker
+    )
 
 
 def refused_error(computation: Computation, refusals: dict[str, str]) -> JobError:

@@ -11,9 +11,9 @@ import msgpack
 
 from octapi.dispatch import ticket as outcome
 from octapi.dispatch import wire
-from octapi.dispatch.faults import OUT_OF_MEMORY, WENT_AWAY
+from octapi.dispatch.faults import OUT_OF_MEMORY, WENT_AWAY, handling_error
 from octapi.dispatch.span import MISSING, Failed, Span
-from octapi.dispatch.story import CANCELLED, FAILED
+from octapi.dispatch.story import CANCELLED, FAILED, OK
 from octapi.dispatch.teller import plain
 from octapi.dispatch.ticket import Extra, Ticket, WorkerInfo
 
@@ -95,12 +95,16 @@ class Flight:
                 fresh += 1
                 if kind or extra is not None or teller.story.is_few:
                     get = partial(getattr, ticket, "payload")
-                    word = teller.job(place, (kind, data), (started, ran), extra, get)
+                    word = tell(self.lane, place, (kind, data), (started, ran), extra, get)
                     failed += word == FAILED
                     fresh -= word == CANCELLED
                 ticket.payload = b""
-                ticket.resolve(kind, data, started, ended, worker, extra)
-        teller.batch(place, (first, last), fresh, failed, busy)
+                try:
+                    ticket.resolve(kind, data, started, ended, worker, extra)
+                except BaseException as error:  # the next ones get theirs
+                    self.lane.dispatcher.complain(error, f"an outcome of {place[1]}")
+                    ticket.broken(handling_error(error, place[1]))
+        self.lane.dispatcher.run_safely(teller.batch, place, (first, last), fresh, failed, busy)
         return count, busy
 
     def payload(self, index: int) -> bytes | None:
@@ -233,7 +237,7 @@ class SpanFlight:
             count += jobs
             if (kind not in PLAIN or extra is not None or teller.story.is_few) and self.is_open(index + jobs - 1):
                 get = partial(self.payload, index)
-                word = teller.job(place, (kind, data), (started, ran), extra, get, jobs)
+                word = tell(self.lane, place, (kind, data), (started, ran), extra, get, jobs)
                 failed += word == FAILED
                 cancelled += word == CANCELLED
                 if extra is not None and (extra.stdout or extra.stderr):
@@ -243,7 +247,8 @@ class SpanFlight:
                 page.put_all(offset + index, values)
             else:
                 page.put(offset + index, None if kind == outcome.VALUE and not data else Failed(kind, data))
-        teller.batch(place, (first, last), left - page.left - cancelled, failed, busy)
+        fresh = left - page.left - cancelled
+        self.lane.dispatcher.run_safely(teller.batch, place, (first, last), fresh, failed, busy)
         return count, busy
 
     def is_open(self, index: int) -> bool:
@@ -316,6 +321,15 @@ class SpanFlight:
 
 
 AnyFlight = Flight | SpanFlight
+
+
+def tell(lane: Lane, *facts: Any) -> str:
+    """Tell the story of one job; no job fails for what is told of it."""
+    try:
+        return lane.dispatcher.teller.job(*facts)
+    except BaseException as error:
+        lane.dispatcher.complain(error, f"the story of {lane.computation.name}")
+        return OK
 
 
 def may_try_again(entry: Entry, workers: int, others: int) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import pickle
 from collections import deque
@@ -9,13 +10,13 @@ from typing import TYPE_CHECKING, Any
 
 from octapi.dispatch import ticket as outcome
 from octapi.dispatch.batcher import Batcher
-from octapi.dispatch.faults import WENT_AWAY, mismatch_error
+from octapi.dispatch.faults import WENT_AWAY, handling_error, mismatch_error, refused_error
 from octapi.dispatch.flight import AnyFlight, Entry, Flight, SpanFlight
 from octapi.dispatch.span import CannotSend, Failed, Span, Unsent
 from octapi.errors import ClusterClosed, JobNotSent
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Collection, Iterable, Mapping
 
     from octapi.dispatch.computation import Computation, File
     from octapi.dispatch.core import Core
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
 
 #: a batch of more jobs than one takes no more than about so much, in bytes
 BATCH_BYTES = 32 << 20
+#: what waits fails when it could not be sent so often in a row
+STUMBLES = 3
 
 
 class Listener:
@@ -63,9 +66,15 @@ class Lane:
         self.digest = f"{computation.digest()}-{dispatcher.client}-{self.number}"
         self.queue: deque[Entry] = deque()
         self.pinned: deque[Entry] = deque()
+        #: jobs for workers that are not there, by worker
+        self.absent: dict[str, deque[Entry]] = {}
         self.flights: dict[int, AnyFlight] = {}
         self.batcher = Batcher()
         self.asleep = True
+        #: how often in a row it could not send what waits
+        self.stumbles = 0
+        #: the link knows it
+        self.is_introduced = False
         self.ready_on: set[str] = set()
         self.refused_on: dict[str, str] = {}
         self._numbers = itertools.count(1)
@@ -89,7 +98,8 @@ class Lane:
 
     def add(self, entry: Entry) -> None:
         """Queue a job or a span of items; never blocks.  Raises :exc:`ClusterClosed` after :meth:`close`."""
-        if self.is_closed or self.dispatcher.is_closed:
+        self.dispatcher.check_open()
+        if self.is_closed:
             raise ClusterClosed("The cluster was shut down, so it takes no more jobs. Make a new one.")
         if isinstance(entry, Span):
             entry.page.number = next(self._numbers)
@@ -100,6 +110,8 @@ class Lane:
         if self.asleep:
             self.asleep = False
             self.dispatcher.call(self.pump)
+        if self.dispatcher.is_closed:  # meanwhile: what waited has been cancelled, and this may have come too late
+            self.cancel_entries(self.take_waiting())
 
     def cancel(self, ticket: Ticket, grace_s: float = 1.0) -> bool:
         """Take a job back, or stop it if it runs; False if it was done already."""
@@ -125,6 +137,7 @@ class Lane:
     def renew(self, worker: str) -> None:
         """Run cleanup and setup again on one worker, once no job of this computation runs there."""
         facts = {**self.worker_facts.get(worker, {}), "limit": None if self.limits is None else self.limits.get(worker)}
+        self.refused_on.pop(worker, None)
         self.dispatcher.call(self.dispatcher.tell, worker, ("renew", self.digest, facts))
 
     def drop(self, worker: str) -> None:
@@ -153,7 +166,31 @@ class Lane:
     def pending(self) -> int:
         """The number of jobs that have no outcome yet."""
         flying = sum(len(flight.ours()) for flight in list(self.flights.values()))
-        return len(self.queue) + len(self.pinned) + flying
+        return sum(len(queue) for queue in self.queues()) + flying
+
+    def queues(self) -> list[deque[Entry]]:
+        """Return what waits: for any worker, by itself or for one worker, and for workers that are not there."""
+        return [self.pinned, self.queue, *list(self.absent.values())]
+
+    def take_waiting(self) -> list[Entry]:
+        """Take out everything that waits."""
+        self.asleep = True  # first: what is added meanwhile calls pump
+        found: list[Entry] = []
+        for queue in self.queues():
+            with contextlib.suppress(IndexError):  # it is empty
+                while True:
+                    found.append(queue.popleft())
+        self.absent.clear()
+        return found
+
+    def why_waiting(self) -> str | None:
+        """Say why its jobs cannot start, if that is so and can be known just now."""
+        from octapi.dispatch.waiting import reason
+
+        try:
+            return reason(self, self.dispatcher.infos)
+        except RuntimeError:  # it has changed while it was read
+            return None
 
     # ---- on the dispatcher's thread
 
@@ -186,6 +223,7 @@ class Lane:
 
     def introduce(self) -> None:
         """Tell the link about the computation."""
+        self.dispatcher.lanes[self.digest] = self
         facts = {
             "limits": self.limits,
             "workers": self.worker_facts,
@@ -193,6 +231,7 @@ class Lane:
             "name": self.computation.name,
         }
         self.dispatcher.link_define(self.digest, self.spec, facts)
+        self.is_introduced = True
 
     def _retire(self) -> None:
         self.is_retired = True
@@ -206,22 +245,71 @@ class Lane:
     def pump(self) -> None:
         """Send batches while there are jobs and room for them."""
         self.rest()
-        if self.dispatcher.link is None or self.dispatcher.is_broken:
+        if self.is_closed and not (self.queue or self.pinned):
             return
+        if not self.is_introduced:
+            self.introduce()
+        why = self.dispatcher.broken() or self._why_none()
+        if why is not None:
+            self.fail_waiting(why)
+        elif self.dispatcher.link is not None:
+            self._send()
+        self.stumbles = 0
+        if not self.queue:
+            self.doze()
+        self.rest()
+
+    def doze(self) -> None:
+        """Have the next job that is added call :meth:`pump`."""
+        self.asleep = True
+        if self.queue or self.pinned:  # one was added just before
+            self.asleep = False
+            self.dispatcher.call(self.pump)
+
+    def _why_none(self) -> JobError | None:
+        """Return why none of its jobs can ever run on the workers that there are, if so."""
+        usable = self.dispatcher.usable(self)
+        if not self.slots_of(usable) and self.misfits():
+            return mismatch_error(self.computation, self.misfits())
+        return refused_error(self.computation, self.refused_on) if self.is_refused(usable) else None
+
+    def is_refused(self, usable: list[WorkerInfo]) -> bool:
+        """Say whether every worker that may run its jobs has said that it cannot."""
+        return bool(usable and self.refused_on) and all(worker.name in self.refused_on for worker in usable)
+
+    def _send(self) -> None:
         slots = self.dispatcher.capacity(self)
-        if not slots and self.misfits():
-            self.fail_waiting(mismatch_error(self.computation, self.misfits()))
         room = self.batcher.in_flight(slots) - len(self.flights)
         while self.pinned and slots:
-            self.fly([self.pinned.popleft()])
+            entry = self.pinned.popleft()
+            if entry.worker is not None and entry.worker not in self.dispatcher.infos:
+                self.absent.setdefault(entry.worker, deque()).append(entry)
+            else:
+                self.launch([entry])
         while room > 0 and self.queue and slots:
-            room -= self.fly(self.take(slots))
-        if not self.queue:
-            self.asleep = True
-            if self.queue:  # one was added between the two lines
-                self.asleep = False
-                self.dispatcher.call(self.pump)
-        self.rest()
+            room -= self.launch(self.take(slots))
+
+    def launch(self, entries: list[Entry]) -> int:
+        """Send a batch as :meth:`fly` does; if that fails, its jobs fail, and nothing else."""
+        before = set(self.flights)
+        try:
+            return self.fly(entries)
+        except BaseException as error:
+            self.dispatcher.complain(error, f"a batch of {self.computation.name} could not be sent")
+            self.spoil(entries, error)
+            for ident in self.flights.keys() - before:
+                self.flights.pop(ident)
+                self.dispatcher.flights.pop(ident, None)
+            return 0
+
+    def workers_changed(self, names: Collection[str], same: Collection[str]) -> None:
+        """Take which workers there are, and which of them are those that there were: what others refused is over."""
+        self.ready_on &= set(names)
+        for name in [name for name in self.refused_on if name not in same]:
+            del self.refused_on[name]
+        for name in [name for name in self.absent if name in names]:
+            self.pinned.extend(self.absent.pop(name))
+        self.pump()
 
     def take(self, slots: int) -> list[Entry]:
         """Take the next batch from the queue: single jobs, or one span."""
@@ -285,7 +373,7 @@ class Lane:
         self.back(list(span.open_pieces()))
 
     def _cancel_pages(self, reader: Any) -> None:
-        for queue in (self.queue, self.pinned):
+        for queue in self.queues():
             for entry in [e for e in queue if isinstance(e, Span) and e.page.reader is reader]:
                 queue.remove(entry)
                 self.dispatcher.teller.story.count("cancelled", entry_size(entry))
@@ -303,35 +391,49 @@ class Lane:
             else:
                 self.pinned.appendleft(entry)
 
-    def fail_waiting(self, error: JobError) -> None:
+    def fail_waiting(self, error: Exception) -> None:
         """Fail everything that waits."""
-        waiting = [*self.pinned, *self.queue]
-        self.pinned.clear()
-        self.queue.clear()
-        self.fail(waiting, error)
+        self.fail(self.take_waiting(), error)
 
-    def fail(self, entries: Iterable[Entry], error: JobError) -> None:
+    def spoil(self, entries: Iterable[Entry], error: BaseException) -> None:
+        """Fail jobs whose handling has raised an error."""
+        self.fail(entries, handling_error(error, self.computation.name))
+
+    def stumble(self, error: BaseException, tickets: list[Ticket]) -> None:
+        """Fail the jobs that an error concerns; what waits is tried again before it fails."""
+        self.stumbles += 1
+        if tickets or self.stumbles >= STUMBLES:
+            self.spoil(tickets or self.take_waiting(), error)
+        self.doze()
+
+    def fail(self, entries: Iterable[Entry], error: Exception) -> None:
         """Give jobs that will not run their outcome."""
         data = pickle.dumps(error)
         for entry in entries:
-            self.dispatcher.teller.refused(self.computation.name, data, entry_size(entry))
-            if isinstance(entry, Span):
-                fill(entry, Failed(outcome.FAULT, data))
-            else:
-                entry.conclude(outcome.FAULT, data)
+            size = entry_size(entry)
+            self.dispatcher.run_safely(self.dispatcher.teller.refused, self.computation.name, data, size)
+            self._end(entry, outcome.FAULT, data)
 
     def cancel_entries(self, entries: Iterable[Entry]) -> None:
         """End jobs as cancelled."""
         for entry in entries:
             self.dispatcher.teller.story.count("cancelled", entry_size(entry))
+            self._end(entry, outcome.CANCELLED, b"")
+
+    def _end(self, entry: Entry, kind: int, data: bytes) -> None:
+        """Give a job or a span its outcome; whatever that raises, the others get theirs."""
+        try:
             if isinstance(entry, Span):
-                fill(entry, Failed(outcome.CANCELLED, b""))
+                fill(entry, Failed(kind, data))
             else:
-                entry.conclude(outcome.CANCELLED)
+                entry.conclude(kind, data)
+        except BaseException as error:
+            self.dispatcher.complain(error, f"an outcome of {self.computation.name}")
 
     def unfinished(self) -> list[Entry]:
         """Return everything that has no outcome."""
-        return [*self.pinned, *self.queue, *(entry for flight in self.flights.values() for entry in flight.ours())]
+        waiting = [entry for queue in self.queues() for entry in queue]
+        return [*waiting, *(entry for flight in self.flights.values() for entry in flight.ours())]
 
 
 def entry_size(entry: Entry) -> int:

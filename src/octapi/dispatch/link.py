@@ -39,6 +39,9 @@ class Receiver(Protocol):
     def set_pace(self, seconds: float) -> None:
         """The master wants to hear of this client so often."""
 
+    def set_others(self, others: int, placed: dict[int, str]) -> None:
+        """So many other scripts have jobs at the master; these batches of this one are with workers, by number."""
+
     def retell(self) -> None:
         """The master may have missed news: it gets the whole story with the next report."""
 
@@ -47,6 +50,9 @@ class Receiver(Protocol):
 
     def link_lost(self, error: Exception) -> None:
         """The way to the slots is gone for good."""
+
+    def complain(self, error: BaseException, where: str) -> None:
+        """Say an error that concerns no single job."""
 
 
 class Link(Protocol):
@@ -58,6 +64,10 @@ class Link(Protocol):
     kind: str
     recovery: dict[str, str]
     is_connected: bool
+
+    @property
+    def travel(self) -> tuple[int, int]:
+        """Return how many bytes of what was sent last have left this computer, and how many there are."""
 
     async def start(self, receiver: Receiver) -> None:
         """Open the way."""
@@ -97,6 +107,7 @@ class LocalLink:
         self.kind = LOCAL
         self.recovery: dict[str, str] = {}
         self.is_connected = True
+        self.travel = (0, 0)
         self.slots = slots
         self.agent: Agent | None = None
         self.receiver: Receiver | None = None

@@ -23,6 +23,7 @@ from octapi.dispatch.waiting import Speaker
 from octapi.dispatch.way import CONNECT_S, refused
 from octapi.errors import ClusterError, MasterLost, MasterNotFound, PeerRefused
 from octapi.reasons import in_words
+from octapi.saying import say
 
 if TYPE_CHECKING:
     from octapi.dispatch.link import Receiver
@@ -64,6 +65,8 @@ class RemoteLink:
         self.outbox = Outbox()
         self.counter = Counter()
         self.summary: dict[str, Any] = {}
+        #: how many bytes were given to the connection since nothing waited there
+        self._given = 0
         #: workers of a master that was started anew, until they are back
         self.missing: dict[str, WorkerInfo] = {}
         self._missing_until = 0.0
@@ -78,11 +81,13 @@ class RemoteLink:
         reader = await self._connect()
         try:
             facts = await self._greet(reader, max(self.settings.patience_s, CONNECT_S))
-        except (asyncio.IncompleteReadError, TimeoutError) as error:
+            self._take_workers(facts["workers"])
+        except ClusterError:
+            raise
+        except Exception as error:  # it hung up, said nothing, or something else: whatever it is, it is no master
             raise MasterNotFound(
-                f"Something answered at {self.way.label}, but not as an OctaPi master does."
+                f"Something answered at {self.way.label}, but not as an OctaPi master does. Is it the right port?"
             ) from error
-        self._take_workers(facts["workers"])
         self.way.look = self.way.look_again
         self.tasks = [loop.create_task(self._live(reader)), loop.create_task(self._beat())]
 
@@ -150,13 +155,27 @@ class RemoteLink:
         self._heard = asyncio.get_running_loop().time()
 
     def take(self, body: bytes) -> None:
-        """Take one message of the master."""
-        assert self.receiver is not None
+        """Take one message of the master; one that cannot be used is said, and the next ones are heard.
+
+        Raises what the master's refusal says.
+        """
         self._heard = asyncio.get_running_loop().time()
-        message = wire.unpack(body)
+        try:
+            self._take(wire.unpack(body), len(body))
+        except ClusterError:
+            raise
+        except Exception as error:
+            self._complain(error, "a message of the master")
+
+    def _complain(self, error: Exception, where: str) -> None:
+        assert self.receiver is not None
+        self.receiver.complain(error, where)
+
+    def _take(self, message: Any, size: int) -> None:
+        assert self.receiver is not None
         kind = message[0]
         if kind == "agent":
-            is_time = self.counter.took(len(body))
+            is_time = self.counter.took(size)
             self.receiver.message(message[1], message[2])
             if is_time:
                 self._acknowledge()
@@ -168,6 +187,8 @@ class RemoteLink:
             self.receiver.stop_jobs()
         elif kind == "stop_job":
             self.receiver.stop_job(message[1])
+        elif kind == "others":
+            self.receiver.set_others(message[1], message[2])
         elif kind == "pace":
             self.receiver.set_pace(message[1])
         elif kind == "refused":
@@ -219,17 +240,24 @@ class RemoteLink:
         told = loop.time()
         while True:
             await asyncio.sleep(BEAT_S)
-            now = loop.time()
-            if self.missing and now > self._missing_until:
-                self.missing = {}
-                self._take_workers([info._asdict() for info in self.workers.values() if info.state != MISSING])
-            if not self.is_connected or self.writer is None:
-                continue
-            if self.counter.is_due or now - told > PULSE_S:
-                told = now
-                self._acknowledge()
-            if now - self._heard > SILENT_S:
-                self.writer.transport.abort()
+            try:
+                told = self._pulse(loop.time(), told)
+            except Exception as error:  # the next one may succeed
+                self._complain(error, "a sign of life")
+
+    def _pulse(self, now: float, told: float) -> float:
+        """Do what is due; return when the master was told last."""
+        if self.missing and now > self._missing_until:
+            self.missing = {}
+            self._take_workers([info._asdict() for info in self.workers.values() if info.state != MISSING])
+        if not self.is_connected or self.writer is None:
+            return told
+        if self.counter.is_due or now - told > PULSE_S:
+            told = now
+            self._acknowledge()
+        if now - self._heard > SILENT_S:
+            self.writer.transport.abort()
+        return told
 
     def _acknowledge(self) -> None:
         self._send("seen", self.counter.tell())
@@ -253,7 +281,14 @@ class RemoteLink:
         frame = wire.pack(message)
         self.outbox.append(frame)
         if self.is_connected and self.writer is not None and not self.writer.is_closing():
+            self._given = len(frame) + (self._given if self.writer.transport.get_write_buffer_size() else 0)
             self.writer.write(frame)
+
+    @property
+    def travel(self) -> tuple[int, int]:
+        """Return how many bytes of what was sent last have left this computer, and how many there are."""
+        left = 0 if self.writer is None else self.writer.transport.get_write_buffer_size()
+        return max(0, self._given - left), self._given if left else 0
 
     def define(self, digest: str, spec: bytes, facts: dict[str, Any]) -> None:
         """Send a computation to the master, which keeps it for workers that join later."""
@@ -340,13 +375,14 @@ class Return:
 
 def hello() -> dict[str, Any]:
     """Say who this client is."""
+    words = [str(word).encode("utf-8", "replace").decode() for word in getattr(sys, "argv", None) or [""]]
     return {
         "protocol": wire.PROTOCOL,
         "oldest": wire.OLDEST_PROTOCOL,
         "release": _version.__version__,
         "python": platform.python_version(),
-        "script": Path(sys.argv[0]).name,
-        "arguments": [part[:200] for part in sys.argv[1:51]],
+        "script": Path(words[0]).name,
+        "arguments": [part[:200] for part in words[1:51]],
         "run": os.environ.get("OCTAPI_RUN", ""),
         "host": socket.gethostname(),
         "user": user(),
@@ -360,8 +396,3 @@ def user() -> str:
         return getpass.getuser()
     except (KeyError, OSError):
         return str(os.getuid()) if hasattr(os, "getuid") else "unknown"
-
-
-def say(text: str) -> None:
-    """Print a line for the person who waits."""
-    print(text, file=sys.stderr, flush=True)

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from octapi.dispatch.faults import handling_error
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from octapi.dispatch.computation import File
-    from octapi.errors import Attempt
+    from octapi.errors import Attempt, JobError
 
 VALUE = 0
 ERROR = 1
@@ -99,6 +101,9 @@ class Ticket:
     ) -> None:
         """Take the job's one final outcome: ``kind`` says what ``data`` is a pickle of."""
 
+    def broken(self, error: JobError) -> None:
+        """End with ``error``: :meth:`resolve` has raised, which it must not."""
+
     def conclude(
         self,
         kind: int,
@@ -113,4 +118,7 @@ class Ticket:
             self.done = True
             self.batch = None
             self.payload = b""
-            self.resolve(kind, data, started, ended, worker, extra)
+            try:
+                self.resolve(kind, data, started, ended, worker, extra)
+            except BaseException as error:
+                self.broken(handling_error(error))

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-import sys
+import itertools
 import time
 from collections import Counter
 from typing import TYPE_CHECKING, Any
 
-from octapi.dispatch.ticket import DRAINED, DRAINING, MISSING, OK, SILENT, Ticket
+from octapi.dispatch.span import Span
+from octapi.dispatch.ticket import DRAINED, DRAINING, MISSING, OK, SILENT
+from octapi.saying import is_terminal, say
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping
@@ -21,19 +23,21 @@ if TYPE_CHECKING:
 #: how long a wait may last before it is told, and how often it is told again, in seconds
 FIRST_S = 2.0
 AGAIN_S = 5.0
+#: what is larger takes a time that is worth to be told, in bytes
+LARGE = 1 << 20
 
 
 def reason(lane: Lane, workers: Mapping[str, WorkerInfo]) -> str | None:
     """Say why a lane's jobs cannot start on these workers; None when they can, or when there are none."""
-    waiting = len(lane.queue) + len(lane.pinned) + sum(flight.count() for flight in stuck(lane))
+    waiting = sum(len(queue) for queue in lane.queues()) + sum(flight.count() for flight in stuck(lane))
     if waiting and (why := reason_of_all(lane, workers)):
         return f"{jobs(waiting)} of {lane.computation.name} {why}"
-    pinned = Counter(name for name in pinned_to(lane) if name not in workers or workers[name].state != OK)
-    for name, count in pinned.items():
-        why = (
-            unavailable([workers[name]], {}) if name in workers else f"{name} is not here; 'octapi nodes' lists who is"
-        )
-        return f"{jobs(count)} of {lane.computation.name} may run on worker {name} only: {why}."
+    for name, count in pinned_to(lane).items():
+        if name in workers and workers[name].state == OK:
+            continue
+        here = f"which is not there; there are: {', '.join(sorted(workers))}"
+        why = f"which cannot take them: {unavailable([workers[name]], {})}" if name in workers else here
+        return f"{jobs(count)} of {lane.computation.name} wait for worker {name!r}, {why}."
     if waiting and stuck(lane):
         return f"{jobs(waiting)} of {lane.computation.name} {reason_of_stuck(lane, workers)}"
     return None
@@ -57,13 +61,24 @@ def reason_of_all(lane: Lane, workers: Mapping[str, WorkerInfo]) -> str:
 
 def reason_of_stuck(lane: Lane, workers: Mapping[str, WorkerInfo]) -> str:
     """Say what a lane waits for of whose batches none has started, though there are workers that take them."""
+    core = lane.dispatcher
     if lane.computation.setup and not lane.ready_on:
         return f"wait for {lane.computation.setup}() to end on the workers."
+    done, size = core.link.travel if core.link is not None else (0, 0)
+    if size >= LARGE:
+        return f"wait: what they need travels to the master ({done / 1e6:.0f} of {size / 1e6:.0f} MB)."
+    with_workers = {core.placed[flight.ident] for flight in stuck(lane) if flight.ident in core.placed}
+    if with_workers:
+        return f"wait: {', '.join(sorted(with_workers))} got them, and loads the function and what it needs."
     pinned = pinned_to(lane)
-    if len(pinned) >= sum(flight.count() for flight in stuck(lane)):
+    if pinned.total() >= sum(flight.count() for flight in stuck(lane)):
         return f"wait for a free slot of {', '.join(sorted(set(pinned)))}, where alone they may run."
     slots = lane.slots_of(taking(lane, lane.usable(workers.values())))
-    return f"wait: other scripts have all {slots} slots. 'octapi jobs' lists them."
+    if any(flight.worker is not None and flight.lane is not lane for flight in core.flights.values()):
+        return f"wait: other jobs of this script have all {slots} slots."
+    if core.others:
+        return f"wait: other scripts have all {slots} slots. 'octapi jobs' lists them."
+    return "wait: slots are being started for them, or load their function and what it needs."
 
 
 def taking(lane: Lane, usable: Iterable[WorkerInfo]) -> list[WorkerInfo]:
@@ -90,11 +105,14 @@ def unavailable(workers: Collection[WorkerInfo], refused_on: Collection[str]) ->
     return "; ".join(parts) or f"{', '.join(worker.name for worker in workers)} cannot take them now"
 
 
-def pinned_to(lane: Lane) -> list[str]:
-    """Return the workers that jobs wait for which may run nowhere else, once for each job."""
-    flying = [flight.ours() for flight in lane.flights.values() if flight.worker is None]
-    waiting = [*lane.pinned, *(entry for entries in flying for entry in entries)]
-    return [entry.worker for entry in waiting if isinstance(entry, Ticket) and entry.worker]
+def pinned_to(lane: Lane) -> Counter[str]:
+    """Return the workers that jobs wait for which may run nowhere else, and how many jobs do."""
+    flying = (flight.ours() for flight in lane.flights.values() if flight.worker is None)
+    found = Counter[str]()
+    for entry in itertools.chain(lane.pinned, *lane.absent.values(), *flying):
+        if entry.worker:
+            found[entry.worker] += len(entry) if isinstance(entry, Span) else 1
+    return found
 
 
 def stuck(lane: Lane) -> list[AnyFlight]:
@@ -117,7 +135,7 @@ class Speaker:
         now = time.monotonic()
         if text is None:
             if self._open_line:
-                print(file=sys.stderr, flush=True)
+                say("")
                 self._open_line = False
             self._since = None
             return
@@ -127,11 +145,11 @@ class Speaker:
         self._told = now
         self.has_told = True
         line = f"octapi: {text} ({now - self._since:.0f} s)"
-        if sys.stderr.isatty():
-            print(f"\r\x1b[K{line}", end="", file=sys.stderr, flush=True)
+        if is_terminal():
+            say(f"\r\x1b[K{line}", end="")
             self._open_line = True
         else:
-            print(line, file=sys.stderr, flush=True)
+            say(line)
 
 
 async def speak(dispatcher: Core) -> None:
@@ -139,12 +157,17 @@ async def speak(dispatcher: Core) -> None:
     speaker, reporter = Speaker(), Reporter(dispatcher)
     while True:
         await asyncio.sleep(dispatcher.pace_s)
-        if dispatcher.link is None or dispatcher.is_broken or not dispatcher.link.is_connected:
-            continue
-        reporter.report()
-        lanes = list(dispatcher.lanes.values())
-        reasons = (reason(lane, dispatcher.infos) for lane in lanes)
-        speaker.hear(next((text for text in reasons if text), None))
+        dispatcher.run_safely(speak_once, dispatcher, speaker, reporter)
+
+
+def speak_once(dispatcher: Core, speaker: Speaker, reporter: Reporter) -> None:
+    """Say what is waited for just now, and tell the master."""
+    if dispatcher.link is None or dispatcher.is_broken or not dispatcher.link.is_connected:
+        return
+    reporter.report()
+    lanes = list(dispatcher.lanes.values())
+    reasons = (reason(lane, dispatcher.infos) for lane in lanes)
+    speaker.hear(next((text for text in reasons if text), None))
 
 
 class Reporter:

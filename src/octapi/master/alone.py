@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 from octapi.errors import StateError
 from octapi.master import server
-from octapi.master.gateway import say
 from octapi.master.runner import Runner
+from octapi.saying import say
 from octapi.settings import Settings, state_dir
 from octapi.store import place
 

@@ -16,7 +16,7 @@ import time
 from collections import deque
 from typing import TYPE_CHECKING, Any, Final
 
-from octapi.dispatch import wire
+from octapi.dispatch import checks, wire
 from octapi.dispatch.outbox import Counter, Outbox
 from octapi.dispatch.story import Story
 from octapi.store.runs import digest
@@ -39,7 +39,7 @@ class Held:
     ignored, because it will say it again.
     """
 
-    __slots__ = ("client", "digest", "facts", "heard", "ident", "is_muted", "jobs", "key", "told", "worker")
+    __slots__ = ("client", "digest", "facts", "heard", "ident", "is_begun", "is_muted", "jobs", "key", "told", "worker")
 
     def __init__(self, client: Client, ident: int, digest: str, facts: dict[str, Any]) -> None:
         self.client = client
@@ -52,6 +52,8 @@ class Held:
         self.worker: str | None = None
         self.heard = 0
         self.is_muted = False
+        #: whether a slot of its worker has begun it
+        self.is_begun = False
         #: what its client wanted to tell its worker while that was not here
         self.told: list[tuple[Any, ...]] = []
 
@@ -77,7 +79,8 @@ class Client:
         #: what is kept of its key: with the key, others may fetch its outcomes
         self.secret = digest(self.token) if self.token else ""
         self.is_recoverable = bool(facts.get("recoverable"))
-        self.absence_s = min(float(facts.get("absence_s") or ABSENCE_S), LONGEST_ABSENCE_S)
+        absence_s = facts.get("absence_s")
+        self.absence_s = min(absence_s if absence_s and checks.is_time(absence_s) else ABSENCE_S, LONGEST_ABSENCE_S)
         self.said_bye = False
         self.is_orphan = False
         self.waiting: deque[Held] = deque()
@@ -98,6 +101,8 @@ class Client:
         self.outbox = Outbox()
         self.counter = Counter()
         self.summary: dict[str, Any] = {}
+        #: what it was told last of other scripts, and of its batches that have not begun
+        self.others: tuple[int, dict[int, str]] = (0, {})
         #: the id of its run, and whether that was written down: only clients that bring work are runs
         self.run = ""
         self.is_run = False

@@ -17,8 +17,8 @@ from distributed.diagnostics.plugin import SchedulerPlugin
 
 from octapi import levels
 from octapi.checked import shown
-from octapi.dispatch import wire
-from octapi.errors import ClusterError, MessageRefused
+from octapi.dispatch import checks, wire
+from octapi.errors import MessageRefused
 from octapi.master import reports
 from octapi.master.book import Book
 from octapi.master.client import Client, Held, remainder
@@ -201,6 +201,7 @@ class Gateway(Sessions, SchedulerPlugin):  # type: ignore[misc]
 
         After too many the connection is ended.
         """
+        message: Any = ()
         agent = next((agent for agent in self.agents.values() if agent.address == worker), None)
         try:
             message = wire.unpack(body[wire.LENGTH.size :])
@@ -212,8 +213,18 @@ class Gateway(Sessions, SchedulerPlugin):  # type: ignore[misc]
             elif agent is not None:
                 self._heard(agent)
                 self._take(agent, kind, subject, rest)
-        except (ClusterError, ArithmeticError, ValueError, TypeError, LookupError, AttributeError) as error:
+        except Exception as error:
+            if agent is not None and isinstance(message, list) and len(message) > 1:
+                self._spoil(agent, message[1], error)
             self._refuse_message(worker, agent, error)
+
+    def _spoil(self, agent: Agent, key: Any, error: Exception) -> None:
+        """End a batch whose worker says of it what makes no sense."""
+        held = agent.held.get(tuple(key)) if checks.is_key(key) else None
+        if held is not None:
+            text = f"{agent.name} said of it what cannot be used ({type(error).__name__}: {error})"
+            self.to_agent(agent, ("stop", held.key, 0.0))
+            self._tell_client(agent, held, "end", ["refused", 0, {"text": text, "is_batch": True}])
 
     def _refuse_message(self, worker: str, agent: Agent | None, error: Exception) -> None:
         """Log a message of a worker that is none, and end the connection of one that goes on so."""
@@ -276,6 +287,7 @@ class Gateway(Sessions, SchedulerPlugin):  # type: ignore[misc]
     def _tell_client(self, agent: Agent, held: Held, kind: str, rest: list[Any]) -> None:
         client = held.client
         held.heard += kind in wire.LASTING
+        held.is_begun = True
         number = client.deliver(agent.name, (kind, held.ident, *rest))
         if kind == "cut":
             client.cuts.append((number, held.ident, int(rest[0])))

@@ -84,7 +84,11 @@ class Questions:
         asked = requests.question(question)
 
         async def answer() -> None:
-            client.send("manage", await self.submissions.answer(client.peer, client.facts, asked))
+            try:
+                found = await self.submissions.answer(client.peer, client.facts, asked)
+            except Exception as error:  # whoever asks gets an answer, whatever it asks
+                found = {"error": f"the question cannot be answered ({type(error).__name__}: {error})."}
+            client.send("manage", found)
 
         task = asyncio.ensure_future(answer())
         self._asked.add(task)

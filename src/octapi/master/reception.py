@@ -8,7 +8,7 @@ import ssl
 from typing import TYPE_CHECKING, Any
 
 from octapi.dispatch import wire
-from octapi.errors import ClusterError, PeerRefused
+from octapi.errors import PeerRefused
 from octapi.master.gateway import say
 from octapi.master.hello import compatible, refusal
 from octapi.master.requests import greeting
@@ -69,7 +69,7 @@ class Reception:
         except PeerRefused as error:
             self.gateway.meter.refused += 1
             say(f"octapi master: refused {writer.get_extra_info('peername')[0]}: {error}")
-        except (ClusterError, ValueError, TypeError, AttributeError, LookupError, RecursionError) as error:
+        except Exception as error:  # whatever one client sends, the others' are served
             self.gateway.meter.refused += 1
             say(f"octapi master: hung up on a client: {type(error).__name__}: {error}")
             if client is not None and client.writer is writer:  # it would send the same again

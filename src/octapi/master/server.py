@@ -21,10 +21,11 @@ from octapi.account import become
 from octapi.dasknode import QuietScheduler, WatchedScheduler, answer_refusals, guarded, quiet_logs
 from octapi.master import meter
 from octapi.master.book import Book
-from octapi.master.gateway import Gateway, say
+from octapi.master.gateway import Gateway
 from octapi.master.news import News
 from octapi.master.reception import Reception
 from octapi.master.submissions import Pipe
+from octapi.saying import say
 from octapi.settings import Settings
 from octapi.signals import until_signalled
 from octapi.trust import policy

@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import asyncio
 import hmac
+import itertools
 from typing import TYPE_CHECKING, Any
 
 from octapi import _version, levels
-from octapi.dispatch import wire
+from octapi.dispatch import checks, wire
 from octapi.master import requests
 from octapi.master.client import Client, Held
 from octapi.master.meter import Meter
@@ -36,6 +37,8 @@ AWAY = (
 COUNTED = frozenset({"define", "run", "tell", "claim"})
 #: what a client's summary says of its jobs
 COUNTS = ("waiting", "running", "done", "failed", "functions", "slots")
+#: of how many batches that have not begun a client is told at once
+TOLD = 20
 #: how often clients get a sign of life, and how long one may give none, in seconds
 PULSE_S = 5.0
 SILENT_S = 20.0
@@ -94,7 +97,7 @@ class Sessions(Orphans):
                 self.vault.back(client)
             if client.is_run:
                 self.book.client_event(client.run, "back")
-        self._welcome(client, is_known, int(facts.get("seen") or 0))
+        self._welcome(client, is_known, checks.count(facts.get("seen")))
         return client
 
     def _why_not(self, client: Client, facts: dict[str, Any], peer: Peer | None) -> str:
@@ -203,8 +206,19 @@ class Sessions(Orphans):
                     client.writer.transport.abort()
             if client.claims:
                 self.settle_claims(client, now)
+            if client.held:
+                self._tell_others(client)
             if client.writer is None and client.is_run:
                 self.look_at_absent(client, now)
+
+    def _tell_others(self, client: Client) -> None:
+        """Tell a client what its batches wait for, when that has changed: others' jobs, or workers that have them."""
+        others = sum(1 for other in self.clients.values() if other is not client and other.held)
+        waiting = ((held.ident, held.worker) for held in client.held.values() if not held.is_begun)
+        placed = {ident: worker for ident, worker in itertools.islice(waiting, TOLD) if worker is not None}
+        if (others, placed) != client.others:
+            client.others = others, placed
+            client.send("others", others, placed)
 
     # ---- what clients say
 
@@ -236,13 +250,17 @@ class Sessions(Orphans):
         if not client.summary.get("functions") and summary.get("functions"):
             self.watching.event("began", client.run, str(client.facts.get("script") or ""))
             levels.log(f"octapi master: {described(client)} began.", levels.INFO)
-        client.summary = {key: summary.get(key) for key in COUNTS}
+        client.summary = in_summary(summary)
         self.take_story(client, summary.get("story"))
         if client.is_run:
             self.book.count(client.run, client.summary, self.slots(), client.number)
 
     def client_define(self, client: Client, digest: str, spec: bytes, facts: dict[str, Any]) -> None:
         """Keep a computation; workers that may run it get it now, so that setup can begin."""
+        if self._is_others(client, digest):
+            raise ValueError(f"the computation {digest!r} is another script's")
+        if why := checks.of_definition(digest, spec, facts):
+            raise ValueError(f"a computation cannot be used: {why}")
         if not client.is_run:
             client.is_run = True
             self.book.begin(client.run, client.facts, owner_of(client.peer), self.slots())
@@ -252,12 +270,18 @@ class Sessions(Orphans):
         self.share(client, digest, [agent for agent in self.agents.values() if digest in agent.known or has_limits])
         self.place()
 
+    def _is_others(self, client: Client, digest: str) -> bool:
+        return any(digest in other.computations for other in self.clients.values() if other is not client)
+
     def client_run(self, client: Client, ident: int, run: int, digest: str, facts: dict[str, Any]) -> None:
         """Take a batch."""
-        if digest not in client.computations or "data" not in facts:
-            raise ValueError(f"a batch without its computation or its jobs: {digest!r}")
-        if ident in client.held:
-            raise ValueError(f"there is a batch {ident} already")
+        if not checks.is_count(ident) or digest not in client.computations:
+            raise ValueError(f"a batch without its number or its computation: {digest!r}")
+        why = checks.of_batch(facts)
+        if why or ident in client.held:
+            info = {"text": why or f"its number {ident} is taken", "is_batch": True}
+            client.deliver("", ("end", ident, "refused", 0, info))
+            return
         self.meter.batch(facts)
         self.hold(Held(client, ident, digest, facts))
         self.place()
@@ -282,8 +306,10 @@ class Sessions(Orphans):
 
     def client_tell(self, client: Client, worker: str | None, message: list[Any]) -> None:
         """Pass a message about the client's own batch or computation on to one agent or to all."""
+        if why := checks.of_message(message):
+            raise ValueError(why)
         kind, subject = message[0], message[1]
-        if kind in requests.OF_BATCHES:
+        if kind in checks.ABOUT_BATCHES:
             return self._tell_batch(client, kind, subject, message[2:])
         if subject not in client.computations:
             return None  # it was forgotten meanwhile, or is another's
@@ -316,6 +342,9 @@ class Sessions(Orphans):
 
         A row is a batch's number, its computation, its facts, how many messages of it came, and its worker if known.
         """
+        lives = isinstance(crew, dict) and checks.is_texts([*crew, *crew.values()])
+        if not lives or not all(is_claim(row) for row in rows):
+            raise ValueError("what it claims makes no sense")
         for ident, digest, facts, heard, worker in rows:
             held = Held(client, ident, digest, facts)
             held.heard, held.worker = heard, worker
@@ -375,6 +404,22 @@ def is_same(client: Client, facts: dict[str, Any], peer: Peer | None) -> bool:
     """Say whether who comes may have a session: by its key, and by the identity that it began with."""
     told = str(facts.get("token") or "")
     return bool(told) and hmac.compare_digest(client.token, told) and owner_of(client.peer) == owner_of(peer)
+
+
+def is_claim(row: Any) -> bool:
+    """Say whether a row describes a batch that another process of the master held."""
+    if not isinstance(row, list) or len(row) != 5:
+        return False
+    ident, digest, facts, heard, worker = row
+    is_known = checks.is_count(ident) and isinstance(digest, str) and not checks.of_batch(facts, is_whole=False)
+    return is_known and checks.is_count(heard) and (worker is None or isinstance(worker, str))
+
+
+def in_summary(summary: dict[str, Any]) -> dict[str, Any]:
+    """Return what a client says of its jobs; numbers that are none count as 0."""
+    functions = summary.get("functions")
+    found: dict[str, Any] = {key: checks.count(summary.get(key)) for key in COUNTS}
+    return found | {"functions": [*functions] if isinstance(functions, list) and checks.is_texts(functions) else []}
 
 
 def owner_of(peer: Peer | None) -> str:

@@ -25,6 +25,7 @@ import msgpack
 
 from octapi import limits
 from octapi.account import files_of
+from octapi.dispatch import checks
 from octapi.tally import Tally
 from octapi.worker import records
 from octapi.worker.autopsy import findings
@@ -117,6 +118,8 @@ class Agent:
 
     def on_run(self, ident: Any, run: Any, digest: str, facts: dict[str, Any]) -> None:
         """Take a batch."""
+        if why := checks.of_batch(facts):
+            return self.post(("end", ident, "refused", 0, {"text": why, "is_batch": True}))
         batch = Batch(ident, run, digest, facts, self.loop.time())
         known = self.computations.get(digest)
         if known is None and not self.computations.is_awaited(digest):

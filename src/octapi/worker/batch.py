@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 
 
 class Batch:
-    """A batch that the agent holds."""
+    """A batch that the agent holds; its facts have passed :func:`octapi.dispatch.checks.of_batch`."""
 
     __slots__ = (
         "alone", "arrived", "child", "computation", "cut", "data", "extra", "form", "ids", "grouped", "ident", "jobs",

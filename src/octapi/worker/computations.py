@@ -6,11 +6,13 @@ A computation is left or renewed only when none of its jobs runs on this worker.
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import shutil
 from typing import TYPE_CHECKING, Any
 
 from octapi.account import files_of
-from octapi.dispatch.computation import Computation, File, safe
+from octapi.dispatch import checks
+from octapi.dispatch.computation import KINDS, Computation, File, safe
 from octapi.errors import JobError
 from octapi.worker import directory
 from octapi.worker.sayings import say
@@ -23,6 +25,8 @@ if TYPE_CHECKING:
 
 #: how soon a setup whose process could not be started, or has died, runs again, in seconds
 AGAIN_S = 1.0
+#: types of a computation's fields that have no default
+EXPECTED = {"kind": str, "name": str}
 
 
 class Known:
@@ -88,6 +92,8 @@ class Computations:
     def define(self, digest: str, spec: bytes, facts: dict[str, Any]) -> None:
         """Take a computation, or new limits, files and setup arguments for one."""
         known = self.known.get(digest)
+        if why := checks.of_own(facts) or problem(spec):
+            return self._agent.post(("refused", digest, f"What was sent of it cannot be used: {why}"))
         if known is None:
             return self._begin(digest, Known(spec, facts), facts)
         if known.leaving or known.is_broken:
@@ -111,12 +117,15 @@ class Computations:
 
     def file(self, digest: str, row: list[Any]) -> None:
         """Put one more file into a computation's directory."""
+        if not checks.is_file(row):
+            return say(f"a file that came for {digest} cannot be used.")
         known = self.known.get(digest)
         if known is not None and known.successor is not None:
             spec, facts = known.successor
             known.successor = spec, facts | {"files": [*(facts.get("files") or ()), row]}
         elif known is not None and not known.leaving:
             self._write(known, digest, (row,))
+        return None
 
     def _write(self, known: Known, digest: str, rows: Any) -> bool:
         """Write files into a computation's directory; one whose files cannot be written is refused."""
@@ -151,7 +160,7 @@ class Computations:
     def renew(self, digest: str, facts: dict[str, Any]) -> None:
         """Run cleanup and then setup again with new arguments and files, once no job of it runs."""
         known = self.get(digest)
-        if known is not None:
+        if known is not None and not checks.of_own(facts):
             known.renewal = facts
             self._agent.recall_all(digest)
             self.rest(digest, known)
@@ -236,3 +245,22 @@ class Computations:
         known.refused = text
         self._agent.post(("refused", digest, text))
         self._agent.recall_all(digest, "refused", {"text": text})
+
+
+def problem(spec: bytes) -> str:
+    """Return why a computation cannot be used: what of it is missing or of another type; an empty text if it can."""
+    try:
+        found = Computation.from_bytes(spec)
+    except Exception as error:
+        return f"it cannot be read ({type(error).__name__}: {error})"
+    if found.kind not in KINDS:
+        return f"its kind is {checks.shown(found.kind)}"
+    for field in dataclasses.fields(Computation):
+        value, default = getattr(found, field.name), field.default
+        is_known = checks.is_limit(value) if default is None else type(value) is EXPECTED.get(field.name, type(default))
+        if not is_known:
+            return f"its {field.name} is {checks.shown(value)}"
+    rows = [(file.path, file.data, file.mode, file.mtime) for file in found.files]
+    if not checks.is_files(rows):
+        return "a file of it is not what files are"
+    return "" if checks.is_texts(found.paths) else f"its paths are {checks.shown(found.paths)}"

@@ -18,6 +18,7 @@ from octapi.dasknode import QuietWorker, answer_refusals, guarded, quiet_logs
 from octapi.dispatch import wire
 from octapi.errors import VersionMismatch
 from octapi.reasons import in_words
+from octapi.saying import story_of
 from octapi.signals import until_signalled
 from octapi.trust.policy import STREAM_OP
 from octapi.worker import health
@@ -123,8 +124,25 @@ class Node:
             stream.send({"op": STREAM_OP, "body": wire.pack(message)})
 
     def receive(self, body: bytes) -> None:
-        """Take one message from the master."""
-        kind, *rest = wire.unpack(body[wire.LENGTH.size :])
+        """Take one message from the master; one that cannot be used is said, and the next ones are heard."""
+        message: Any = ()
+        try:
+            message = wire.unpack(body[wire.LENGTH.size :])
+            self._take(*message)
+        except Exception as error:
+            say(f"a message of the master cannot be used:\n{story_of(error)}")
+            if isinstance(message, list) and len(message) > 1 and message[0] == "run":
+                self._refuse(message[1], error)
+
+    def _refuse(self, key: Any, error: Exception) -> None:
+        """End a batch that could not be taken."""
+        with contextlib.suppress(TypeError):  # it has no name that anybody could know
+            ident = tuple(key)
+            self.agent.drop(ident)
+            text = f"{type(error).__name__}: {error}"
+            self.agent.post(("end", ident, "refused", 0, {"text": text, "is_batch": True}))
+
+    def _take(self, kind: str, *rest: Any) -> None:
         if kind == "refuse":
             self.refused = rest[0]
             asyncio.get_running_loop().create_task(self.worker.close(reason="octapi-refused"))
@@ -137,7 +155,7 @@ class Node:
             self.station.replay(tuple(rest[0]), rest[1])
         else:
             if kind in ("run", "cancel", "recall", "stop"):
-                rest[0] = tuple(rest[0])
+                rest = (tuple(rest[0]), *rest[1:])
             self.agent.handle((kind, *rest))
 
     def facts(self) -> dict[str, Any]:
