@@ -115,7 +115,7 @@ def load(cluster: octapi.Cluster, place: Path) -> None:
     told: list[Any] = []
     jobs[5].add_done_callback(told.append)
     jobs[90].cancel()
-    results = [cluster.map(abs, range(60), timeout=60), cluster.map(work, range(40), ordered=False, timeout=60)]
+    results = [cluster.map(abs, range(60), timeout=60), calls.map(work, range(40), ordered=False, timeout=60)]
     ends = [outcome(functools.partial(job.result, 60)) for job in jobs]
     assert "waits for ever" not in ends
     assert ends.count("well") >= 20, ends
