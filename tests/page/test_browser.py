@@ -187,7 +187,7 @@ def test_a_job_named_script_is_shown_and_not_run(scene: Scene) -> None:
 
 
 def test_a_worker_that_is_killed_turns_at_once(scene: Scene) -> None:
-    """Its card goes, and what happened is told; when it comes back its card does."""
+    """Its card says since when it is not here, and what happened is told."""
     page = scene.page()
     token = scene.sight.yard.token()
     extra = scene.sight.yard.worker("pi-extra", token, "--host", "127.0.0.1")
@@ -195,7 +195,8 @@ def test_a_worker_that_is_killed_turns_at_once(scene: Scene) -> None:
 
     extra.process.kill()
 
-    expect(page.get_by_role("heading", name="pi-extra")).to_have_count(0)
+    expect(page.locator(".worker.lost", has_text="pi-extra")).to_contain_text("not here since")
+    expect(page.locator(".worker:not(.lost)", has_text="pi-extra")).to_have_count(0)
     expect(page.locator(".events .left").first).to_contain_text("pi-extra")
 
 
@@ -254,13 +255,13 @@ def test_plots_are_saved_as_pictures_and_tables_as_text(scene: Scene) -> None:
             page.locator(".plot").get_by_role("button", name=kind).first.click()
         saved[kind] = waiting.value.path().read_bytes()
     with page.expect_download() as waiting:
-        page.get_by_role("button", name="as CSV").click()
+        page.get_by_role("button", name="Save Who did what as CSV").click()
     table = waiting.value.path().read_text()
 
     assert saved["PNG"].startswith(b"\x89PNG")
     assert b"<svg" in saved["SVG"]
     assert b"class=" not in saved["SVG"]
-    assert table.splitlines()[0] == "Node,CPUs,Jobs,Failed,Sec/Job,Node Time Sec"
+    assert table.splitlines()[0] == "Node,Jobs,Failed,Sec/Job,Node Time Sec"
     cells = page.evaluate("import('./static/dom.js').then(dom => dom.csv(['a'], [['=1+1'], ['-3'], ['say \"x\", y']]))")
     assert cells.split("\r\n")[1:4] == ["'=1+1", "-3", '"say ""x"", y"']
 
