@@ -21,10 +21,11 @@ FALSE_TRUST = {"time": 1.0, "removed": [], "authorities": ["-----BEGIN CERTIFICA
 
 async def until_cut(reader: asyncio.StreamReader, seconds: float = 10) -> str:
     try:
-        while True:
-            said = await asyncio.wait_for(wire.read_frame(reader), seconds)
-            if said[0] == "refused":
-                return f"refused: {said[1]['text']}"
+        async with asyncio.timeout(seconds):  # news of workers come meanwhile
+            while True:
+                said = await wire.read_frame(reader)
+                if said[0] == "refused":
+                    return f"refused: {said[1]['text']}"
     except TimeoutError as error:
         raise Succeeded("it was taken") from error
     except (asyncio.IncompleteReadError, OSError) as error:

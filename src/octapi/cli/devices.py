@@ -217,9 +217,12 @@ def share(keeper: Keeper, path: Path) -> None:
     if path.exists():
         row = ledger.tokens.get(tokens.parse(path.read_text(encoding="utf-8")).ident)
         if row is not None and row.state(now) == "valid":
+            row.is_shared = True
             return
         path.unlink()
     made = keeper.authority.new_token("worker", keeper.addresses(), SHARED_LIFE_S)
+    ledger.tokens[made.ident].is_shared = True
+    keeper.authority.save()
     write_beside(path, made.text() + "\n")
     print(f"octapi master: shares token {made.ident} with the workers of this computer in {path}.", flush=True)
 

@@ -35,6 +35,8 @@ class TokenRow:
     uses: int | None = None
     revoked: bool = False
     used_by: list[str] = field(default_factory=list)
+    #: the master keeps it in a file for the devices beside it, and would share the next one as well
+    is_shared: bool = False
 
     def state(self, now: float) -> str:
         """Say in one word how it stands."""
@@ -115,7 +117,10 @@ class Ledger:
         row = self.known_token(ident, secret)
         state = row.state(now)
         if state != "valid":
-            raise TokenRefused(f"The token {ident} is {state}. Get a new one on the master: octapi token create")
+            with_whom = ", by hand or with a device that was removed and had it" if state == "revoked" else ""
+            raise TokenRefused(
+                f"The token {ident} is {state}{with_whom}. Get a new one on the master: octapi token create"
+            )
         if row.role != role:
             raise TokenRefused(
                 f"The token {ident} is for a {row.role}, not for a {role}. "
@@ -209,7 +214,7 @@ class Ledger:
         """Return the tokens that still let somebody in and by which one of these members came."""
         known = {ident for member in members for ident in member.tokens}
         before = {(member.role, member.name) for member in members if not member.tokens}  # of an earlier release
-        rows = (row for row in self.tokens.values() if not row.revoked)
+        rows = (row for row in self.tokens.values() if not (row.revoked or row.is_shared))
         return [row for row in rows if row.ident in known or any((row.role, name) in before for name in row.used_by)]
 
     def removed(self) -> list[Member]:

@@ -20,6 +20,7 @@ TOKEN_ROW: Final = record(
     {
         "ident": text(20), "hash": text(64), "role": text(20), "pattern": text(200), "created": moment, "ends": moment,
         "uses": maybe(integer(0, 1 << 31)), "revoked": boolean, "used_by": listing(text(63), 1_000_000),
+        "is_shared": boolean,
     }
 )  # fmt: skip
 MEMBER_ROW: Final = record(
