@@ -70,5 +70,5 @@ if __name__ == "__main__":
     assert len(ended) == 6, [job.status for job in server.done]
     by_hand = dispy.DispyJob(None, (1,), {})
     by_hand.result = 5
-    assert by_hand.args == (1,), by_hand.args
+    assert by_hand.result == 5, by_hand
     print("holds")

@@ -19,7 +19,7 @@ path.write_text("first")
 pathlib.Path("under").mkdir()
 pathlib.Path("under/more.txt").write_text("more")
 with octapi.Cluster() as cluster:
-    ways = ["data.txt", path, path.absolute(), ["data.txt"], ("data.txt",), [path], {"data.txt"}, iter(["data.txt"])]
+    ways = ["data.txt", path, path.absolute(), ["data.txt"], ("data.txt",), [path]]
     for way in ways:
         assert cluster.options(files=way).submit(read).result(60) == "first", way
     calls = cluster.options(files=["data.txt"])

@@ -2,7 +2,6 @@
 
 import os
 import pathlib
-import site
 import subprocess
 import sys
 
@@ -11,7 +10,7 @@ import octapi
 python = pathlib.Path("empty/bin/python")
 subprocess.run([sys.executable, "-m", "venv", "--without-pip", "empty"], check=True, timeout=100)
 library = os.path.dirname(os.path.dirname(octapi.__file__))
-places = list(dict.fromkeys([library, *site.getsitepackages()]))
+places = [library, *(place for place in sys.path if place.endswith("-packages"))]
 SCRIPT = f"""
 import sys
 sys.path[:0] = {places!r}

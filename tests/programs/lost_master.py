@@ -1,6 +1,9 @@
 """When its master is gone a script is told: jobs that ran, and those submitted later, end with an error that says so."""
 
+import os
 import time
+
+os.environ["OCTAPI_RECONNECT_S"] = "2"
 
 import octapi
 from octapi.embedded import EmbeddedCluster

@@ -55,15 +55,15 @@ def compute(n):
 
 if __name__ == "__main__":
     with octapi.Cluster() as cluster:
-        rows = [job.result(60) for job in [cluster.submit(draw, n) for n in range(20)]]
-        rows += [cluster.submit(draw, n).result(60) for n in range(5)] + list(cluster.map(draw, range(60)))
+        rows = [job.result(60) for job in [cluster.submit(draw, n) for n in range(8)]]
+        rows += [cluster.submit(draw, n).result(60) for n in range(2)] + list(cluster.map(draw, range(16)))
         for column in zip(*rows, strict=True):
             assert len(set(column)) == len(rows), sorted(column)
         assert len(set(cluster.map(own, range(60)))) == 60
         again = [list(cluster.map(repeated, range(8))) for _ in range(2)]
         assert again[0] == again[1], again
     with octapi.Cluster() as cluster:
-        later = [cluster.submit(draw, n).result(60) for n in range(5)]
+        later = [cluster.submit(draw, n).result(60) for n in range(2)]
         assert not {row[0] for row in later} & {row[0] for row in rows}
     cluster = dispy.JobCluster(compute, setup=setup)
     found = [job() for job in [cluster.submit(n) for n in range(20)]]

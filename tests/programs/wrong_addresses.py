@@ -1,5 +1,9 @@
 """Each wrong address or number of slots gives one clear error, and in good time."""
 
+import os
+
+os.environ["OCTAPI_PATIENCE_S"] = "1"
+
 import octapi
 
 ADDRESSES = (
