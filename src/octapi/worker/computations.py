@@ -256,11 +256,17 @@ def problem(spec: bytes) -> str:
     if found.kind not in KINDS:
         return f"its kind is {checks.shown(found.kind)}"
     for field in dataclasses.fields(Computation):
-        value, default = getattr(found, field.name), field.default
-        is_known = checks.is_limit(value) if default is None else type(value) is EXPECTED.get(field.name, type(default))
-        if not is_known:
+        value = getattr(found, field.name)
+        if not is_expected(field.name, value, field.default):
             return f"its {field.name} is {checks.shown(value)}"
     rows = [(file.path, file.data, file.mode, file.mtime) for file in found.files]
     if not checks.is_files(rows):
         return "a file of it is not what files are"
     return "" if checks.is_texts(found.paths) else f"its paths are {checks.shown(found.paths)}"
+
+
+def is_expected(name: str, value: Any, default: Any) -> bool:
+    """Say whether a field of a computation has the type that it must have."""
+    if name == "logging":  # the level and the format
+        return value is None or [type(part) for part in value] == [int, str]
+    return checks.is_limit(value) if default is None else type(value) is EXPECTED.get(name, type(default))
