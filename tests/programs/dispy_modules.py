@@ -25,7 +25,7 @@ if __name__ == "__main__":
     for depends in (%s):
         for function in (compute, imports):
             for what in (first.Sum(), pack.Held()):
-                if function is imports and "first" not in str(depends):
+                if function is imports and str(depends).count("first") == 0:
                     continue
                 if function is imports and isinstance(what, pack.Held):
                     continue
@@ -33,7 +33,7 @@ if __name__ == "__main__":
                 job = cluster.submit(what)
                 found = job()
                 missing = type(what).__module__.partition(".")[0]
-                if not depends and f"No module named {missing!r}" in (job.exception or ""):
+                if missing not in str(depends) and f"No module named {missing!r}" in (job.exception or ""):
                     continue  # as in dispy: it is named
                 values.append(found)
                 if job.exception:
