@@ -471,3 +471,41 @@ def test_a_job_cannot_take_the_descriptors_of_its_slot(cluster: octapi.Cluster) 
     if psutil.Process().uids().real == 0:
         pytest.skip("root may look into every process; jobs of an installed worker never run as root")
     assert cluster.submit(takes_a_descriptor).result(60) == "took nothing"
+
+
+def open_descriptors(_: int) -> list[str]:
+    import os
+    import pathlib
+
+    kinds = []
+    for number in range(256):
+        try:
+            os.fstat(number)
+        except OSError:
+            continue
+        kinds.append(str(pathlib.Path(f"/proc/self/fd/{number}").readlink()).partition(":")[0])
+    return kinds
+
+
+def test_a_job_has_no_descriptors_but_its_own(cluster: octapi.Cluster) -> None:
+    """Neither its slot's connection to the agent nor the memory that both share: who has them speaks as the slot."""
+    assert set(cluster.submit(open_descriptors, 0).result(60)) <= {"/dev/null", "pipe"}
+
+
+def begins_a_frame(_: int) -> str:
+    import os
+
+    for number in range(3, 64):
+        try:
+            os.write(number, b"\xff" * 100)
+        except OSError:
+            continue
+    return "written"
+
+
+def test_a_job_that_writes_to_descriptors_that_it_did_not_open_fails_alone(cluster: octapi.Cluster) -> None:
+    """What it says there is no outcome; the next job has its own."""
+    job = cluster.submit(begins_a_frame, 0)
+
+    assert isinstance(job.exception(60), octapi.JobCrashed)
+    assert cluster.submit(abs, -3).result(60) == 3

@@ -12,7 +12,7 @@ WHO = ("stranger", "old token", "stolen worker", "client", "job", "visitor of th
 #: who attacks by what the name of an attack begins with, or holds
 BEGINS = {
     "old token": "old token", "stranger": "stranger", "visitor": "visitor of the page", "worker": "stolen worker",
-    "client": "client", "dask": "stolen worker", "join": "stranger", "red": "stolen worker",
+    "client": "client", "dask": "stolen worker", "join": "stranger", "red": "stolen worker", "job": "job",
 }  # fmt: skip
 HOLDS = {
     "removed worker": "old token", "an expired certificate": "old token", "whose result is a pickle": "job",

@@ -13,6 +13,7 @@ has already written its next job into :data:`CURRENT` or will see the limit befo
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import mmap
 import os
@@ -52,7 +53,11 @@ class Page:
     """One side's view of the shared page."""
 
     def __init__(self, fd: int) -> None:
+        before = os.fstat(fd)
+        self._kept = os.dup(fd)  # the lowest number that is free, which the map's own copy gets in its place
+        os.close(self._kept)
         self.map = mmap.mmap(fd, SIZE)
+        self._inode = before.st_dev, before.st_ino
         os.close(fd)
         self._view = memoryview(self.map)
         self.cells = self._view[:HEADER].cast("Q")
@@ -70,7 +75,14 @@ class Page:
         self.cells[PROCESS] = 0
 
     def keep_from_children(self) -> None:
-        """Let processes forked from this one not have it: what they could do to it, a job could."""
+        """Let processes forked from this one not have it: what they could do to it, a job could.
+
+        For a process that never closes the page.
+        """
+        with contextlib.suppress(OSError):  # a map that keeps no descriptor
+            found = os.fstat(self._kept)
+            if (found.st_dev, found.st_ino) == self._inode:
+                os.close(self._kept)
         if hasattr(mmap, "MADV_DONTFORK"):
             self.map.madvise(mmap.MADV_DONTFORK)
 

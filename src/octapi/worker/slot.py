@@ -157,6 +157,7 @@ class Slot:
         """Try in a process of its own whether a computation can be loaded.  Raises :exc:`JobError` if not."""
 
         def attempt(sender: jobprocess.Sender) -> None:
+            self.be_apart()
             try:
                 load()
             except BaseException as error:
@@ -297,10 +298,14 @@ class Slot:
         self.imports.learn(ended.imported)
         return now
 
+    def be_apart(self) -> None:
+        """Let a process that was forked from the slot not have the slot's way to its agent."""
+        os.close(self.sock.detach())  # closing the socket would wait for the file that reads from it
+
     def be_job(self, sender: jobprocess.Sender, work: Work, payload: Any, place: directory.JobPlace) -> None:
         """Run one job in a process that was forked for it, and send what came of it."""
         self.sender = sender
-        self.sock.close()
+        self.be_apart()
         modules = set(sys.modules)
         started = time.time_ns()
         try:
