@@ -1,10 +1,12 @@
 """The dispatcher's rules against an unreliable world: no job is lost, none has two outcomes."""
 
 import itertools
+import math
 import pickle
 from collections import Counter
 from typing import Any
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -15,6 +17,7 @@ from octapi.dispatch.core import Core
 from octapi.dispatch.lane import Lane, Listener
 from octapi.dispatch.span import MISSING, Failed, Page, Span
 from octapi.dispatch.ticket import Ticket, WorkerInfo
+from octapi.errors import BatchRefused
 
 SLOTS = 3
 WORKER = WorkerInfo("w", "127.0.0.1", "h", SLOTS, "test", "3")
@@ -28,8 +31,16 @@ class Told(Ticket):
         self.number = number
         self.kinds: list[int] = []
 
-    def resolve(self, kind: int, *_: Any) -> None:
+    def resolve(self, kind: int, data: bytes, *_: Any) -> None:
         self.kinds.append(kind)
+        self.said = data
+
+
+class Arrivals:
+    """A reader of a page that does nothing with what arrives."""
+
+    def arrived(self, page: Page, start: int, stop: int, freed: int) -> None:
+        """Nothing to do."""
 
 
 class World:
@@ -191,3 +202,41 @@ def test_bytecode_of_another_python_is_refused_by_name() -> None:
 
     assert ticket.kinds == [outcome.FAULT]
     assert not world.flying
+
+
+GOOD = pickle.dumps(1)
+
+
+@pytest.mark.parametrize("is_map", [False, True])
+@pytest.mark.parametrize(
+    "record",
+    [
+        wire.RECORD.pack(0, outcome.VALUE, len(GOOD), math.nan, 0.1) + GOOD,
+        wire.RECORD.pack(0, outcome.VALUE, len(GOOD), 1.0, math.inf) + GOOD,
+        wire.RECORD.pack(0, outcome.VALUE, len(GOOD), 1e300, 0.1) + GOOD,
+        wire.RECORD.pack(0, outcome.VALUE, len(GOOD), -1.0, 0.1) + GOOD,
+        wire.RECORD.pack(7, outcome.VALUE, len(GOOD), 1.0, 0.1) + GOOD,
+        wire.RECORD.pack(0, 77, len(GOOD), 1.0, 0.1) + GOOD,
+        wire.RECORD.pack(0, outcome.VALUE, 1 << 30, 1.0, 0.1) + GOOD,
+    ],
+    ids=["no number", "no end", "after all calendars", "before 1970", "no such job", "unknown kind", "cut off"],
+)
+def test_a_record_that_cannot_be_fails_its_batch_by_name_and_nothing_else(record: bytes, is_map: bool) -> None:
+    """The next batch of the same script has its outcomes; what a worker says is checked here, not believed."""
+    core, world, lane = world_of(0)
+    ticket, page = Told(0, 0), Page([(0,)], Arrivals())
+    if is_map:
+        lane.add(Span(page, 0, 1, None, 0))
+    else:
+        lane.submit(ticket)
+    (ident,) = world.flying
+    del world.flying[ident]
+    core.message("w", ("results", ident, record))
+
+    data = page.values[0].data if is_map else ticket.said
+    assert isinstance(pickle.loads(data), BatchRefused)
+    assert not core.flights
+    other = Told(1, 0)
+    lane.submit(other)
+    finish(core, world)
+    assert other.kinds == [outcome.VALUE]

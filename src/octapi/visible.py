@@ -2,17 +2,12 @@
 
 from __future__ import annotations
 
+from octapi.checked import shown
+
 
 def visible(text: str) -> str:
     """Return a text with every control character, line end and invisible letter written as Python writes it."""
-    if text.isprintable():
-        return text
-    return "".join(letter if letter.isprintable() else escaped(letter) for letter in text)
-
-
-def escaped(letter: str) -> str:
-    """Return one letter that cannot be printed as an escape, as Python writes it."""
-    return letter.encode("unicode_escape").decode("ascii")
+    return shown(text, len(text))
 
 
 def shown_lines(text: str) -> list[str]:

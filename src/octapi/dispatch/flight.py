@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgpack
 
+from octapi.checked import GREATEST, LATEST
 from octapi.dispatch import ticket as outcome
 from octapi.dispatch import wire
 from octapi.dispatch.faults import OUT_OF_MEMORY, WENT_AWAY, handling_error
@@ -16,6 +17,7 @@ from octapi.dispatch.span import MISSING, Failed, Span
 from octapi.dispatch.story import CANCELLED, FAILED, OK
 from octapi.dispatch.teller import plain
 from octapi.dispatch.ticket import Extra, Ticket, WorkerInfo
+from octapi.errors import BatchRefused
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -82,7 +84,7 @@ class Flight:
         tickets, teller = self.tickets, self.lane.dispatcher.teller
         place = (worker, self.lane.computation.name)
         count, busy, fresh, failed, first, last = 0, 0.0, 0, 0, 0.0, 0.0
-        for index, kind, data, started, ran, extra in outcomes(records):
+        for index, kind, data, started, ran, extra in outcomes(records, len(tickets)):
             count += 1
             busy += ran
             ticket = tickets[index]
@@ -229,11 +231,13 @@ class SpanFlight:
         place = (worker, self.lane.computation.name)
         count, busy, failed, cancelled, first, last = 0, 0.0, 0, 0, 0.0, 0.0
         left = page.left
-        for index, kind, data, started, ran, extra in outcomes(records):
+        for index, kind, data, started, ran, extra in outcomes(records, self.jobs):
             busy += ran
             first, last = first or started, started + ran if started else last
             values = pickle.loads(data) if kind == outcome.GROUP else None
             jobs = 1 if values is None else len(values)
+            if index + jobs > self.jobs:
+                raise unusable(f"{jobs} results from job {index} on, of {self.jobs}")
             count += jobs
             if (kind not in PLAIN or extra is not None or teller.story.is_few) and self.is_open(index + jobs - 1):
                 get = partial(self.payload, index)
@@ -358,11 +362,19 @@ def precautions(past: tuple[Attempt, ...]) -> dict[str, Any]:
     return {"avoid": sorted(been)} if been else {}
 
 
+def unusable(what: str) -> BatchRefused:
+    """Return the error for what a worker says of a batch, and that cannot be."""
+    return BatchRefused(f"What its worker said of it cannot be used: {what}.", arguments="...")
+
+
 Outcome = tuple[int, int, bytes, float, float, Extra | None]
 
 
-def outcomes(records: bytes) -> Iterator[Outcome]:
-    """Read result records: index, kind, data, started (epoch seconds), seconds, output and memory."""
+def outcomes(records: bytes, jobs: int = 1 << 32) -> Iterator[Outcome]:
+    """Read result records: index, kind, data, started (epoch seconds), seconds, output and memory.
+
+    Raises :exc:`BatchRefused` for one that cannot be of a batch of so many ``jobs``.
+    """
     unpack, size, extras = wire.RECORD.unpack_from, wire.RECORD.size, wire.WITH_EXTRA
     offset, end = 0, len(records)
     while offset < end:
@@ -371,8 +383,13 @@ def outcomes(records: bytes) -> Iterator[Outcome]:
         data = records[offset : offset + length]
         offset += length
         extra = None
+        # a comparison with what is no number is false; clocks may be set back while a job runs
+        if not (index < jobs and offset <= end and 0.0 <= started <= LATEST and -GREATEST < ran < GREATEST):
+            raise unusable(f"a record of job {index}, begun at {started:g}, for {ran:g} s")
         if kind & extras:
             kind &= ~extras
             data, stdout, stderr, memory = msgpack.unpackb(data)
             extra = Extra(stdout, stderr, memory)
+        if kind > outcome.GROUP:
+            raise unusable(f"an outcome of the unknown kind {kind}")
         yield index, kind, data, started, ran, extra
