@@ -2,6 +2,9 @@
 
 Dask starts a web server on every node, also without a dashboard; OctaPi leaves no port open that
 it does not need, so these classes do not let it listen.
+
+Two kinds of process use Dask's worker: an agent, for its connection to the scheduler alone, and beside it, while
+somebody uses Dask, the process that runs Dask's tasks.  Dask's scheduler counts the second kind only.
 """
 
 from __future__ import annotations
@@ -9,10 +12,13 @@ from __future__ import annotations
 import logging
 import shutil
 import tempfile
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from distributed import Client, Worker
+from distributed.batched import BatchedSend
+from distributed.comm import normalize_address
 from distributed.http.routing import RoutingApplication
 from distributed.scheduler import Scheduler
 from distributed.utils import in_async_call
@@ -26,6 +32,21 @@ if TYPE_CHECKING:
 
     from octapi.trust.daskcomm import Guard
 
+#: Dask's own settings for workers on small boards: no profiler, and memory is the slots' affair
+WORKER_SETTINGS = {
+    "distributed.worker.profile.enabled": False,
+    "distributed.worker.memory.spill": False,
+    "distributed.worker.memory.pause": False,
+    "distributed.worker.memory.terminate": False,
+    "distributed.admin.tick.limit": "30s",
+    # Dask keeps this many sent messages for its debugger, and ours hold whole batches
+    "distributed.admin.low-level-log-length": 4,
+}
+#: how an agent is known among those who register as workers
+AGENT = "octapi-agent"
+#: how often an agent gives Dask a sign of life, in seconds; the gateway has signs of its own
+AGENT_BEAT_S = 60.0
+
 
 class NoWeb:
     """Makes the web server that Dask closes at its end, and does not open it."""
@@ -37,19 +58,62 @@ class NoWeb:
 
 
 class QuietScheduler(NoWeb, Scheduler):  # type: ignore[misc]
-    """Dask's scheduler without a web server; a worker may come back before its last connection is known to be dead."""
+    """Dask's scheduler without a web server; a worker may come back before its last connection is known to be dead.
+
+    Agents connect to it as workers do, but they are none of Dask's: they get no tasks and no data, and nothing that a
+    client asks of all workers.
+    """
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        #: the names of the agents that are here, by address
+        self.agents: dict[str, str] = {}
+        super().__init__(*arguments, **options)
 
     def may_replace(self, name: str) -> bool:
-        """Say whether who comes with the name of a worker that is here is that worker."""
+        """Say whether who comes with the name of an agent that is here is that agent."""
         return False
 
-    async def add_worker(self, comm: Any, *, address: str, name: str, **facts: Any) -> None:
+    async def add_worker(self, comm: Any, *, address: str, name: str, extra: dict[str, Any], **facts: Any) -> None:
         """Let a worker in; Dask would refuse one whose old connection still seems to stand."""
-        old = self.aliases.get(name)
-        if old is not None and self.may_replace(name):
+        if extra.get(AGENT):
+            await self.add_agent(comm, address, name)
+        else:
+            await self._replace(self.aliases.get(name))
+            await super().add_worker(comm, address=address, name=name, extra=extra, **facts)
+
+    async def add_agent(self, comm: Any, address: str, name: str) -> None:
+        """Let an agent in, and listen to it until its connection ends."""
+        address = normalize_address(self.coerce_address(address))
+        old = next((place for place, other in self.agents.items() if other == name), None)
+        if (old is not None and not self.may_replace(name)) or address in self.stream_comms.keys() - {old}:
+            await comm.write({"status": "error", "message": f"name or address taken, {name}", "time": time.time()})
+            return
+        await self._replace(old)
+        self.agents[address] = name
+        self.stream_comms[address] = BatchedSend(interval="5ms", loop=self.loop)
+        await comm.write(alive() | {"worker-plugins": {}})
+        await self.handle_worker(comm, address)
+
+    async def _replace(self, old: str | None) -> None:
+        if old is not None:
             self.stream_comms[old].abort()
             await self.remove_worker(old, stimulus_id="octapi-again", close=False)
-        await super().add_worker(comm, address=address, name=name, **facts)
+
+    async def remove_worker(self, address: str, **how: Any) -> Any:
+        """Forget a worker or an agent, and tell the plugins."""
+        if self.agents.pop(normalize_address(self.coerce_address(address)), None) is None:
+            return await super().remove_worker(address, **how)
+        self.stream_comms.pop(address, None)
+        for plugin in list(self.plugins.values()):
+            await plugin.remove_worker(scheduler=self, worker=address, stimulus_id=how.get("stimulus_id", ""))
+        return "OK"
+
+    def heartbeat_worker(self, *, address: str, **facts: Any) -> dict[str, Any]:
+        """Take a sign of life; those of agents go another way."""
+        if normalize_address(self.coerce_address(address)) in self.agents:
+            return alive()
+        found: dict[str, Any] = super().heartbeat_worker(address=address, **facts)
+        return found
 
     async def handle_worker(self, comm: Any, worker: str) -> None:
         """Listen to a worker until its connection ends; what replaced it stays."""
@@ -61,6 +125,11 @@ class QuietScheduler(NoWeb, Scheduler):  # type: ignore[misc]
             if self.stream_comms.get(worker) is stream:
                 stream.abort()
                 await self.remove_worker(worker, stimulus_id="octapi-connection-ended")
+
+
+def alive() -> dict[str, Any]:
+    """Return how Dask's scheduler answers a sign of life, for one that need not come often."""
+    return {"status": "OK", "time": time.time(), "heartbeat-interval": AGENT_BEAT_S}
 
 
 class WatchedScheduler(QuietScheduler):
@@ -135,6 +204,26 @@ class QuietWorker(NoWeb, Worker):  # type: ignore[misc]
                 name="worker",
             )
         return self._nested
+
+
+class AgentWorker(QuietWorker):
+    """An agent's connection to Dask's scheduler: it takes no tasks.
+
+    ``advertise`` is an address of another device that stands for this one; an empty text for this one's own.
+    """
+
+    def __init__(self, *arguments: Any, advertise: str = "", **options: Any) -> None:
+        self._advertise = advertise
+        super().__init__(*arguments, **options)
+
+    async def get_startup_information(self) -> dict[str, Any]:
+        """Say what this is."""
+        return {AGENT: True}
+
+    async def _register_with_scheduler(self) -> None:
+        if self._advertise:
+            self.contact_address = f"{self.address.partition('://')[0]}://{self._advertise}:{self.port}"
+        await super()._register_with_scheduler()
 
 
 def guarded(guard: Guard | None) -> dict[str, Any]:

@@ -305,6 +305,7 @@ def run_insecure_worker(address: str, name: str, slots: int, host: str) -> None:
     import socket
 
     from octapi.worker import node
+    from octapi.worker.place import Place
     from octapi.worker.station import Station
 
     if not address:
@@ -317,7 +318,7 @@ def run_insecure_worker(address: str, name: str, slots: int, host: str) -> None:
 
     async def work() -> None:
         station = Station(slots, name or socket.gethostname())
-        await node.serve_again(address.removeprefix("tcp://"), station, node.Place(host or None), ready)
+        await node.serve_again(address.removeprefix("tcp://"), station, Place(host or None), ready)
 
     try:
         asyncio.run(work())

@@ -58,7 +58,7 @@ class Guard:
         self.half_open = 0
         #: ``host:port`` of the scheduler, where only the master may answer
         self.scheduler = ""
-        #: whether this worker takes Dask's own tasks and data, besides OctaPi's jobs
+        #: whether this process takes Dask's own tasks and data; an agent never does
         self.takes_tasks = True
         #: whether this worker takes part in a run of a shuffle
         self.knows_shuffle: Callable[[str, int], Awaitable[bool]] = knows_no_shuffle
@@ -69,7 +69,7 @@ class Guard:
         if self.side == policy.SCHEDULER_SIDE and peer.role == WORKER:
             self.bearers.check(peer, message)
         if self.side == policy.WORKER_SIDE and not self.takes_tasks and message.get("op") in TASK_OPS:
-            raise RoleRefused("This worker runs OctaPi's jobs only: it was started with --no-dask.")
+            raise RoleRefused("This process runs OctaPi's jobs only; Dask's tasks have one of their own beside it.")
 
     def drop(self, idents: set[str]) -> list[str]:
         """Cut every connection of these members, and return the addresses of those that were workers."""
