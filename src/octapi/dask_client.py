@@ -67,16 +67,39 @@ class Dask:
         return Place(embedded.dask_address, embedded.trust(), names)
 
 
-def open_client(place: Place) -> Any:
-    """Open a client, and wait until the workers there are have started what runs Dask's tasks."""
+def client_class() -> type[Any]:
+    """Return Dask's client with what OctaPi changes; Dask is imported when somebody asks for it, not before."""
+    import dask.utils
     from distributed import Client
 
+    class ClusterClient(Client):  # type: ignore[misc]
+        """Dask's client on the devices of a cluster."""
+
+        def restart(self, *arguments: Any, **options: Any) -> Any:
+            """End the processes of Dask's tasks on all workers, and return this client once new ones are there."""
+            found = super().restart(*arguments, **options)
+            return self if found is None else found
+
+        async def _restart(self, timeout: Any, wait_for_workers: bool) -> None:  # noqa: ASYNC109 - Dask's signature
+            limit = timeout if isinstance(timeout, (str, int, float)) else 4 * self._timeout
+            await self.scheduler.restart(
+                client=self.id,
+                timeout=dask.utils.parse_timedelta(limit, "s"),
+                wait_for_workers=wait_for_workers,
+                stimulus_id=f"client-restart-{time.time()}",
+            )
+
+    return ClusterClient
+
+
+def open_client(place: Place) -> Any:
+    """Open a client, and wait until the workers there are have started what runs Dask's tasks."""
     security: dict[str, Any] = {}
     if place.trust is not None:
         from octapi.trust.daskcomm import Guard, GuardedSecurity
 
         security["security"] = GuardedSecurity(Guard(place.trust, "client"))
-    client = Client(place.address, set_as_default=True, **security)
+    client = client_class()(place.address, set_as_default=True, **security)
     try:
         until_ready(client, place.names, say)
     except BaseException:

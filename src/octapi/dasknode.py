@@ -16,18 +16,17 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from distributed import Client, Worker
+from distributed import Worker
 from distributed.batched import BatchedSend
 from distributed.comm import normalize_address
 from distributed.http.routing import RoutingApplication
 from distributed.scheduler import Scheduler
-from distributed.utils import in_async_call
 from tornado.httpserver import HTTPServer
 from tornado.netutil import bind_unix_socket
 
-from octapi.errors import RoleRefused
-
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
     from distributed.core import Server
 
     from octapi.trust.daskcomm import Guard
@@ -42,6 +41,8 @@ WORKER_SETTINGS = {
     # Dask keeps this many sent messages for its debugger, and ours hold whole batches
     "distributed.admin.low-level-log-length": 4,
 }
+#: how Dask names the clients that tasks make
+NESTED = "Client-worker-"
 #: how an agent is known among those who register as workers
 AGENT = "octapi-agent"
 #: how often an agent gives Dask a sign of life, in seconds; the gateway has signs of its own
@@ -67,11 +68,9 @@ class QuietScheduler(NoWeb, Scheduler):  # type: ignore[misc]
     def __init__(self, *arguments: Any, **options: Any) -> None:
         #: the names of the agents that are here, by address
         self.agents: dict[str, str] = {}
+        #: says whether who comes with the name of an agent that is here is that agent
+        self.may_replace: Callable[[str], bool] = lambda _: False
         super().__init__(*arguments, **options)
-
-    def may_replace(self, name: str) -> bool:
-        """Say whether who comes with the name of an agent that is here is that agent."""
-        return False
 
     async def add_worker(self, comm: Any, *, address: str, name: str, extra: dict[str, Any], **facts: Any) -> None:
         """Let a worker in; Dask would refuse one whose old connection still seems to stand."""
@@ -115,6 +114,25 @@ class QuietScheduler(NoWeb, Scheduler):  # type: ignore[misc]
         found: dict[str, Any] = super().heartbeat_worker(address=address, **facts)
         return found
 
+    async def restart(self, *, client: str | None = None, **how: Any) -> None:
+        """Forget all tasks, and start the processes that run them anew.  Raises RuntimeError while others use them."""
+        others = [name for name in self.users() if name != client and self.clients[name].wants_what]
+        if others:
+            raise RuntimeError(
+                f"Dask's processes are not restarted: {len(others)} other clients of Dask have tasks or results here, "
+                "which would be lost. Cancel your own futures instead, or wait until the others have ended."
+            )
+        await super().restart(client=client, **how)
+
+    def users(self) -> list[str]:
+        """Return the clients that are connected, without those that tasks have made."""
+        return [name for name in self.client_comms if not name.startswith(NESTED)]
+
+    def has_tasks(self, addresses: Iterable[str]) -> bool:
+        """Say whether workers at these addresses have tasks, or results of tasks."""
+        found = [self.workers[address] for address in addresses if address in self.workers]
+        return any(worker.processing or worker.has_what for worker in found)
+
     async def handle_worker(self, comm: Any, worker: str) -> None:
         """Listen to a worker until its connection ends; what replaced it stays."""
         stream = self.stream_comms[worker]
@@ -151,38 +169,12 @@ class WatchedScheduler(QuietScheduler):
         shutil.rmtree(Path(self.dashboard_place).parent, ignore_errors=True)
 
 
-class NestedClient(Client):  # type: ignore[misc]
-    """What a Dask task gets when it asks for a client: a worker must not submit work, so it refuses to send any.
-
-    Libraries make one in every task without using it, as joblib does, so it can be made.
-    """
-
-    async def _start(self, *_: Any, **__: Any) -> NestedClient:
-        self.scheduler = Nobody()
-        self.status = "running"
-        return self
-
-    def _send_to_scheduler(self, _: Any) -> None:
-        raise RoleRefused(Nobody.TEXT)
-
-    async def _close(self, *_: Any, **__: Any) -> None:
-        self.status = "closed"
-
-
-class Nobody:
-    """Stands where the scheduler would be."""
-
-    TEXT = "A Dask task asked to submit more tasks; in a secured cluster workers may not. Submit them from the script."
-    address = "nobody"
-
-    def __getattr__(self, _: str) -> Any:
-        raise RoleRefused(self.TEXT)
-
-
 class QuietWorker(NoWeb, Worker):  # type: ignore[misc]
     """Dask's worker without a web server."""
 
-    _nested: NestedClient | None = None
+    def knows_actor(self, actor: str) -> bool:
+        """Say whether an actor lives in this process."""
+        return actor in self.state.actors
 
     async def knows_shuffle(self, shuffle: str, run: int) -> bool:
         """Say whether this worker takes part in a run of a shuffle; Dask asks the scheduler when it is news here."""
@@ -191,19 +183,6 @@ class QuietWorker(NoWeb, Worker):  # type: ignore[misc]
         except Exception:  # whatever Dask raises for a shuffle that is unknown, closed or of another run
             return False
         return True
-
-    def _get_client(self, timeout: float | None = None) -> Any:
-        if not self.address.startswith("octapi"):
-            return super()._get_client(timeout)
-        if self._nested is None:
-            self._nested = NestedClient(
-                self.scheduler.address,
-                loop=self.loop,
-                set_as_default=False,
-                asynchronous=in_async_call(self.loop),
-                name="worker",
-            )
-        return self._nested
 
 
 class AgentWorker(QuietWorker):

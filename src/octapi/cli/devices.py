@@ -287,16 +287,22 @@ def run_worker(home: Path, text: str, old: Any, options: Options) -> None:
     """Join if that is needed, and work; a device that was removed joins anew if it has a token."""
     import asyncio
 
+    from octapi.worker.again import work_again
+    from octapi.worker.sayings import say
     from octapi.worker.service import Service, join
 
     name = become_member(home, text, old, options)
-    try:
-        asyncio.run(Service(home, options).run())
-    except NotAMember:
-        if not text:
-            raise
-        join(home, text, name)
-        asyncio.run(Service(home, options).run())
+
+    def work() -> None:
+        try:
+            asyncio.run(Service(home, options).run())
+        except NotAMember:
+            if not text:
+                raise
+            join(home, text, name)
+            asyncio.run(Service(home, options).run())
+
+    work_again(work, say)
 
 
 def run_insecure_worker(address: str, name: str, slots: int, host: str) -> None:
@@ -304,9 +310,8 @@ def run_insecure_worker(address: str, name: str, slots: int, host: str) -> None:
     import asyncio
     import socket
 
-    from octapi.worker import node
-    from octapi.worker.place import Place
-    from octapi.worker.station import Station
+    from octapi.worker.again import work_again
+    from octapi.worker.sayings import say
 
     if not address:
         raise InsecureRefused("Give the master's host:port: octapi worker HOST:8788 --insecure")
@@ -317,16 +322,23 @@ def run_insecure_worker(address: str, name: str, slots: int, host: str) -> None:
         print(f"octapi worker: joined {address} from {found}", flush=True)
 
     async def work() -> None:
+        from octapi.worker import node
+        from octapi.worker.place import Place
+        from octapi.worker.station import Station
+
         station = Station(slots, name or socket.gethostname())
         await node.serve_again(address.removeprefix("tcp://"), station, Place(host or None), ready)
 
-    try:
-        asyncio.run(work())
-    except (OSError, RuntimeError) as error:
-        raise OctapiError(
-            f"The worker could not work for {address}: {error.__cause__ or error}. Does a master listen there, and was "
-            "it started with --insecure?"
-        ) from error
+    def work_on() -> None:
+        try:
+            asyncio.run(work())
+        except (OSError, RuntimeError) as error:
+            raise OctapiError(
+                f"The worker could not work for {address}: {error.__cause__ or error}. Does a master listen there, and "
+                "was it started with --insecure?"
+            ) from error
+
+    work_again(work_on, say)
 
 
 # ---- nodes

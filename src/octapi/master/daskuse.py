@@ -4,22 +4,21 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-if TYPE_CHECKING:
-    from distributed.scheduler import Scheduler
+from octapi.dasknode import NESTED
 
+if TYPE_CHECKING:
+    from octapi.dasknode import QuietScheduler
     from octapi.master.gateway import Gateway
     from octapi.master.placing import Agent
 
 #: a name among Dask's metadata: the workers that are to take tasks, for clients that wait for them
 METADATA: Final = "octapi-workers"
-#: Dask's own client for tasks that nobody waits for
-NOBODY: Final = "fire-and-forget"
 
 
 class DaskUse:
     """Tells the workers when somebody begins to use Dask, and when nobody has for ``idle_s`` seconds."""
 
-    def __init__(self, gateway: Gateway, scheduler: Scheduler, idle_s: float) -> None:
+    def __init__(self, gateway: Gateway, scheduler: QuietScheduler, idle_s: float) -> None:
         self._gateway = gateway
         self._scheduler = scheduler
         self._idle_s = idle_s
@@ -29,7 +28,7 @@ class DaskUse:
     @property
     def is_used(self) -> bool:
         """Say whether there are clients of Dask, or tasks and data that one has left here."""
-        return bool(self._scheduler.tasks) or any(name != NOBODY for name in self._scheduler.clients)
+        return bool(self._scheduler.tasks or self._scheduler.users())
 
     def look(self, now: float) -> None:
         """Begin or end it; ``now`` is the loop's time."""
@@ -38,6 +37,12 @@ class DaskUse:
             self._want(True)
         elif now - self._used_at > self._idle_s:
             self._want(False)
+
+    def came(self, client: str, now: float) -> None:
+        """A client of Dask has come; ``now`` is the loop's time."""
+        if not client.startswith(NESTED):
+            self._used_at = now
+            self._want(True)
 
     def _want(self, is_wanted: bool) -> None:
         if is_wanted != self.is_wanted:

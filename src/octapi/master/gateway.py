@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 
     from distributed.scheduler import Scheduler
 
+    from octapi.dasknode import QuietScheduler
     from octapi.trust.daskcomm import Guard
 
 #: Dask holds messages back this long to send them together; ours are batches already, in seconds
@@ -55,7 +56,7 @@ class Gateway(Sessions, SchedulerPlugin):  # type: ignore[misc]
     name = "octapi-gateway"
     idempotent = True
 
-    def __init__(self, scheduler: Scheduler, guard: Guard | None = None, book: Book | None = None) -> None:
+    def __init__(self, scheduler: QuietScheduler, guard: Guard | None = None, book: Book | None = None) -> None:
         super().__init__(book or Book(None))
         self.scheduler = scheduler
         self.guard = guard
@@ -107,7 +108,12 @@ class Gateway(Sessions, SchedulerPlugin):  # type: ignore[misc]
 
     def add_client(self, scheduler: Scheduler, client: str) -> None:
         """Dask says that a client of its own has come."""
-        self.dask.look(self.loop.time())
+        self.dask.came(client, self.loop.time())
+
+    def remove_client(self, scheduler: Scheduler, client: str) -> None:
+        """Dask says that a client of its own has gone."""
+        if self.guard is not None and self.guard.nested is not None:
+            self.guard.nested.forget(client)
 
     def restart(self, scheduler: Scheduler) -> None:
         """Dask says that it has forgotten all it knew of tasks."""

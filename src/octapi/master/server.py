@@ -30,6 +30,7 @@ from octapi.signals import until_signalled
 from octapi.trust import policy
 from octapi.trust.contexts import Clock, Trust
 from octapi.trust.identity import Identity
+from octapi.trust.nested import Nested
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -71,6 +72,9 @@ async def serve(
         scheduler = kind(host=host, port=dask_port, **web, **guarded(guard))
         if guard is not None:
             answer_refusals(scheduler)
+            guard.nested = Nested(
+                lambda peer: scheduler.has_tasks(guard.bearers.addresses({peer.ident})), scheduler.clients.__contains__
+            )
         async with scheduler:
             now = time.time if guard is None else guard.trust.clock.now
             book = Book(state, now, lambda text: say(f"octapi master: {text}"), settings)

@@ -1,7 +1,8 @@
 """Dask's connections under roles: the scheme ``octapi://``, TLS with the cluster's certificates.
 
 A role is decided when TLS is accepted, before the first read.  Every message is checked against
-:mod:`octapi.trust.policy` before Dask sees it, and what a worker sends to the scheduler is never unpickled there.
+:mod:`octapi.trust.policy` before Dask sees it.  What a worker sends to the scheduler is not unpickled there, but for
+tasks that submit tasks (:mod:`octapi.trust.nested`).
 """
 
 from __future__ import annotations
@@ -34,9 +35,12 @@ from octapi.errors import PeerRefused, RoleRefused
 from octapi.trust import policy
 from octapi.trust.contexts import HANDSHAKE_S, Trust
 from octapi.trust.names import CLIENT, MASTER, WORKER, Peer
+from octapi.trust.nested import is_nested
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterator, Sequence
+
+    from octapi.trust.nested import Nested
 
 SCHEME: Final = "octapi"
 #: the longest message that is read, in bytes; longer ones are a mistake or an attack
@@ -60,16 +64,24 @@ class Guard:
         self.scheduler = ""
         #: whether this process takes Dask's own tasks and data; an agent never does
         self.takes_tasks = True
-        #: whether this worker takes part in a run of a shuffle
+        #: whether this worker takes part in a run of a shuffle, and whether an actor lives here
         self.knows_shuffle: Callable[[str, int], Awaitable[bool]] = knows_no_shuffle
+        self.knows_actor: Callable[[str], bool] = lambda _: False
+        #: the clients inside tasks, on the scheduler's side
+        self.nested: Nested | None = None
 
     def check(self, peer: Peer, message: dict[str, Any], *, is_stream: bool) -> None:
         """Raise :exc:`RoleRefused` unless ``peer`` may send ``message`` here."""
+        if self.nested is not None and peer.role == WORKER and is_nested(message, is_stream=is_stream):
+            return self.nested.check(peer, message)
         policy.check(self.side, peer, message, is_stream=is_stream)
         if self.side == policy.SCHEDULER_SIDE and peer.role == WORKER:
             self.bearers.check(peer, message)
         if self.side == policy.WORKER_SIDE and not self.takes_tasks and message.get("op") in TASK_OPS:
-            raise RoleRefused("This process runs OctaPi's jobs only; Dask's tasks have one of their own beside it.")
+            raise RoleRefused(
+                f"An agent may not be asked for {message['op']!r}: Dask's tasks have a process of their own."
+            )
+        return None
 
     def drop(self, idents: set[str]) -> list[str]:
         """Cut every connection of these members, and return the addresses of those that were workers."""
@@ -113,12 +125,15 @@ class GuardedComm(TLS):  # type: ignore[misc]
         try:
             is_greeting, self.is_greeted = not self.is_greeted, True
             if is_greeting:
-                return loads_plain(frames)
+                return loads_plain(frames)[0]
             if not self._is_plain:
                 return self._checked(await self._open(frames, deserializers))
-            message = self._checked(loads_plain(frames))
-            if await self._is_welcome_data(message):
-                message = await self._open(frames, deserializers)
+            plain, holds_pickles = loads_plain(frames)
+            message = self._checked(plain)
+            if await self._is_welcome_data(message) or (holds_pickles and self._is_of_tasks(plain)):
+                return await self._open(frames, deserializers)
+            if holds_pickles:
+                raise RoleRefused("A pickle came where none is read.")
             return message
         except (RoleRefused, ValueError, TypeError, KeyError, IndexError, struct.error) as error:
             self.guard.trust.on_refused(f"{self.peer} at {self.peer_address}: {error}")
@@ -126,14 +141,26 @@ class GuardedComm(TLS):  # type: ignore[misc]
             raise CommClosedError(f"refused a message of {self.peer}: {error}") from error
 
     async def _is_welcome_data(self, message: Any) -> bool:
-        """Say whether this is data of a shuffle that this worker takes part in: all that one pushes to another."""
+        """Say whether this is for an actor, or of a shuffle that runs here: all that one worker sends another."""
         assert self.guard is not None
-        if not isinstance(message, dict) or message.get("op") != "shuffle_receive":
+        if not isinstance(message, dict) or self.guard.side != policy.WORKER_SIDE:
+            return False
+        if message.get("op") in ("actor_execute", "actor_attribute"):
+            if not self.guard.knows_actor(str(message.get("actor"))):
+                raise RoleRefused("No such actor lives here.")
+            return True
+        if message.get("op") != "shuffle_receive":
             return False
         shuffle, run = message.get("shuffle_id"), message.get("run_id")
         if not (isinstance(shuffle, str) and isinstance(run, int) and await self.guard.knows_shuffle(shuffle, run)):
             raise RoleRefused(f"No shuffle {str(shuffle)[:40]!r} runs here.")
         return True
+
+    def _is_of_tasks(self, message: Any) -> bool:
+        """Say whether this comes from a client inside a task, and was checked: no other pickles of workers are read."""
+        assert self.guard is not None
+        parts = list(requests(message))
+        return self.guard.nested is not None and all(is_nested(part, is_stream=stream) for part, stream in parts)
 
     async def _open(self, frames: list[Any], deserializers: Any) -> Any:
         """Read a message as Dask does, unpickling what it holds."""
@@ -208,22 +235,21 @@ def requests(message: Any) -> Iterator[tuple[dict[str, Any], bool]]:
                 yield part, True
 
 
-def loads_plain(frames: Sequence[Any]) -> Any:
-    """Read a message without unpickling anything: what is serialized stays so.
-
-    Raises :exc:`RoleRefused` for a message that asks to be unpickled here.
-    """
+def loads_plain(frames: Sequence[Any]) -> tuple[Any, bool]:
+    """Read a message without unpickling anything, and say whether it asks for that: what is serialized stays so."""
+    pickles = []
 
     def decode(plain: dict[Any, Any]) -> Any:
         if "__Pickled__" in plain:
-            raise RoleRefused("A pickle came where none is read.")
+            pickles.append(plain)
+            return None
         offset = plain.get("__Serialized__", 0)
         if isinstance(offset, int) and 0 < offset < len(frames):
             header = msgpack.loads(frames[offset], object_hook=msgpack_decode_default, use_list=False, **msgpack_opts)
             return Serialized(header, frames[offset + 1 : offset + 1 + header["num-sub-frames"]])
         return msgpack_decode_default(plain)
 
-    return msgpack.loads(frames[0], object_hook=decode, use_list=False, **msgpack_opts)
+    return msgpack.loads(frames[0], object_hook=decode, use_list=False, **msgpack_opts), bool(pickles)
 
 
 class GuardedConnector(TLSConnector):  # type: ignore[misc]

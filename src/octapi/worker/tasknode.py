@@ -85,7 +85,7 @@ async def work(start: dict[str, Any], news: IO[bytes]) -> None:
     )
     if guard is not None:
         answer_refusals(worker)
-        guard.knows_shuffle = worker.knows_shuffle
+        guard.knows_shuffle, guard.knows_actor = worker.knows_shuffle, worker.knows_actor
     async with worker:
         await until_over(worker, guard, news)
         closing = worker.close(timeout=CLOSE_S, executor_wait=False, nanny=False, reason="octapi-stopped")

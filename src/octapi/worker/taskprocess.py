@@ -17,8 +17,11 @@ import threading
 import time
 from typing import TYPE_CHECKING, Any
 
-from octapi import lines
+from octapi import limits, lines
 from octapi.account import files_of
+from octapi.settings import Settings
+from octapi.worker import memory
+from octapi.worker.again import FIRST_S, how_ended, pause_after, when
 from octapi.worker.library_threads import library_threads
 
 if TYPE_CHECKING:
@@ -28,23 +31,16 @@ if TYPE_CHECKING:
 
 #: how long a process may take to end before it is killed, in seconds
 STOP_S = 3.0
-#: one that lived for so long is followed at once; others after pauses that double, in seconds
-GOOD_S = 30.0
-FIRST_S, LONGEST_S = 0.25, 30.0
+#: how often a process is looked at, in seconds
+LOOK_S = 0.2
 
 
-def pause_after(pause_s: float, lived_s: float) -> float:
-    """Return how long to wait before the next process, after one that lived for ``lived_s`` seconds."""
-    return 0.0 if lived_s >= GOOD_S else min(max(2 * pause_s, FIRST_S), LONGEST_S)
+def is_too_big(total: int, free: int, held: int, floor: int) -> bool:
+    """Say whether a process has to go that holds so many bytes, before jobs of others are stopped for want of memory.
 
-
-def how_ended(code: int) -> str:
-    """Say how a process ended."""
-    if code >= 0:
-        return f"exit code {code}"
-    with contextlib.suppress(ValueError):
-        return f"signal {signal.Signals(-code).name}"
-    return f"signal {-code}"
+    That happens when fewer than ``floor`` bytes are free.  A process that holds little is not the reason.
+    """
+    return total > 0 and free < floor * 5 // 4 and held > total // 4
 
 
 class TaskProcess:
@@ -117,10 +113,9 @@ class TaskProcess:
                 how = self._once()
             except OSError as error:
                 how = str(error)
-            pause_s = pause_after(pause_s, time.monotonic() - began)
+            pause_s = pause_after(pause_s, time.monotonic() - began) if how else FIRST_S
             if how and not self._over.is_set():
-                when = f"in {pause_s:.0f} s" if pause_s >= 1 else "now"
-                self._say(f"the process of Dask's tasks ended ({how}); another one starts {when}.")
+                self._say(f"the process of Dask's tasks ended ({how}); another one starts {when(pause_s)}.")
             self._over.wait(pause_s)
 
     def _once(self) -> str:
@@ -128,6 +123,7 @@ class TaskProcess:
         home = tempfile.mkdtemp(prefix="octapi-dask-")
         try:
             process = self._start(home)
+            why = self._watch(process)
             code = process.wait()
             with self._lock:
                 self._process = None
@@ -138,7 +134,18 @@ class TaskProcess:
             with files_of(self._account):
                 shutil.rmtree(home, ignore_errors=True)
             shutil.rmtree(home, ignore_errors=True)
-        return how_ended(code) if code else ""
+        return why or (how_ended(code) if code else "")
+
+    def _watch(self, process: subprocess.Popen[bytes]) -> str:
+        """Wait for the end of the process, kill it when it takes the device's memory, and say so."""
+        floor_mb = Settings.load().memory_floor_mb
+        while process.poll() is None and not self._over.wait(LOOK_S):
+            total, free = limits.device_memory()
+            held = memory.held_by(process.pid)
+            if is_too_big(total, free, held, memory.floor_of(total, floor_mb)):
+                kill(process)
+                return f"it took {held >> 20:,} MB of memory, and {free >> 20:,} MB were left"
+        return ""
 
     def _start(self, home: str) -> subprocess.Popen[bytes]:
         environment = os.environ | library_threads(self._slots)
