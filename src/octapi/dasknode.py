@@ -70,6 +70,7 @@ class QuietScheduler(NoWeb, Scheduler):  # type: ignore[misc]
         self.agents: dict[str, str] = {}
         #: says whether who comes with the name of an agent that is here is that agent
         self.may_replace: Callable[[str], bool] = lambda _: False
+        self.on_agent_gone: Callable[[str], None] = lambda _: None
         super().__init__(*arguments, **options)
 
     async def add_worker(self, comm: Any, *, address: str, name: str, extra: dict[str, Any], **facts: Any) -> None:
@@ -99,12 +100,12 @@ class QuietScheduler(NoWeb, Scheduler):  # type: ignore[misc]
             await self.remove_worker(old, stimulus_id="octapi-again", close=False)
 
     async def remove_worker(self, address: str, **how: Any) -> Any:
-        """Forget a worker or an agent, and tell the plugins."""
-        if self.agents.pop(normalize_address(self.coerce_address(address)), None) is None:
+        """Forget a worker or an agent."""
+        address = normalize_address(self.coerce_address(address))
+        if self.agents.pop(address, None) is None:
             return await super().remove_worker(address, **how)
         self.stream_comms.pop(address, None)
-        for plugin in list(self.plugins.values()):
-            await plugin.remove_worker(scheduler=self, worker=address, stimulus_id=how.get("stimulus_id", ""))
+        self.on_agent_gone(address)
         return "OK"
 
     def heartbeat_worker(self, *, address: str, **facts: Any) -> dict[str, Any]:

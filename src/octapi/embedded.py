@@ -86,10 +86,10 @@ class EmbeddedCluster:
         """Start a process with one thread for Dask's tasks only; ``slots`` of them share this computer's cores."""
         start = self.start_of(name)
         facts = {key: start[key] for key in ("identity", "master", "name", "host")}
-        facts |= {"nthreads": 1, "port": 0, "contact": None, "path": sys.path}
+        facts |= {"nthreads": 1, "port": 0, "contact": None}
 
         def told() -> dict[str, Any]:
-            return facts | {"time": self.authority.now()}
+            return facts | {"time": self.authority.now(), "path": sys.path}
 
         tasks = TaskProcess(told, slots, say_here, output=None)
         self.tasks.append(tasks)
@@ -120,7 +120,7 @@ class EmbeddedCluster:
         assert ours is not None
         assert out is not None
         with contextlib.suppress(BrokenPipeError):
-            ours.write(lines.to_line(start))
+            ours.write(lines.to_line(start | {"path": sys.path}))
             ours.flush()
         with words:
             return self._answer(module, out, words)

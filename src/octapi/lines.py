@@ -68,3 +68,11 @@ def take_stdin() -> IO[bytes]:
     os.dup2(null, 0)
     os.close(null)
     return own
+
+
+def take_path(start: dict[str, Any]) -> None:
+    """Let this process find the modules of the one that started it on the same computer, if it says where they are.
+
+    They come last, so that a file beside a script never stands for a library.
+    """
+    sys.path += [place for place in start.get("path", ()) if place not in sys.path]

@@ -73,7 +73,7 @@ class Gateway(Sessions, SchedulerPlugin):  # type: ignore[misc]
         self._looking = self.loop.call_later(LOOK_S, self._look)
         self.dask = DaskUse(self, scheduler, self.book.settings.dask_idle_s)
         scheduler.stream_handlers[STREAM_OP] = self.from_agent
-        scheduler.may_replace = self.may_replace
+        scheduler.may_replace, scheduler.on_agent_gone = self.may_replace, self.gone
         scheduler.add_plugin(self)
         self.take_up()
         self._tidied = self.loop.time()
@@ -347,7 +347,11 @@ class Gateway(Sessions, SchedulerPlugin):  # type: ignore[misc]
             comm.abort()
 
     async def remove_worker(self, scheduler: Scheduler, worker: str, **_: Any) -> None:
-        """A worker is gone: tell the clients whose batches it had."""
+        """Dask says that a worker is gone."""
+        self.gone(worker)
+
+    def gone(self, worker: str) -> None:
+        """A worker, or the process of its Dask tasks, is gone: tell the clients whose batches it had."""
         found = [agent for agent in self.agents.values() if agent.address == worker]
         for agent in found:
             del self.agents[agent.name]

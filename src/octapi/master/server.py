@@ -123,6 +123,7 @@ def refusing(gateway: Gateway) -> Callable[[str], None]:
 def main() -> None:
     """Be the scheduler of a secured master, as the process on the other end of stdin says."""
     start = lines.read_first()
+    lines.take_path(start)
     from octapi.trust.daskcomm import Guard
 
     clock = Clock()

@@ -256,6 +256,7 @@ async def serve_again(master: str, station: Station, place: Place, on_ready: Cal
 def main() -> None:
     """Be a worker of a cluster on this computer, as the process on the other end of stdin says."""
     start = lines.read_first()
+    lines.take_path(start)
     from octapi.trust.identity import Identity
     from octapi.worker.membership import Member
 

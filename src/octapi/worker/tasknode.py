@@ -119,8 +119,7 @@ def main() -> None:
     die_with(start["parent"])
     be_first_to_die()
     news = lines.take_stdin()
-    # last, so that a file beside a script never stands for a library
-    sys.path += [place for place in start.get("path", ()) if place not in sys.path]
+    lines.take_path(start)
     with dask.config.set(WORKER_SETTINGS), contextlib.suppress(KeyboardInterrupt):
         asyncio.run(work(start, news))
     sys.stdout.flush()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import sys
 import threading
 from typing import TYPE_CHECKING, Any
 
@@ -70,6 +71,7 @@ class Tasks:
             "nthreads": self._station.slots,
             "host": place.host,
             "port": place.port_to_listen,
+            "path": sys.path,
             "contact": place.contact("tcp" if member is None else "octapi"),
         }
         if member is not None:
