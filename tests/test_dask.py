@@ -197,7 +197,7 @@ def test_workers_have_their_names(client: Any) -> None:
 
 
 def test_the_client_is_the_current_one_until_it_is_closed(embedded: EmbeddedCluster) -> None:
-    """Inside "with cluster.dask"; afterwards the one before is current again, and the cluster opens another when asked."""
+    """Afterwards the one before is current again, and the cluster opens another when it is asked."""
     where = embedded.address
     with octapi.Cluster(where, progress=False) as one, octapi.Cluster(where, progress=False) as two:
         first = one.dask

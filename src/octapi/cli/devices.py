@@ -247,11 +247,12 @@ def worker(
         return run_insecure_worker(token, name, slots or cores(), host)
     from octapi.settings import default_home
     from octapi.trust import identity as identities
+    from octapi.worker.again import is_again
     from octapi.worker.service import FILE, Options
 
     home = default_home()
     has_identity = (home / FILE).exists()
-    text = secret.take(token, token_file, ask=not has_identity)
+    text = "" if has_identity and is_again() else secret.take(token, token_file, ask=not has_identity)
     old = identities.load(home / FILE)
     options = Options(
         name, slots or cores(), host or None, ssh_port, port, advertise, not no_dask, metrics, node_exporter
@@ -288,7 +289,6 @@ def run_worker(home: Path, text: str, old: Any, options: Options) -> None:
     import asyncio
 
     from octapi.worker.again import work_again
-    from octapi.worker.sayings import say
     from octapi.worker.service import Service, join
 
     name = become_member(home, text, old, options)
@@ -302,7 +302,7 @@ def run_worker(home: Path, text: str, old: Any, options: Options) -> None:
             join(home, text, name)
             asyncio.run(Service(home, options).run())
 
-    work_again(work, say)
+    work_again(work)
 
 
 def run_insecure_worker(address: str, name: str, slots: int, host: str) -> None:
@@ -311,7 +311,6 @@ def run_insecure_worker(address: str, name: str, slots: int, host: str) -> None:
     import socket
 
     from octapi.worker.again import work_again
-    from octapi.worker.sayings import say
 
     if not address:
         raise InsecureRefused("Give the master's host:port: octapi worker HOST:8788 --insecure")
@@ -338,7 +337,7 @@ def run_insecure_worker(address: str, name: str, slots: int, host: str) -> None:
                 "was it started with --insecure?"
             ) from error
 
-    work_again(work_on, say)
+    work_again(work_on)
 
 
 # ---- nodes

@@ -57,7 +57,7 @@ CLIENT_AT_SCHEDULER: Final = Allowed(
         "subscribe_worker_status start_task_metadata stop_task_metadata get_cluster_state benchmark_hardware get_story "
         "publish_delete publish_get publish_list publish_put queue_create queue_get queue_put queue_qsize "
         "variable_get variable_set memory_sampler_start memory_sampler_stop get_runspec get_error_cause identity echo "
-        "restart"
+        "restart feed"
     ),
     words(
         "update-graph client-desires-keys update-data report-key client-releases-keys heartbeat-client close-client "

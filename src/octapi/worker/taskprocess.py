@@ -21,8 +21,8 @@ from octapi import limits, lines
 from octapi.account import files_of
 from octapi.settings import Settings
 from octapi.worker import memory
-from octapi.worker.again import FIRST_S, how_ended, pause_after, when
 from octapi.worker.library_threads import library_threads
+from octapi.worker.watcher import FIRST_S, how_ended, pause_after, when
 
 if TYPE_CHECKING:
     from collections.abc import Callable
