@@ -75,7 +75,7 @@ class Bearers:
         if peer.role == WORKER:
             self._check_worker(peer, message, is_stream)
         elif peer.role == CLIENT:
-            self._check_client(peer, message, is_stream)
+            self.check_client(peer, message, is_stream=is_stream)
 
     def _check_worker(self, peer: Peer, message: dict[str, Any], is_stream: bool) -> None:
         operation = message.get("op")
@@ -108,7 +108,8 @@ class Bearers:
             raise RoleRefused(f"{peer} may not register at the address of {bearer}.")
         self.by_address[address] = peer
 
-    def _check_client(self, peer: Peer, message: dict[str, Any], is_stream: bool) -> None:
+    def check_client(self, peer: Peer, message: dict[str, Any], *, is_stream: bool) -> None:
+        """The same of one that a client of Dask sends, also one inside a task of a worker."""
         if is_stream and (found := (FILLED_IN - {"client"}) & message.keys()):
             raise RoleRefused(f"{peer} may not say {', '.join(sorted(found))}: who speaks is the connection.")
         name = message.get("client")
