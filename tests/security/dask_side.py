@@ -212,7 +212,7 @@ async def hostile_pickle(field: Field, where: str) -> str:
             await asyncio.wait_for(comm.read(), 5)
             comm.abort()
         elif where == "update-graph":
-            comm = await field.dask("dask", "mole")
+            comm = await until_registered(field)
             told = {"code": ToPickle(Bomb(mark)), "annotations": ToPickle(Bomb(mark)), "expr_ser": bomb, "keys": []}
             await comm.write([{"op": where, "client": "Client-worker-x", **told}])
             await asyncio.wait_for(comm.read(), 5)
