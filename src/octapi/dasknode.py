@@ -41,6 +41,8 @@ WORKER_SETTINGS = {
     "distributed.admin.tick.limit": "30s",
     # Dask keeps this many sent messages for its debugger, and ours hold whole batches
     "distributed.admin.low-level-log-length": 4,
+    # clients inside tasks ask when they need to know; without tasks they may not ask
+    "distributed.client.scheduler-info-interval": "1h",
 }
 #: how Dask names the clients that tasks make
 NESTED = "Client-worker-"

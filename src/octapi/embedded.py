@@ -18,6 +18,7 @@ from typing import IO, TYPE_CHECKING, Any
 
 from octapi import lines
 from octapi.errors import ClusterError
+from octapi.saying import say
 from octapi.trust import files
 from octapi.trust.authority import local_cluster
 from octapi.trust.contexts import Trust
@@ -166,4 +167,4 @@ class EmbeddedCluster:
 
 def say_here(text: str) -> None:
     """Write one line to the person whose script this is."""
-    print(f"octapi: {text}", file=sys.stderr, flush=True)
+    say(f"octapi: {text}")

@@ -75,10 +75,13 @@ class Guard:
         #: the clients inside tasks, on the scheduler's side
         self.nested: Nested | None = None
 
-    def check(self, peer: Peer, message: dict[str, Any], *, is_stream: bool) -> None:
-        """Raise :exc:`RoleRefused` unless ``peer`` may send ``message`` here."""
-        if self.nested is not None and peer.role == WORKER and is_nested(message, is_stream=is_stream):
-            return self.nested.check(peer, message, is_stream=is_stream)
+    def check(self, peer: Peer, message: dict[str, Any], *, is_stream: bool, opened: str = "") -> None:
+        """Raise :exc:`RoleRefused` unless ``peer`` may send ``message`` here.
+
+        ``opened`` is the request that turned the connection into a stream.
+        """
+        if self.nested is not None and peer.role == WORKER and is_nested(message, opened, is_stream=is_stream):
+            return self.nested.check(peer, message, opened, is_stream=is_stream)
         policy.check(self.side, peer, message, is_stream=is_stream)
         if self.side == policy.SCHEDULER_SIDE:
             self.bearers.check(peer, message, is_stream=is_stream)
@@ -128,8 +131,10 @@ class GuardedComm(TLS):  # type: ignore[misc]
     #: whether the peer opened it, so that what comes are requests
     is_inbound = False
     is_greeted = False
-    #: whether messages come in lists from now on, until the connection ends
-    is_stream = False
+    #: what turned this connection into a stream, on which messages come in lists until it ends
+    opened = ""
+    #: whether the next message may be the word by which Dask says that data have arrived
+    is_thanked = False
 
     async def read(self, deserializers: Any = None) -> Any:
         """Read one message that this peer may send.  Raises CommClosedError for any other."""
@@ -180,7 +185,12 @@ class GuardedComm(TLS):  # type: ignore[misc]
 
     def _is_of_tasks(self, message: Any) -> bool:
         """Say whether all of this comes from a client inside a task: no other pickles of workers are read."""
-        return self._may_nest and all(is_nested(part, is_stream=stream) for part, stream in self._requests(message))
+        assert self.guard is not None
+        assert self.peer is not None
+        if self.guard.nested is None or not self.guard.nested.has_tasks(self.peer):
+            return False
+        parts = list(self._requests(message))
+        return all(is_nested(part, self.opened, is_stream=stream) for part, stream in parts)
 
     async def _open(self, frames: list[Any], deserializers: Any) -> Any:
         """Read a message as Dask does, unpickling what it holds."""
@@ -212,13 +222,15 @@ class GuardedComm(TLS):  # type: ignore[misc]
             return message
         for part, is_stream in self._requests(message):
             try:
-                self.guard.check(self.peer, part, is_stream=is_stream)
+                self.guard.check(self.peer, part, is_stream=is_stream, opened=self.opened)
             except RoleRefused as error:
                 if is_stream or not part.get("reply", True):
                     raise
                 self.guard.trust.on_refused(f"{self.peer} at {self.peer_address}: {error}")
                 return {"op": policy.REFUSED_OP, "text": str(error), "close": bool(part.get("close"))}
-            self.is_stream = self.is_stream or (self.is_inbound and part["op"] in policy.OPENS_STREAM)
+            if self.is_inbound and not is_stream:
+                self.opened = part["op"] if part["op"] in policy.OPENS_STREAM else ""
+                self.is_thanked = part["op"] == "get_data" and self.guard.side == policy.WORKER_SIDE
         return message
 
     def _requests(self, message: Any) -> Iterator[tuple[dict[str, Any], bool]]:
@@ -226,10 +238,10 @@ class GuardedComm(TLS):  # type: ignore[misc]
 
         Raises :exc:`MessageRefused` for what is none; only on a connection that this side opened there are answers.
         """
-        if isinstance(message, dict) and not self.is_stream and ("op" in message or not self.is_inbound):
+        if isinstance(message, dict) and not self.opened and ("op" in message or not self.is_inbound):
             if "op" in message:
                 yield message, False
-        elif isinstance(message, (dict, tuple, list)) and (self.is_stream or not self.is_inbound):
+        elif isinstance(message, (dict, tuple, list)) and (self.opened or not self.is_inbound):
             for part in (message,) if isinstance(message, dict) else message:
                 if isinstance(part, dict):
                     if self.is_inbound and not isinstance(part.get("op"), str):
@@ -237,7 +249,7 @@ class GuardedComm(TLS):  # type: ignore[misc]
                     yield part, True
                 elif self.is_inbound and part != "OK":
                     raise MessageRefused("a part of a message is no request")
-        elif self.is_inbound:
+        elif self.is_inbound and not (self.is_thanked and message == "OK"):
             raise MessageRefused("it is no request")
 
     stream: Any

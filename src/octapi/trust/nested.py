@@ -19,11 +19,16 @@ if TYPE_CHECKING:
 
 #: how Dask names the clients that tasks make; :data:`octapi.dasknode.NESTED`, without importing Dask
 PREFIX: Final = "Client-worker-"
+#: the request by which a client's connection begins, and the words by which it ends
+OPENS: Final = "register-client"
+ENDS: Final = frozenset({"close-stream", "keep-alive"})
+#: what a client inside a task may still say once its worker has no more tasks: that it lives, and needs less
+FREES: Final = frozenset({"heartbeat-client", "client-releases-keys", "close-client"})
 
 
-def is_nested(message: Any, *, is_stream: bool) -> bool:
-    """Say whether a message is one of those that only a client inside a task sends."""
-    return isinstance(message, dict) and message.get("op") in (NESTED.stream if is_stream else NESTED.rpc)
+def is_nested(message: dict[str, Any], opened: str, *, is_stream: bool) -> bool:
+    """Say whether a message is one that only a client inside a task sends, or comes over such a client's connection."""
+    return opened == OPENS if is_stream else message.get("op") in NESTED.rpc
 
 
 class Nested:
@@ -34,14 +39,16 @@ class Nested:
 
     def __init__(self, bearers: Bearers, has_tasks: Callable[[Peer], bool]) -> None:
         self._bearers = bearers
-        self._has_tasks = has_tasks
+        self.has_tasks = has_tasks
 
-    def check(self, peer: Peer, message: dict[str, Any], *, is_stream: bool) -> None:
+    def check(self, peer: Peer, message: dict[str, Any], opened: str, *, is_stream: bool) -> None:
         """Raise :exc:`RoleRefused` unless a worker may send this message of a client."""
         operation, name = message.get("op"), message.get("client")
-        if not self._has_tasks(peer):
+        if is_stream and operation not in NESTED.stream | ENDS:
+            raise RoleRefused(f"A client inside a task may not call {operation!r:.60} on a scheduler.")
+        if not (is_stream and operation in FREES | ENDS) and not self.has_tasks(peer):
             raise RoleRefused(f"A worker may not call {operation!r:.60} on a scheduler while it has no tasks of Dask.")
-        if operation == "register-client":
+        if operation == OPENS:
             if not isinstance(name, str) or not name.startswith(PREFIX):
                 raise RoleRefused(f"{peer} may not register the client {name!r:.60}.")
         elif name is not None and not (isinstance(name, str) and self._is_own(peer, name)):
