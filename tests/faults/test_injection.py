@@ -124,12 +124,15 @@ def load(cluster: octapi.Cluster, place: Path) -> None:
     assert list(cluster.map(abs, [-8], timeout=60)) == [8]
 
 
-@pytest.mark.parametrize("error", [RuntimeError, Broken])
-@pytest.mark.parametrize(("owner", "name"), SITES, ids=lambda value: getattr(value, "__name__", value))
+@pytest.mark.parametrize(
+    ("owner", "name", "error"),
+    [(*site, (RuntimeError, Broken)[place % 2]) for place, site in enumerate(SITES)],
+    ids=lambda value: getattr(value, "__name__", value),
+)
 def test_an_error_anywhere_on_this_computer_ends_no_wait(
     owner: type, name: str, error: type[BaseException], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    """Also one that is no Exception; with the second call, so that something is on its way."""
+    """Every other one is no Exception; with the second call, so that something is on its way."""
     with octapi.Cluster("local", slots=2) as cluster:
         cluster.submit(abs, -1).result(60)
         breaking(monkeypatch, owner, name, error, 2)

@@ -10,14 +10,27 @@ from octapi.embedded import EmbeddedCluster
 from octapi.errors import JobCrashed
 
 
-def poison(path: str) -> None:
-    """Write down that it runs, and die."""
+def poison(path: str, how: str = "SIGKILL") -> None:
+    """Write down that it runs, and die: as if killed from outside, or by itself."""
     import os
     import signal
 
     with Path(path).open("a") as file:
         file.write("x")
-    os.kill(os.getpid(), signal.SIGSEGV)
+    if how == "exit":
+        os._exit(3)
+    os.kill(os.getpid(), signal.Signals[how])
+
+
+@pytest.mark.parametrize("how", ["SIGSEGV", "SIGABRT", "exit"])
+def test_a_job_that_ends_its_process_by_itself_is_started_once(tmp_path: Path, how: str) -> None:
+    """It would do so on every worker; the error has the one start."""
+    with EmbeddedCluster(workers=2) as embedded, octapi.Cluster(embedded.address) as cluster:
+        error = cluster.submit(poison, str(tmp_path / "a"), how).exception()
+
+        assert isinstance(error, JobCrashed)
+        assert (tmp_path / "a").read_text() == "x"
+        assert len(error.attempts) == 1
 
 
 def greedy(path: str, megabytes: int) -> int:
@@ -27,16 +40,16 @@ def greedy(path: str, megabytes: int) -> int:
     return len(bytearray(megabytes << 20))
 
 
-def test_a_poison_job_is_tried_on_two_workers_and_fails_with_its_history(tmp_path: Path) -> None:
+def test_a_job_that_is_killed_is_tried_on_two_workers_and_fails_with_its_history(tmp_path: Path) -> None:
     """Not on the third; with retries=0 only once; in a map, the other items have their results."""
     with EmbeddedCluster(workers=3) as embedded, octapi.Cluster(embedded.address) as cluster:
         error = cluster.submit(poison, str(tmp_path / "a")).exception()
         assert isinstance(error, JobCrashed)
         assert (tmp_path / "a").read_text() == "xx"
         assert len({attempt.worker for attempt in error.attempts}) == 2
-        assert all("SIGSEGV" in attempt.cause for attempt in error.attempts)
+        assert all("SIGKILL" in attempt.cause for attempt in error.attempts)
         assert "It was started 2 times:" in str(error)
-        assert str(error).count("killed by SIGSEGV") == 3
+        assert str(error).count("killed by SIGKILL") == 3
 
         once = cluster.options(retries=0).submit(poison, str(tmp_path / "b")).exception()
         assert isinstance(once, JobCrashed)

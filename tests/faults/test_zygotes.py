@@ -1,14 +1,20 @@
 """The processes that slots are forked from die: other ones take their place, and the next jobs end."""
 
+import asyncio
 import os
 import signal
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
+
+import msgpack
+import pytest
 
 import octapi
 from octapi.embedded import EmbeddedCluster
 from octapi.errors import JobCrashed
+from octapi.worker import nursery, records
 from tests.yard import until
 
 
@@ -95,3 +101,60 @@ def test_a_killed_cradle_has_a_successor_and_its_setup_runs_again(tmp_path: Path
             [sys.executable, str(path)], env=env, capture_output=True, text=True, check=False, timeout=60, cwd=tmp_path
         )
         assert done.stdout == "1 True\n", done.stderr
+
+
+BROKEN = """
+import octapi
+with octapi.Cluster("local", slots=2) as cluster:
+    for _ in range(2):
+        print(cluster.submit(abs, -1).exception(timeout=60))
+"""
+
+
+def test_where_no_slot_can_be_started_jobs_fail_by_name(tmp_path: Path) -> None:
+    """Instead of a wait without end; the error holds what the process that forks slots has said."""
+    (tmp_path / "msgpack.py").write_text("raise SystemExit('this msgpack is not the library')\n")
+    env = dict(os.environ, PYTHONPATH=str(tmp_path), OCTAPI_HOME=str(tmp_path / "home"))
+    done = subprocess.run(
+        [sys.executable, "-P", "-c", LIBRARY_FIRST + BROKEN],
+        env=env, capture_output=True, text=True, check=False, timeout=100, cwd=tmp_path,
+    )  # fmt: skip
+
+    assert done.stdout.count("this msgpack is not the library") == 2, done.stdout + done.stderr
+    assert done.stdout.count("No process for jobs can be started") == 2
+
+
+#: this process itself has the library
+LIBRARY_FIRST = "import os, sys\nsys.path.remove(os.environ['PYTHONPATH'])\n"
+
+
+class Silent:
+    """A slot whose agent reads nonsense from it."""
+
+    def __init__(self, data: bytes) -> None:
+        self.data = data
+        self.killed_for = ""
+        self.is_killed = False
+
+    async def connect(self) -> asyncio.StreamReader:
+        reader = asyncio.StreamReader()
+        reader.feed_data(self.data)
+        reader.feed_eof()
+        return reader
+
+    def kill(self) -> None:
+        self.is_killed = True
+
+
+def test_a_slot_whose_frames_make_no_sense_is_killed(capsys: pytest.CaptureFixture[str]) -> None:
+    """Nobody else notices, and the log says what came."""
+    slot: Any = Silent(records.HEAD.pack(3, records.SENDS_EVENT[0]) + b"\xc1\xc1\xc1")
+
+    def take(child: Any, kind: int, body: bytes) -> None:
+        msgpack.unpackb(body)
+
+    asyncio.run(nursery.frames(slot, take))
+
+    assert slot.is_killed
+    assert slot.killed_for == nursery.NONSENSE
+    assert "cannot be used" in capsys.readouterr().err

@@ -191,7 +191,7 @@ def test_removing_is_at_once_and_for_good(yard: Yard) -> None:
     for name in ("red", "other"):
         again = yard.start_worker(name, token, home="red")
         assert again.wait() == 1
-        assert "is revoked, by hand or with a device that was removed" in again.text()
+        assert "was removed from this cluster after the token" in again.text()
     yard.worker("red", yard.token())
     assert blue.process.poll() is None
     assert "Nobody here is called 'green'" in yard.command("master", "nodes", "remove", "green", code=1)

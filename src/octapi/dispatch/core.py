@@ -26,6 +26,7 @@ from octapi.dispatch.faults import (
     batch_error,
     cause,
     file_error,
+    is_own_end,
     lost_error,
     refused_error,
 )
@@ -369,7 +370,8 @@ class Core:
         if info.get("why") != "cancelled":
             if info.get("why") != "timeout":
                 attempt = Attempt(name, cause(info), now)
-                again = flight.died(index, attempt, self.crash_workers, self._others(flight, index))
+                others = 0 if is_own_end(info) else self._others(flight, index)
+                again = flight.died(index, attempt, self.crash_workers, others)
                 if again is not None:
                     self.teller.story.count("retried")
                     return self._bring_back(flight.lane, [again])

@@ -50,6 +50,8 @@ def cause(info: dict[str, Any]) -> str:
         return f"{OUT_OF_MEMORY}{why}; it had taken {info.get('memory', 0) / 1e6:.0f} MB, and was killed"
     if info.get("why") == "frozen":
         return "stood still, stopped from outside, and was killed"
+    if info.get("why") == "nonsense":
+        return "sent its worker what makes no sense, and was killed"
     number = info.get("signal")
     if number is not None:
         try:
@@ -59,6 +61,16 @@ def cause(info: dict[str, Any]) -> str:
         hint = " (by hand, or for want of memory)" if name == "SIGKILL" else ""
         return f"was killed by {name} ({number}){hint}"
     return f"ended with exit code {info.get('exit_code')}"
+
+
+def is_own_end(info: dict[str, Any]) -> bool:
+    """Say whether a job ended its process by itself, so that it would do so anywhere: it is not started again.
+
+    Who was killed from outside, stood still, or ran out of memory may have better luck elsewhere.
+    """
+    if info.get("out_of_memory") or info.get("why") in ("frozen", "nonsense"):
+        return False
+    return info.get("exit_code") is not None or info.get("signal") not in (signal.SIGKILL, signal.SIGTERM)
 
 
 def autopsy_error(

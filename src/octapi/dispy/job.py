@@ -15,7 +15,7 @@ from octapi.dispatch import ticket as outcome
 from octapi.dispatch.ticket import Extra, Ticket, WorkerInfo
 from octapi.dispy.guard import guarded
 from octapi.dispy.logger import logger
-from octapi.errors import JobStopped, WorkerLost
+from octapi.errors import JobError, JobStopped, WorkerLost
 from octapi.pickling import loads_result
 
 if TYPE_CHECKING:
@@ -239,6 +239,12 @@ class DispyJob(Ticket):
         if self._notes and not isinstance(self.stderr, bytes):
             self.stderr = "".join((self.stderr or "", *self._notes))
         self._end(status, worker.name if worker is not None else "", len(data), was_begun)
+
+    def broken(self, error: JobError) -> None:
+        """End with an error when the outcome could not be taken."""
+        if not self._final:
+            self.result, self.exception = None, f"{error}\n"
+            self._end(self.Terminated, "", 0)
 
     def _end(self, status: int, worker: str, received: int, was_begun: bool = True) -> None:
         self._args = self._kwargs = ()

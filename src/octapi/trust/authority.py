@@ -190,10 +190,9 @@ class Authority:
         ``proven`` is who it already is by its certificate, if it showed one.  Raises :exc:`TrustError` with why not.
         """
         now = self.now()
-        row = self.ledger.check_token(ident, secret, role, name, now)
-        public = certificates.proven_key(csr, nonce)
         known = proven.ident if proven is not None and proven.cluster == self.state.cluster_id else None
-        self.ledger.check_return(row, role, name, known)
+        row = self.ledger.check_token(ident, secret, role, name, now, known)
+        public = certificates.proven_key(csr, nonce)
         peer = Peer(self.state.cluster_id, role, name, self.ledger.admit(role, name, known, now))
         answer = self._enter(peer, public, facts)
         row.uses = None if row.uses is None else row.uses - 1

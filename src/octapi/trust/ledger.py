@@ -112,9 +112,15 @@ class Ledger:
             raise TokenUnknown("This cluster does not know the token. Get a new one on the master: octapi token create")
         return row
 
-    def check_token(self, ident: str, secret: bytes, role: str, name: str, now: float) -> TokenRow:
-        """Return the token if it lets a device in under this name and role.  Raises :exc:`TokenRefused`."""
+    def check_token(
+        self, ident: str, secret: bytes, role: str, name: str, now: float, proven: str | None = None
+    ) -> TokenRow:
+        """Return the token if it lets a device in under this name and role, and ``proven`` if it is known already.
+
+        Raises :exc:`TokenRefused`.
+        """
         row = self.known_token(ident, secret)
+        self.check_return(row, role, name, proven)
         state = row.state(now)
         if state != "valid":
             with_whom = ", by hand or with a device that was removed and had it" if state == "revoked" else ""

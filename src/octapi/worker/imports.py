@@ -12,17 +12,20 @@ from typing import Any
 
 
 class Imports:
-    """What a slot imports for its jobs: modules of the installation, never of a script."""
+    """What a slot imports for its jobs: modules of the installation; of a script only what brings jobs' functions."""
 
     def __init__(self) -> None:
         self._tried: set[str] = set()
 
-    def new(self, before: set[str], home: str) -> list[str]:
-        """Return, in a job's process, which modules of the installation the job imported.
+    def new(self, before: set[str], home: str, takes_own: bool) -> list[str]:
+        """Return, in a job's process, which modules the job imported: those installed, with ``takes_own`` also its own.
 
         There are none if a thread runs now that may be theirs: a slot with threads could not be forked safely.
         """
-        names = [name for name in sys.modules.keys() - before if is_installed(sys.modules[name], home)]
+        found = {name: sys.modules[name] for name in sys.modules.keys() - before}
+        names = [
+            name for name, module in found.items() if is_installed(module, home) or (takes_own and is_of(module, home))
+        ]
         if not names or threads() != 1:
             return []
         place = {name: number for number, name in enumerate(sys.modules)}
@@ -49,6 +52,11 @@ def is_installed(module: Any, home: str) -> bool:
     return any(f"{os.sep}{part}{os.sep}" in origin for part in ("site-packages", "dist-packages")) or (
         origin.startswith(os.path.dirname(os.__file__) + os.sep) and not origin.startswith(home)
     )
+
+
+def is_of(module: Any, home: str) -> bool:
+    """Say whether a module's file is below ``home``."""
+    return str(getattr(module, "__file__", None) or "").startswith(home + os.sep)
 
 
 def threads() -> int:

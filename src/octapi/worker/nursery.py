@@ -21,6 +21,7 @@ import msgpack
 
 from octapi.dispatch import wire
 from octapi.worker import jobprocess, journal, records, zygote
+from octapi.worker.sayings import say
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -29,6 +30,8 @@ if TYPE_CHECKING:
 
 #: how much of a slot's own stdout and stderr is kept, in bytes
 TAIL = 4096
+#: why a slot was killed whose frames make no sense
+NONSENSE = "nonsense"
 #: what a slot writes there when what follows is another job's
 NEW_JOB = jobprocess.NEW_JOB
 
@@ -362,12 +365,18 @@ def places() -> list[str]:
 
 
 async def frames(child: Child, on_frame: Callable[[Child, int, bytes], None]) -> None:
-    """Hand every frame of a slot to ``on_frame`` until it hangs up."""
+    """Hand every frame of a slot to ``on_frame`` until it hangs up; one whose frames make no sense is killed."""
     reader = await child.connect()
     with contextlib.suppress(asyncio.IncompleteReadError, OSError):
         while True:
             size, kind = records.HEAD.unpack(await reader.readexactly(records.HEAD.size))
-            on_frame(child, kind, await reader.readexactly(size))
+            body = await reader.readexactly(size)
+            try:
+                on_frame(child, kind, body)
+            except Exception as error:
+                say(f"a slot sent what cannot be used ({type(error).__name__}: {error}); it is killed.")
+                child.killed_for = child.killed_for or NONSENSE
+                return child.kill()
 
 
 def sequence_of(body: bytes) -> tuple[int, bytes]:

@@ -314,7 +314,7 @@ class Slot:
         for name in jobprocess.threads_left():
             print(f"octapi: the thread {name!r} that this job left running was ended with it.", file=sys.__stderr__)
         jobprocess.flush()
-        if names := self.imports.new(modules, work.loaded.home):
+        if names := self.imports.new(modules, work.loaded.home, work.takes_function):
             sender.send(jobprocess.IMPORTED, " ".join(names).encode())
         sender.send(jobprocess.OUTCOME, msgpack.packb((kind, data, started, ended)))
 
