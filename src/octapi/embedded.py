@@ -44,6 +44,7 @@ class EmbeddedCluster:
 
     def __init__(self, workers: int = 2, slots: int = 1) -> None:
         self.processes: list[subprocess.Popen[str]] = []
+        self._readers: list[threading.Thread] = []
         self.tasks: list[TaskProcess] = []
         self.authority = local_cluster()
         self._home = Path(tempfile.mkdtemp(prefix="octapi-cluster-"))
@@ -124,7 +125,11 @@ class EmbeddedCluster:
             ours.write(lines.to_line(start | {"path": sys.path}))
             ours.flush()
         with words:
-            return self._answer(module, out, words)
+            ready = self._answer(module, out, words)
+        reader = threading.Thread(target=read_out, args=(out,), name="octapi-embedded", daemon=True)
+        self._readers.append(reader)
+        reader.start()
+        return ready
 
     def _answer(self, module: str, out: IO[str], words: IO[str]) -> dict[str, Any]:
         while line := out.readline():
@@ -149,11 +154,16 @@ class EmbeddedCluster:
             except subprocess.TimeoutExpired:
                 process.kill()
                 process.wait()
-            for stream in (process.stdin, process.stdout):
+        for reader in self._readers:
+            reader.join(STOP_S)
+        is_read = not any(reader.is_alive() for reader in self._readers)
+        for process in self.processes:
+            for stream in (process.stdin, process.stdout if is_read else None):
                 if stream is not None:
                     with contextlib.suppress(OSError):
                         stream.close()
         self.processes.clear()
+        self._readers.clear()
         shutil.rmtree(self._home, ignore_errors=True)
 
     def __enter__(self) -> EmbeddedCluster:
@@ -163,6 +173,13 @@ class EmbeddedCluster:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+
+def read_out(out: IO[str]) -> None:
+    """Read what a process goes on telling, which nobody needs here: once the pipe were full, it would wait for ever."""
+    with contextlib.suppress(OSError, ValueError):
+        for _ in out:
+            pass
 
 
 def say_here(text: str) -> None:

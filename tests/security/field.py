@@ -45,7 +45,9 @@ class Field:
             raise
 
     def _open(self) -> None:
-        self.master = self.yard.master("--name", "fort", "--page", "--page-port", "0", "--dask-dashboard")
+        options = ("--name", "fort", "--page", "--page-port", "0", "--dask-dashboard")
+        # the process of Dask's tasks is attacked for longer than the script runs
+        self.master = self.yard.master(*options, env={"OCTAPI_DASK_IDLE_S": "3600"})
         self.ports = ports_of(self.master)
         found = re.search(r"page at port (\d+)", self.master.until_says("page at port"))
         assert found is not None
