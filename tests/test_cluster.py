@@ -141,9 +141,8 @@ def test_a_cluster_on_this_computer_goes_on_however_much_its_processes_tell(
 ) -> None:
     """A master tells who is there again and again; nobody needs that here, and still it does not wait for a reader."""
     talks = "import json, pathlib, sys\nsys.stdin.readline()\nprint(json.dumps({'kind': 'ready'}), flush=True)\n"
-    talks += (
-        "print('news\\n' * 100_000, flush=True)\npathlib.Path(__file__).with_name('done').touch()\nsys.stdin.read()\n"
-    )
+    talks += "print('news\\n' * 100_000, flush=True)\n"
+    talks += "pathlib.Path(__file__).with_name('done').touch()\nsys.stdin.read()\n"
     (tmp_path / "talks.py").write_text(talks)
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
     with EmbeddedCluster(workers=0) as embedded:

@@ -159,9 +159,12 @@ class GuardedComm(TLS):  # type: ignore[misc]
         if is_greeting:
             return message
         checked = self._checked(message)
-        if checked is not message or not held.anything:
+        if checked is not message:
             return checked
-        if not self._is_plain or await self._is_welcome_data(message) or (held.pickles and self._is_of_tasks(message)):
+        is_welcome = not self._is_plain or await self._is_welcome_data(message)
+        if not held.anything:
+            return message
+        if is_welcome or (held.pickles and self._is_of_tasks(message)):
             return await self._open(frames, deserializers)
         if held.pickles:
             raise RoleRefused(NO_PICKLES)
