@@ -225,8 +225,11 @@ async def pickle_to_agent(field: Field, operation: str, through: str, worker: st
     """Nothing of it is unpickled there; the process of Dask's tasks may run it, where there is one."""
     mark = field.place / f"mark-{operation}-{worker}"
     host, port = field.port(worker)
-    inner = {"op": operation, "function": Serialize(Bomb(mark)), "plugin": Serialize(Bomb(mark)), "name": "x"}
-    inner |= {"data": Serialize(Bomb(mark)), "keys": [Serialize(Bomb(mark))]}
+    bomb = Serialize(Bomb(mark))
+    inner = {"op": operation} | {
+        "echo": {"data": bomb},
+        "free_keys": {"keys": [bomb], "stimulus_id": "x"},
+    }.get(operation, {"function": bomb, "plugin": bomb, "name": "x"})
     target: dict[str, Any] = {"worker": f"octapi://{host}:{port}"}
     if through == "broadcast":
         target = {"workers": [f"octapi://{host}:{port}"], "on_error": "return"}
