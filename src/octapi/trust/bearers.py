@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from octapi.checked import integer, mapping, maybe, number, plain, record, row, text
+from octapi.checked import choice, integer, mapping, maybe, number, plain, record, row, text
 from octapi.errors import MessageRefused, RoleRefused
 from octapi.trust.names import CLIENT, WORKER, Peer
 
@@ -39,6 +39,8 @@ METRICS: Final = record(
 )
 ADDRESS: Final = text(300)
 NO_TEXT_KEYS: Final = plain(6, 10_000)
+#: how Dask's workers are when they register
+STATUS: Final = choice("init", "running", "paused")
 REGISTRATION: Final = record(
     {
         "address": ADDRESS,
@@ -51,7 +53,7 @@ REGISTRATION: Final = record(
         "resources": maybe(mapping(text(100), number(0), 100)),
     },
     {
-        "status": maybe(text(40)), "local_directory": text(4096), "services": maybe(NO_TEXT_KEYS), "pid": integer(),
+        "status": maybe(STATUS), "local_directory": text(4096), "services": maybe(NO_TEXT_KEYS), "pid": integer(),
         "server_id": text(300), "nanny": maybe(text(300)), "stimulus_id": text(300), "extra": NO_TEXT_KEYS,
     },
     rest=plain(6, 1000),
