@@ -60,6 +60,18 @@ def is_texts(value: Any) -> bool:
     return isinstance(value, list | tuple) and all(isinstance(part, str) for part in value)
 
 
+def is_pairs_of_texts(value: Any) -> bool:
+    """Say whether a value is a list of pairs of texts."""
+    return isinstance(value, list | tuple) and all(is_texts(pair) and len(pair) == 2 for pair in value)
+
+
+def is_logging(value: Any) -> bool:
+    """Say whether a value is a level and a layout of logging, or nothing."""
+    if value is None:
+        return True
+    return isinstance(value, list | tuple) and len(value) == 2 and is_count(value[0]) and is_text(value[1])
+
+
 def is_file(row: Any) -> bool:
     """Say whether a value describes a file: path, data, mode and time of change."""
     if not isinstance(row, list | tuple) or len(row) != 4:

@@ -284,6 +284,9 @@ class Lane:
             entry = self.pinned.popleft()
             if entry.worker is not None and entry.worker not in self.dispatcher.infos:
                 self.absent.setdefault(entry.worker, deque()).append(entry)
+            elif entry.worker in self.refused_on:  # no other may run it
+                refusal = {str(entry.worker): self.refused_on[str(entry.worker)]}
+                self.fail([entry], refused_error(self.computation, refusal))
             else:
                 self.launch([entry])
         while room > 0 and self.queue and slots:

@@ -312,7 +312,9 @@ class Sessions(Orphans):
         if kind in checks.ABOUT_BATCHES:
             return self._tell_batch(client, kind, subject, message[2:])
         if subject not in client.computations:
-            return None  # it was forgotten meanwhile, or is another's
+            if self._is_others(client, subject):
+                raise ValueError(f"the computation {subject!r} is another script's")
+            return None  # it was forgotten meanwhile
         for agent in list(self.agents.values()):
             if worker in (None, agent.name):
                 if kind == "forget":

@@ -18,6 +18,7 @@ from octapi.worker import directory
 from octapi.worker.sayings import say
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
     from octapi.worker.agent import Agent
@@ -25,8 +26,16 @@ if TYPE_CHECKING:
 
 #: how soon a setup whose process could not be started, or has died, runs again, in seconds
 AGAIN_S = 1.0
-#: types of a computation's fields that have no default
-EXPECTED = {"kind": str, "name": str}
+#: what fields of a computation may be for which the type of their default does not say it
+CHECKED: dict[str, Callable[[Any], bool]] = {
+    "kind": checks.is_text,
+    "name": checks.is_text,
+    "timeout_s": checks.is_limit,
+    "paths": checks.is_texts,
+    "argv": checks.is_texts,
+    "sources": checks.is_pairs_of_texts,
+    "logging": checks.is_logging,
+}
 
 
 class Known:
@@ -256,11 +265,10 @@ def problem(spec: bytes) -> str:
     if found.kind not in KINDS:
         return f"its kind is {checks.shown(found.kind)}"
     for field in dataclasses.fields(Computation):
-        value, default = getattr(found, field.name), field.default
-        is_known = checks.is_limit(value) if default is None else type(value) is EXPECTED.get(field.name, type(default))
-        if not is_known:
+        value, check = getattr(found, field.name), CHECKED.get(field.name)
+        if not (check(value) if check is not None else type(value) is type(field.default)):
             return f"its {field.name} is {checks.shown(value)}"
     rows = [(file.path, file.data, file.mode, file.mtime) for file in found.files]
     if not checks.is_files(rows):
         return "a file of it is not what files are"
-    return "" if checks.is_texts(found.paths) else f"its paths are {checks.shown(found.paths)}"
+    return ""
