@@ -5,12 +5,14 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
 import octapi
 from octapi.dispatch import wire
 from octapi.embedded import EmbeddedCluster
+from tests.yard import until
 
 
 @pytest.fixture(scope="module")
@@ -132,3 +134,17 @@ def test_jobs_behind_another_script_say_so(embedded: EmbeddedCluster, capfd: pyt
             other.cancel()
 
         assert job.result(timeout=60) == 5
+
+
+def test_a_cluster_on_this_computer_goes_on_however_much_its_processes_tell(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A master tells who is there again and again; nobody needs that here, and still it does not wait for a reader."""
+    talks = "import json, pathlib, sys\nsys.stdin.readline()\nprint(json.dumps({'kind': 'ready'}), flush=True)\n"
+    talks += "print('news\\n' * 100_000, flush=True)\n"
+    talks += "pathlib.Path(__file__).with_name('done').touch()\nsys.stdin.read()\n"
+    (tmp_path / "talks.py").write_text(talks)
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    with EmbeddedCluster(workers=0) as embedded:
+        embedded._launch("talks", {})
+        until((tmp_path / "done").exists)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import concurrent.futures
-import contextlib
 import threading
 import traceback
 import weakref
@@ -26,10 +25,10 @@ from octapi.progress import Bar, is_wanted
 from octapi.results import Results
 
 if TYPE_CHECKING:
-    import contextlib
     from collections.abc import Callable, Iterable, Iterator
     from types import TracebackType
 
+    from octapi.dask_client import Dask
     from octapi.dispatch.computation import File
     from octapi.dispatch.dispatcher import Dispatcher
     from octapi.dispatch.ticket import Ticket, WorkerInfo
@@ -120,7 +119,7 @@ class Cluster(concurrent.futures.Executor):
         self._lanes = Lanes(self.engine, Files)
         self._lock = threading.Lock()
         self._is_shut = False
-        self._dask: Any = None
+        self._dask: Dask | None = None
         self._shows_progress = is_wanted(progress)
         if page:
             from octapi.page.beside import Beside
@@ -131,13 +130,18 @@ class Cluster(concurrent.futures.Executor):
     def dask(self) -> Any:
         """A :class:`distributed.Client` on the same devices, started when it is first asked for.
 
-        On this computer alone it starts a Dask cluster of its own with as many processes as slots.
+        It is Dask's current client until it is closed, which the end of the cluster does too: ``compute()`` and
+        whatever else of Dask looks for a client finds it, from all threads.  On this computer alone it starts a Dask
+        cluster of its own with as many processes as slots.  Raises :exc:`~octapi.errors.ClusterClosed`.
         """
         with self._lock:
             self._check_open()
             if self._dask is None:
-                self._dask = open_dask(self.engine, self._life.stack)
-            return self._dask
+                from octapi.dask_client import Dask
+
+                self._dask = Dask(self.engine)
+                self._life.stack.callback(self._dask.close)
+            return self._dask.client()
 
     def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Job:
         """Run ``fn(*args, **kwargs)`` on the cluster, and return its :class:`~octapi.Job` at once."""
@@ -262,27 +266,6 @@ class Cluster(concurrent.futures.Executor):
             self._show_progress()
         results.start()
         return results
-
-
-def open_dask(engine: Dispatcher, stack: contextlib.ExitStack) -> Any:
-    """Open a Dask client on the devices that ``engine`` uses; ``stack`` closes what it starts."""
-    from distributed import Client
-
-    address = getattr(engine.link, "dask_address", "")
-    way = getattr(engine.link, "way", None)
-    trust = way.trust if way is not None else None
-    if not address:
-        from octapi.embedded import EmbeddedCluster
-
-        # not Dask's own LocalCluster, whose processes import the script again and so need a main guard
-        embedded = stack.enter_context(EmbeddedCluster(workers=engine.slots, slots=1))
-        address, trust = embedded.dask_address, embedded.trust()
-    security: dict[str, Any] = {}
-    if trust is not None:
-        from octapi.trust.daskcomm import Guard, GuardedSecurity
-
-        security["security"] = GuardedSecurity(Guard(trust, "client"))
-    return stack.enter_context(Client(address, set_as_default=False, **security))
 
 
 def ending(life: Life, lanes: Lanes) -> Callable[[Results], None]:

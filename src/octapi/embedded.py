@@ -12,15 +12,18 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import threading
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
 from octapi import lines
 from octapi.errors import ClusterError
+from octapi.saying import say
 from octapi.trust import files
 from octapi.trust.authority import local_cluster
 from octapi.trust.contexts import Trust
 from octapi.trust.names import CLIENT, MASTER, WORKER
+from octapi.worker.taskprocess import TaskProcess
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -41,6 +44,8 @@ class EmbeddedCluster:
 
     def __init__(self, workers: int = 2, slots: int = 1) -> None:
         self.processes: list[subprocess.Popen[str]] = []
+        self._readers: list[threading.Thread] = []
+        self.tasks: list[TaskProcess] = []
         self.authority = local_cluster()
         self._home = Path(tempfile.mkdtemp(prefix="octapi-cluster-"))
         try:
@@ -79,6 +84,19 @@ class EmbeddedCluster:
         self._launch("octapi.worker.node", self.start_of(name, slots) | options)
         return self.processes[-1]
 
+    def add_tasks(self, name: str, slots: int = 1) -> TaskProcess:
+        """Start a process with one thread for Dask's tasks only; ``slots`` of them share this computer's cores."""
+        start = self.start_of(name)
+        facts = {key: start[key] for key in ("identity", "master", "name", "host")}
+        facts |= {"nthreads": 1, "port": 0, "contact": None}
+
+        def told() -> dict[str, Any]:
+            return facts | {"time": self.authority.now(), "path": sys.path}
+
+        tasks = TaskProcess(told, slots, say_here, output=None)
+        self.tasks.append(tasks)
+        return tasks
+
     def start_of(self, name: str, slots: int = 1) -> dict[str, Any]:
         """Return what a worker's process is told when it starts."""
         return {
@@ -91,10 +109,11 @@ class EmbeddedCluster:
         }
 
     def _launch(self, module: str, start: dict[str, Any]) -> dict[str, Any]:
+        words = tempfile.TemporaryFile("w+", dir=self._home)  # noqa: SIM115 - a pipe that nobody reads would fill up
         process = subprocess.Popen(
-            [sys.executable, "-m", module],
+            [sys.executable, "-P", "-m", module],
             stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
+            stderr=words,
             stdin=subprocess.PIPE,
             text=True,
         )
@@ -103,20 +122,31 @@ class EmbeddedCluster:
         assert ours is not None
         assert out is not None
         with contextlib.suppress(BrokenPipeError):
-            ours.write(lines.to_line(start))
+            ours.write(lines.to_line(start | {"path": sys.path}))
             ours.flush()
-        return self._answer(module, process, out)
+        with words:
+            ready = self._answer(module, out, words)
+        reader = threading.Thread(target=read_out, args=(out,), name="octapi-embedded", daemon=True)
+        self._readers.append(reader)
+        reader.start()
+        return ready
 
-    def _answer(self, module: str, process: subprocess.Popen[str], out: IO[str]) -> dict[str, Any]:
+    def _answer(self, module: str, out: IO[str], words: IO[str]) -> dict[str, Any]:
         while line := out.readline():
             found: dict[str, Any] = json.loads(line)
             if found["kind"] == "ready":
                 return found
-        words = process.stderr.read().strip() if process.stderr is not None else ""
-        raise ClusterError(f"{module} did not start: {words}")
+        words.seek(0)
+        raise ClusterError(f"{module} did not start: {words.read().strip()}")
 
     def close(self) -> None:
         """Stop every process of the cluster, workers first."""
+        ends = [threading.Thread(target=tasks.close) for tasks in self.tasks]
+        for end in ends:
+            end.start()
+        for end in ends:
+            end.join()
+        self.tasks.clear()
         for process in reversed(self.processes):
             process.terminate()
             try:
@@ -124,11 +154,16 @@ class EmbeddedCluster:
             except subprocess.TimeoutExpired:
                 process.kill()
                 process.wait()
-            for stream in (process.stdin, process.stdout, process.stderr):
+        for reader in self._readers:
+            reader.join(STOP_S)
+        is_read = not any(reader.is_alive() for reader in self._readers)
+        for process in self.processes:
+            for stream in (process.stdin, process.stdout if is_read else None):
                 if stream is not None:
                     with contextlib.suppress(OSError):
                         stream.close()
         self.processes.clear()
+        self._readers.clear()
         shutil.rmtree(self._home, ignore_errors=True)
 
     def __enter__(self) -> EmbeddedCluster:
@@ -138,3 +173,15 @@ class EmbeddedCluster:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+
+def read_out(out: IO[str]) -> None:
+    """Read what a process goes on telling, which nobody needs here: once the pipe were full, it would wait for ever."""
+    with contextlib.suppress(OSError, ValueError):
+        for _ in out:
+            pass
+
+
+def say_here(text: str) -> None:
+    """Write one line to the person whose script this is."""
+    say(f"octapi: {text}")

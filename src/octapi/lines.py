@@ -9,7 +9,7 @@ import asyncio
 import json
 import os
 import sys
-from typing import TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any
 
 from octapi.checked import json_object, shown
 from octapi.errors import MessageRefused
@@ -95,6 +95,28 @@ async def skip_line(reader: asyncio.StreamReader) -> None:
 
 async def stdin() -> asyncio.StreamReader:
     """Return this process's stdin as a stream."""
+    return await stream(sys.stdin)
+
+
+async def stream(file: IO[Any]) -> asyncio.StreamReader:
+    """Return a pipe as a stream."""
     reader = asyncio.StreamReader(limit=LIMIT)
-    await asyncio.get_running_loop().connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), sys.stdin)
+    await asyncio.get_running_loop().connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), file)
     return reader
+
+
+def take_stdin() -> IO[bytes]:
+    """Return this process's stdin under another number, so that nothing else reads it; what it was is empty now."""
+    own = os.fdopen(os.dup(0), "rb", buffering=0)
+    null = os.open(os.devnull, os.O_RDONLY)
+    os.dup2(null, 0)
+    os.close(null)
+    return own
+
+
+def take_path(start: dict[str, Any]) -> None:
+    """Let this process find the modules of the one that started it on the same computer, if it says where they are.
+
+    They come last, so that a file beside a script never stands for a library.
+    """
+    sys.path += [place for place in start.get("path", ()) if place not in sys.path]

@@ -101,6 +101,8 @@ class Settings:
     page_proxy_from: str = ""
     #: on a master: further host names, with commas and ``*``, under which browsers may ask for the page
     page_names: str = ""
+    #: on a master: how many seconds after its last use the workers keep their processes for Dask's tasks
+    dask_idle_s: float = 120.0
     #: on a master: start Dask's own dashboard too, behind the page's login
     dask_dashboard: bool = False
 

@@ -228,8 +228,9 @@ class World:
         if self.gateway is not None:
             self.loop.do(self.gateway.stop)
         self.scheduler: Any = SimpleNamespace(
-            stream_handlers={}, add_plugin=lambda _: None, port=1, workers={}, stream_comms={}, worker_send=self.send
-        )
+            stream_handlers={}, add_plugin=lambda _: None, port=1, workers={}, stream_comms={}, worker_send=self.send,
+            tasks={}, users=list, aliases={}, task_metadata={},
+        )  # fmt: skip
         self.gateway = self.loop.do(lambda: Gateway(self.scheduler, None, self.book()))
         self.gateway.choose = lambda held: next(iter(self.found(held)), None)
 

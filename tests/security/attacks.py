@@ -14,12 +14,12 @@ import time
 from pathlib import Path
 
 from octapi.checked import shown
-from tests.security import clients_say, dask_side, doors, jobs_do, ports, visitors, workers_say
+from tests.security import clients_say, dask_side, doors, inside_tasks, jobs_do, ports, visitors, workers_say
 from tests.security.field import Field, Succeeded
 from tests.security.table import ATTACKS, WHO, attacker
 
 #: where the attacks are, which put themselves into the table
-ROOMS = (ports, doors, dask_side, workers_say, clients_say, jobs_do, visitors)
+ROOMS = (ports, doors, dask_side, inside_tasks, workers_say, clients_say, jobs_do, visitors)
 
 
 def wanted(patterns: list[str]) -> list[str]:

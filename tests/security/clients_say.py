@@ -218,11 +218,18 @@ async def another_client(field: Field) -> str:
     "client: a coroutine through the scheduler to a worker without Dask", operation="run_coroutine", through="proxy"
 )
 @attack("client: a plugin to all workers, one without Dask among them", operation="plugin-add", through="broadcast")
-async def pickle_to_slim(field: Field, operation: str, through: str) -> str:
-    """It is refused before anything of it is unpickled there; workers that take Dask's tasks may run it."""
-    mark = field.place / f"mark-{operation}"
-    host, port = field.port("slim")
-    inner = {"op": operation, "function": Serialize(Bomb(mark)), "plugin": Serialize(Bomb(mark)), "name": "x"}
+@attack("client: a pickle for an agent, as what it is to repeat", operation="echo", through="proxy", worker="red")
+@attack("client: a pickle for an agent, as a key to forget", operation="free_keys", through="broadcast", worker="red")
+@attack("client: a pickle for an agent, to be run", operation="run", through="proxy", worker="red")
+async def pickle_to_agent(field: Field, operation: str, through: str, worker: str = "slim") -> str:
+    """Nothing of it is unpickled there; the process of Dask's tasks may run it, where there is one."""
+    mark = field.place / f"mark-{operation}-{worker}"
+    host, port = field.port(worker)
+    bomb = Serialize(Bomb(mark))
+    inner = {"op": operation} | {
+        "echo": {"data": bomb},
+        "free_keys": {"keys": [bomb], "stimulus_id": "x"},
+    }.get(operation, {"function": bomb, "plugin": bomb, "name": "x"})
     target: dict[str, Any] = {"worker": f"octapi://{host}:{port}"}
     if through == "broadcast":
         target = {"workers": [f"octapi://{host}:{port}"], "on_error": "return"}

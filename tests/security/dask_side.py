@@ -7,7 +7,7 @@ import time
 from typing import Any
 
 from distributed.comm.core import CommClosedError
-from distributed.protocol import Serialize
+from distributed.protocol import Serialize, ToPickle
 
 from octapi.dasknode import QuietScheduler, QuietWorker
 from tests.security.field import Bomb, Field, Succeeded, frames, must_be_refused, raw_frames
@@ -133,9 +133,10 @@ async def scheduler_messages(field: Field) -> str:
     return await every_stream_message(field, (await dask_operations())[1])
 
 
-@attack("worker: another worker's identity and each of its requests")
-async def worker_requests(field: Field) -> str:
-    return await every_request(field, "red", "mole", (await dask_operations())[2])
+@attack("worker: another worker's identity and each of its agent's requests", port="red")
+@attack("worker: another worker's identity and each request of Dask's process", port="red's Dask")
+async def worker_requests(field: Field, port: str) -> str:
+    return await every_request(field, port, "mole", (await dask_operations())[2])
 
 
 @attack("dask: a client's identity registers as a worker", who="ann", name="ann")
@@ -185,6 +186,8 @@ async def speaks_for_another(field: Field, operation: str) -> str:
 @attack("dask: a pickle in a worker's news of a task", where="result")
 @attack("worker: a pickle in another worker's request for data", where="get_data")
 @attack("worker: a pickle as data of a shuffle that nobody runs", where="shuffle_receive")
+@attack("dask: a pickle as the graph of a client inside a task, of a worker without tasks", where="update-graph")
+@attack("worker: a pickle for an actor that lives nowhere", where="actor_execute")
 async def hostile_pickle(field: Field, where: str) -> str:
     mark = field.place / f"mark-{where}"
     bomb = Serialize(Bomb(mark))
@@ -208,11 +211,19 @@ async def hostile_pickle(field: Field, where: str) -> str:
             await comm.write([{"op": "log-event", "topic": "x", "msg": bomb}])
             await asyncio.wait_for(comm.read(), 5)
             comm.abort()
+        elif where == "update-graph":
+            comm = await until_registered(field)
+            told = {"code": ToPickle(Bomb(mark)), "annotations": ToPickle(Bomb(mark)), "expr_ser": bomb, "keys": []}
+            await comm.write([{"op": where, "client": "Client-worker-x", **told}])
+            await asyncio.wait_for(comm.read(), 5)
+            comm.abort()
         else:
-            comm = await field.dask("red", "mole")
-            told = (
-                {"keys": [bomb], "who": bomb} if where == "get_data" else {"data": bomb, "run_id": 1, "shuffle_id": "x"}
-            )
+            comm = await field.dask("red's Dask", "mole")
+            told = {
+                "get_data": {"keys": [bomb], "who": bomb},
+                "shuffle_receive": {"data": bomb, "run_id": 1, "shuffle_id": "x"},
+                "actor_execute": {"actor": "x", "function": "f", "args": [bomb], "kwargs": {}},
+            }[where]
             await comm.write({"op": where, "reply": True, **told})
             await asyncio.wait_for(comm.read(), 5)
             comm.abort()

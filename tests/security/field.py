@@ -12,6 +12,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import psutil
 from distributed.comm import connect as dask_connect
 from distributed.protocol import dumps
 
@@ -44,7 +45,9 @@ class Field:
             raise
 
     def _open(self) -> None:
-        self.master = self.yard.master("--name", "fort", "--page", "--page-port", "0", "--dask-dashboard")
+        options = ("--name", "fort", "--page", "--page-port", "0", "--dask-dashboard")
+        # the process of Dask's tasks is attacked for longer than the script runs
+        self.master = self.yard.master(*options, env={"OCTAPI_DASK_IDLE_S": "3600"})
         self.ports = ports_of(self.master)
         found = re.search(r"page at port (\d+)", self.master.until_says("page at port"))
         assert found is not None
@@ -59,12 +62,14 @@ class Field:
         self.script = self.yard.script(
             "master",
             "import octapi, time\nwith octapi.Cluster() as c:\n"
+            "    dask = c.dask\n"
             "    print('working', flush=True)\n"
             "    print('SUM', sum(c.map(lambda n: time.sleep(0.05) or n, range(1200))), flush=True)\n",
         )
         self.script.until_says("working", 120)
         self.identities = self._identities()
-        self.addresses = {name: self._address_of(name) for name in ("red", "blue", "slim")}
+        self.addresses = {name: self._address_of(name, "octapi.cli.app") for name in ("red", "blue", "slim")}
+        self.addresses["red's Dask"] = self._address_of("red", "octapi.worker.tasknode")
 
     def worker(self, name: str, token: str, *arguments: str, home: str = "") -> Running:
         """Start a worker, and wait long for it: the computer may be busy."""
@@ -112,11 +117,13 @@ class Field:
         peer = Peer(inside.state.cluster_id, WORKER, "mole", made.ident)
         return replace(made, certificate=certificates.issue(root.key, root.certificate, peer, public, begins, ends))
 
-    def _address_of(self, name: str) -> str:
-        """Return where a worker's Dask listens, from its sockets."""
+    def _address_of(self, name: str, module: str) -> str:
+        """Return where a worker's agent or its process of Dask's tasks listens, from its sockets."""
         running = next(run for run in self.yard.running if run.home.name == name)
+        top = psutil.Process(running.process.pid)
+        family = [process for process in (top, *top.children(recursive=True)) if module in process.cmdline()]
         inodes = set()
-        for handle in Path(f"/proc/{running.process.pid}/fd").iterdir():
+        for handle in (handle for process in family for handle in Path(f"/proc/{process.pid}/fd").iterdir()):
             with contextlib.suppress(OSError):
                 inodes |= set(re.findall(r"socket:\[(\d+)\]", str(handle.readlink())))
         rows = [line.split() for line in Path("/proc/net/tcp").read_text().splitlines()[1:]]

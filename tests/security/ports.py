@@ -13,9 +13,9 @@ from octapi.trust import joining as door_client
 from tests.security.field import Field, Succeeded, frames, must_be_refused, must_hang_up
 from tests.security.table import ATTACKS
 
-EVERY_PORT = ("join", "clients", "dask", "red")
+EVERY_PORT = ("join", "clients", "dask", "red", "red's Dask")
 #: the ports where only members may say anything
-MEMBERS_PORTS = ("clients", "dask", "red")
+MEMBERS_PORTS = ("clients", "dask", "red", "red's Dask")
 
 
 async def bytes_instead_of_tls(field: Field, port: str, data: bytes) -> str:
@@ -131,7 +131,13 @@ for _port in MEMBERS_PORTS:
         ("early", "a certificate that is not valid yet"),
     ):
         ATTACKS[f"{_port}: {_words}"] = lambda field, port=_port, who=_who: as_nobody(field, port, who)
-for _port, _who in (("clients", "mole"), ("clients", "master"), ("dask", "master"), ("red", "ann")):
+for _port, _who in (
+    ("clients", "mole"),
+    ("clients", "master"),
+    ("dask", "master"),
+    ("red", "ann"),
+    ("red's Dask", "ann"),
+):
     ATTACKS[f"{_port}: the wrong role, {_who}"] = lambda field, port=_port, who=_who: as_nobody(field, port, who)
 for _port, _who in (("clients", "ann"), ("dask", "mole")):
     ATTACKS[f"{_port}: a first message of an exabyte"] = lambda field, port=_port, who=_who: greeting_too_long(

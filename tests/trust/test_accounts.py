@@ -63,6 +63,16 @@ def spy(paths):
         found["kill"] = False
     return found
 
+def spy_on(pid):
+    found = {}
+    for name in ("mem", "environ", "maps"):
+        try:
+            open(f"/proc/{pid}/{name}", "rb").read(1)
+            found[name] = True
+        except OSError as error:
+            found[name] = type(error).__name__
+    return found
+
 def send(path):
     os.symlink(path, "link")
     octapi.send_file("link")
@@ -74,6 +84,11 @@ with octapi.Cluster() as cluster:
         cluster.submit(send, json.loads(sys.argv[1])[0]).result()
     except Exception as error:
         print("SENT", repr(error))
+    if "dask" in sys.argv:
+        client = cluster.dask
+        task = client.submit(spy, json.loads(sys.argv[1])).result()
+        pid = client.submit(os.getpid, pure=False).result()
+        print("TASK", json.dumps([task, cluster.submit(spy_on, pid).result()]))
 """
 
 
@@ -82,7 +97,10 @@ def status_of(pid: int) -> str:
 
 
 def test_jobs_and_the_scheduler_cannot_read_any_identity(yard: Yard, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Nor the agent's memory, nor through a link that is sent home; and they get no secret in their environment."""
+    """Nor the agent's memory, nor through a link that is sent home; and they get no secret in their environment.
+
+    The same holds for Dask's tasks, but for the certificate of their own process, whose memory no job reads.
+    """
     python, env = open_python()
     monkeypatch.setattr("tests.yard.OCTAPI", [python, "-m", "octapi.cli.app"])
     monkeypatch.setattr(sys, "executable", python)
@@ -105,7 +123,7 @@ def test_jobs_and_the_scheduler_cannot_read_any_identity(yard: Yard, monkeypatch
     script = yard.place / "spy.py"
     script.write_text(SPY)
     done = subprocess.run(
-        [python, str(script), json.dumps([str(path) for path in secrets])],
+        [python, str(script), json.dumps([str(path) for path in secrets]), "dask"],
         env=clean_environment() | {"OCTAPI_HOME": str(yard.home("master"))},
         capture_output=True, text=True, check=False, timeout=60,
     )  # fmt: skip
@@ -120,6 +138,12 @@ def test_jobs_and_the_scheduler_cannot_read_any_identity(yard: Yard, monkeypatch
     assert not [key for key in found["env"] if "TOKEN" in key]
     assert token.split(".")[3] not in json.dumps(found["env"])
     assert "PermissionError" in done.stdout.split("SENT ")[1]
+    task, process = json.loads(done.stdout.split("TASK ")[1].splitlines()[0])
+    assert task["uid"] == SLOTS.uid
+    assert task["groups"] == []
+    assert set(task["read"].values()) == {"PermissionError"}, task["read"]
+    assert not task["kill"]
+    assert process == {"mem": "PermissionError", "environ": "PermissionError", "maps": "PermissionError"}
     children = Path(f"/proc/{master.process.pid}/task/{master.process.pid}/children").read_text().split()
     users = {status_of(int(pid)).split("Uid:\t")[1].split()[0] for pid in children}
     assert SCHEDULER is not None

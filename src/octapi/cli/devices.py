@@ -283,11 +283,12 @@ def worker(
         return run_insecure_worker(token, name, slots or cores(), host)
     from octapi.settings import default_home
     from octapi.trust import identity as identities
+    from octapi.worker.again import is_again
     from octapi.worker.service import FILE, Options
 
     home = default_home()
     has_identity = (home / FILE).exists()
-    text = secret.take(token, token_file, ask=not has_identity)
+    text = "" if has_identity and is_again() else secret.take(token, token_file, ask=not has_identity)
     old = identities.load(home / FILE)
     options = Options(
         name, slots or cores(), host or None, ssh_port, port, advertise, not no_dask, metrics, node_exporter
@@ -323,16 +324,21 @@ def run_worker(home: Path, text: str, old: Any, options: Options) -> None:
     """Join if that is needed, and work; a device that was removed joins anew if it has a token."""
     import asyncio
 
+    from octapi.worker.again import work_again
     from octapi.worker.service import Service, join
 
     name = become_member(home, text, old, options)
-    try:
-        asyncio.run(Service(home, options).run())
-    except NotAMember:
-        if not text:
-            raise
-        join(home, text, name)
-        asyncio.run(Service(home, options).run())
+
+    def work() -> None:
+        try:
+            asyncio.run(Service(home, options).run())
+        except NotAMember:
+            if not text:
+                raise
+            join(home, text, name)
+            asyncio.run(Service(home, options).run())
+
+    work_again(work)
 
 
 def run_insecure_worker(address: str, name: str, slots: int, host: str) -> None:
@@ -340,8 +346,7 @@ def run_insecure_worker(address: str, name: str, slots: int, host: str) -> None:
     import asyncio
     import socket
 
-    from octapi.worker import node
-    from octapi.worker.station import Station
+    from octapi.worker.again import work_again
 
     if not address:
         raise InsecureRefused("Give the master's host:port: octapi worker HOST:8788 --insecure")
@@ -352,16 +357,23 @@ def run_insecure_worker(address: str, name: str, slots: int, host: str) -> None:
         print(f"octapi worker: joined {address} from {found}", flush=True)
 
     async def work() -> None:
-        station = Station(slots, name or socket.gethostname())
-        await node.serve_again(address.removeprefix("tcp://"), station, node.Place(host or None), ready)
+        from octapi.worker import node
+        from octapi.worker.place import Place
+        from octapi.worker.station import Station
 
-    try:
-        asyncio.run(work())
-    except (OSError, RuntimeError) as error:
-        raise OctapiError(
-            f"The worker could not work for {address}: {in_words(error)}. Does a master listen there, and was "
-            "it started with --insecure?"
-        ) from error
+        station = Station(slots, name or socket.gethostname())
+        await node.serve_again(address.removeprefix("tcp://"), station, Place(host or None), ready)
+
+    def work_on() -> None:
+        try:
+            asyncio.run(work())
+        except (OSError, RuntimeError) as error:
+            raise OctapiError(
+                f"The worker could not work for {address}: {in_words(error)}. Does a master listen there, and "
+                "was it started with --insecure?"
+            ) from error
+
+    work_again(work_on)
 
 
 # ---- nodes

@@ -3,8 +3,8 @@
     client ── define, run, tell ──> Gateway ── Dask's own comms ──> agents
     client <── messages of agents ── Gateway <── Dask's own comms ── agents
 
-It holds every batch until its end has been told, asks Dask which worker takes it, and tells the
-client when a worker is lost: at once when Dask says so, and when it gives no sign of life.  It unpickles nothing.
+It holds every batch until its end has been told, and tells the client when a worker is lost: at once when Dask says
+so, and when it gives no sign of life.  It unpickles nothing.
 Clients and their sessions are in :mod:`octapi.master.sessions`.
 """
 
@@ -22,6 +22,7 @@ from octapi.errors import MessageRefused
 from octapi.master import reports
 from octapi.master.book import Book
 from octapi.master.client import Client, Held, remainder
+from octapi.master.daskuse import DaskUse
 from octapi.master.hello import FACTS, in_health, why_not
 from octapi.master.meter import text
 from octapi.master.placing import Agent, least_loaded
@@ -32,8 +33,9 @@ from octapi.trust.policy import STREAM_OP
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-    from distributed.scheduler import Scheduler, WorkerState
+    from distributed.scheduler import Scheduler
 
+    from octapi.dasknode import QuietScheduler
     from octapi.trust.daskcomm import Guard
 
 #: Dask holds messages back this long to send them together; ours are batches already, in seconds
@@ -63,7 +65,7 @@ class Gateway(Sessions, SchedulerPlugin):  # type: ignore[misc]
     name = "octapi-gateway"
     idempotent = True
 
-    def __init__(self, scheduler: Scheduler, guard: Guard | None = None, book: Book | None = None) -> None:
+    def __init__(self, scheduler: QuietScheduler, guard: Guard | None = None, book: Book | None = None) -> None:
         super().__init__(book or Book(None))
         self.scheduler = scheduler
         self.guard = guard
@@ -78,8 +80,9 @@ class Gateway(Sessions, SchedulerPlugin):  # type: ignore[misc]
         self._removing: set[asyncio.Future[Any]] = set()
         self.loop = asyncio.get_running_loop()
         self._looking = self.loop.call_later(LOOK_S, self._look)
+        self.dask = DaskUse(self, scheduler, self.book.settings.dask_idle_s)
         scheduler.stream_handlers[STREAM_OP] = self.from_agent
-        scheduler.may_replace = self.may_replace
+        scheduler.may_replace, scheduler.on_agent_gone = self.may_replace, self.gone
         scheduler.guard = guard
         scheduler.add_plugin(self)
         self.take_up()
@@ -111,6 +114,26 @@ class Gateway(Sessions, SchedulerPlugin):  # type: ignore[misc]
             self._tidied = now
             self.forget_old()
         self.look_at_agents(now)
+        self.dask.look(now)
+
+    def add_client(self, scheduler: Scheduler, client: str) -> None:
+        """Dask says that a client of its own has come."""
+        self.dask.came(client, self.loop.time())
+
+    def remove_client(self, scheduler: Scheduler, client: str) -> None:
+        """Dask says that a client of its own is gone: its name there is free."""
+        if self.guard is not None:
+            self.guard.bearers.forget_client(client)
+
+    def restart(self, scheduler: Scheduler) -> None:
+        """Dask says that it has forgotten all it knew of tasks."""
+        self.dask.list_workers()
+
+    def add_worker(self, scheduler: Scheduler, worker: str) -> None:
+        """Dask says that a process for its tasks has come."""
+        agent = self.agents.get(scheduler.workers[worker].name)
+        if agent is not None:
+            self.dask.drain(agent)
 
     def share(self, client: Client, digest: str, agents: Iterable[Agent]) -> None:
         """Give a computation to workers; those that its limits leave out do not get it."""
@@ -162,16 +185,8 @@ class Gateway(Sessions, SchedulerPlugin):  # type: ignore[misc]
 
     def choose(self, held: Held) -> Agent | None:
         """Let Dask decide between the least loaded workers that may take a batch."""
-        agents = {agent.address: agent for agent in least_loaded(self.agents.values(), held)}
-        if len(agents) == 1:
-            return next(iter(agents.values()))
-        found = self._ask_dask(set(agents))
-        return None if found is None else agents[found.address]
-
-    def _ask_dask(self, addresses: set[str]) -> WorkerState | None:
-        """Return the worker that Dask knows and that has the smallest backlog of Dask's own tasks."""
-        running = [worker for worker in self.scheduler.workers.values() if worker.address in addresses]
-        return min(running, key=lambda worker: worker.occupancy / max(worker.nthreads, 1), default=None)
+        found = least_loaded(self.agents.values(), held)
+        return found[0] if len(found) == 1 else min(found, key=self.dask.backlog, default=None)
 
     def _assign(self, held: Held, agent: Agent) -> None:
         if held.digest not in agent.known:
@@ -331,6 +346,7 @@ class Gateway(Sessions, SchedulerPlugin):  # type: ignore[misc]
             limited = [d for d, (_, known) in client.computations.items() if known.get("limits") is not None]
             for digest in limited:
                 self._define(client, agent, digest)
+        self.dask.joined(agent)
         self.tell_workers()
         self.sort_strays(agent)
         self.place()
@@ -354,8 +370,7 @@ class Gateway(Sessions, SchedulerPlugin):  # type: ignore[misc]
             self.draining[name] = agent.info["life"] if is_on else ""
             for held in list(agent.held.values()) if is_on else ():
                 self.to_agent(agent, ("recall", held.key))
-            status = "paused" if is_on or agent.info.get("no_dask") else "running"
-            self.scheduler.handle_worker_status_change(status, agent.address, "octapi-drain")
+            self.dask.drain(agent)
             self.tell_workers()
             self.place()
         client.send("drain", {"found": agent is not None, "workers": sorted(self.agents)})
@@ -404,12 +419,19 @@ class Gateway(Sessions, SchedulerPlugin):  # type: ignore[misc]
             comm.abort()
 
     async def remove_worker(self, scheduler: Scheduler, worker: str, **_: Any) -> None:
-        """Dask says that a worker is gone: tell the clients whose batches it had."""
+        """Dask says that a worker is gone."""
+        self.gone(worker)
+
+    def gone(self, worker: str) -> None:
+        """A worker, or the process of its Dask tasks, is gone: tell the clients whose batches it had."""
         found = [agent for agent in self.agents.values() if agent.address == worker]
         for agent in found:
             del self.agents[agent.name]
         if self.guard is not None:
             self.guard.bearers.forget(worker)
+        if not found:
+            return
+        self.dask.list_workers()
         self.tell_workers()
         for agent in found:
             why = "it gave no sign of life" if agent.is_silent else "its connection ended"
@@ -421,11 +443,6 @@ class Gateway(Sessions, SchedulerPlugin):  # type: ignore[misc]
                 held.client.held.pop(held.ident, None)
                 self.over(held, held.client.deliver(agent.name, ("lost", held.ident, held.jobs)))
         self.place()
-
-    def remove_client(self, scheduler: Scheduler, client: str) -> None:
-        """Dask says that a client is gone: its name there is free."""
-        if self.guard is not None:
-            self.guard.bearers.forget_client(client)
 
     def slots(self) -> int:
         """Return how many slots there are now."""

@@ -58,6 +58,7 @@ HELLO: Final = record(
         "ssh": plain(2, 20, 2000),
         "metrics": plain(2, 20, 2000),
         "no_dask": boolean,
+        "dask_apart": boolean,
         "batches": listing(KEY, 1_000_000),
         "computations": listing(DIGEST, 100_000),
     },

@@ -31,6 +31,7 @@ from octapi.signals import until_signalled
 from octapi.trust import policy
 from octapi.trust.contexts import Clock, Trust
 from octapi.trust.identity import Identity
+from octapi.trust.nested import Nested
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -72,6 +73,9 @@ async def serve(
         scheduler = kind(host=host, port=dask_port, **web, **guarded(guard))
         if guard is not None:
             answer_refusals(scheduler)
+            guard.nested = Nested(
+                guard.bearers, lambda peer: scheduler.has_tasks(guard.bearers.addresses({peer.ident}))
+            )
         async with scheduler:
             now = time.time if guard is None else guard.trust.clock.now
             book = Book(state, now, lambda text: say(f"octapi master: {text}"), settings)
@@ -120,6 +124,7 @@ def refusing(gateway: Gateway) -> Callable[[str], None]:
 def main() -> None:
     """Be the scheduler of a secured master, as the process on the other end of stdin says."""
     start = lines.read_first()
+    lines.take_path(start)
     from octapi.trust.daskcomm import Guard
 
     clock = Clock()

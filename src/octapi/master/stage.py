@@ -6,33 +6,21 @@ to read.  The script dies when the process that started it does.
 
 from __future__ import annotations
 
-import ctypes
 import os
 import resource
-import signal
 import sys
 
-from octapi import account, lines
-
-PR_SET_PDEATHSIG = 1
-
-
-def die_with(parent: int) -> None:
-    """Let the kernel kill this process when its parent ends, however that happens."""
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
-    if os.getppid() != parent:
-        sys.exit("the master ended")
+from octapi import account, lines, parent
 
 
 def main() -> None:
     """Be the script."""
-    parent = os.getppid()
+    master = os.getppid()
     start = lines.read_first()
     os.umask(0o077)
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     account.become(start["account"])
-    die_with(parent)  # the kernel forgets this wish whenever a process changes its account
+    parent.die_with(master)  # the kernel forgets this wish whenever a process changes its account
     os.chdir(start["directory"])
     null = os.open(os.devnull, os.O_RDONLY)
     os.dup2(null, 0)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from octapi.checked import integer, mapping, maybe, number, plain, record, row, text
+from octapi.checked import choice, integer, mapping, maybe, number, plain, record, row, text
 from octapi.errors import MessageRefused, RoleRefused
 from octapi.trust.names import CLIENT, WORKER, Peer
 
@@ -39,6 +39,8 @@ METRICS: Final = record(
 )
 ADDRESS: Final = text(300)
 NO_TEXT_KEYS: Final = plain(6, 10_000)
+#: how Dask's workers are when they register
+STATUS: Final = choice("init", "running", "paused")
 REGISTRATION: Final = record(
     {
         "address": ADDRESS,
@@ -51,7 +53,7 @@ REGISTRATION: Final = record(
         "resources": maybe(mapping(text(100), number(0), 100)),
     },
     {
-        "status": maybe(text(40)), "local_directory": text(4096), "services": maybe(NO_TEXT_KEYS), "pid": integer(),
+        "status": maybe(STATUS), "local_directory": text(4096), "services": maybe(NO_TEXT_KEYS), "pid": integer(),
         "server_id": text(300), "nanny": maybe(text(300)), "stimulus_id": text(300), "extra": NO_TEXT_KEYS,
     },
     rest=plain(6, 1000),
@@ -75,7 +77,7 @@ class Bearers:
         if peer.role == WORKER:
             self._check_worker(peer, message, is_stream)
         elif peer.role == CLIENT:
-            self._check_client(peer, message, is_stream)
+            self.check_client(peer, message, is_stream=is_stream)
 
     def _check_worker(self, peer: Peer, message: dict[str, Any], is_stream: bool) -> None:
         operation = message.get("op")
@@ -108,7 +110,8 @@ class Bearers:
             raise RoleRefused(f"{peer} may not register at the address of {bearer}.")
         self.by_address[address] = peer
 
-    def _check_client(self, peer: Peer, message: dict[str, Any], is_stream: bool) -> None:
+    def check_client(self, peer: Peer, message: dict[str, Any], *, is_stream: bool) -> None:
+        """The same of one that a client of Dask sends, also one inside a task of a worker."""
         if is_stream and (found := (FILLED_IN - {"client"}) & message.keys()):
             raise RoleRefused(f"{peer} may not say {', '.join(sorted(found))}: who speaks is the connection.")
         name = message.get("client")

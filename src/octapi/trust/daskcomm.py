@@ -2,7 +2,7 @@
 
 A role is decided when TLS is accepted, before the first read.  Every message is read as plain data and checked against
 :mod:`octapi.trust.policy` before anything in it is unpickled and before Dask sees it; what a worker sends to the
-scheduler is never unpickled there.
+scheduler is never unpickled there, but for tasks that submit tasks (:mod:`octapi.trust.nested`).
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import struct
 import weakref
-from typing import TYPE_CHECKING, Any, Final, cast
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, cast
 
 import msgpack
 from distributed.comm.core import CommClosedError, FatalCommClosedError
@@ -37,9 +37,12 @@ from octapi.trust import policy
 from octapi.trust.bearers import Bearers
 from octapi.trust.contexts import HANDSHAKE_S, Trust
 from octapi.trust.names import CLIENT, MASTER, WORKER, Peer
+from octapi.trust.nested import is_nested
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterator, Sequence
+
+    from octapi.trust.nested import Nested
 
 SCHEME: Final = "octapi"
 #: the longest message that is read, in bytes; longer ones are a mistake or an attack
@@ -48,6 +51,7 @@ MESSAGE_LIMIT: Final = 1 << 33
 GREETING_LIMIT: Final = 1 << 16
 #: connections that may be in the middle of introducing themselves
 HALF_OPEN_LIMIT: Final = 128
+NO_PICKLES: Final = "A pickle came where none is read."
 #: what a message of Dask may hold besides plain values; keys of tasks lie deep in lists
 PLAIN: Final = plain(40, 5_000_000, leaves=(Serialized, Status), is_dask=True)
 
@@ -63,18 +67,30 @@ class Guard:
         self.half_open = 0
         #: ``host:port`` of the scheduler, where only the master may answer
         self.scheduler = ""
-        #: whether this worker takes Dask's own tasks and data, besides OctaPi's jobs
+        #: whether this process takes Dask's own tasks and data; an agent never does
         self.takes_tasks = True
-        #: whether this worker takes part in a run of a shuffle
+        #: whether this worker takes part in a run of a shuffle, and whether an actor lives here
         self.knows_shuffle: Callable[[str, int], Awaitable[bool]] = knows_no_shuffle
+        self.knows_actor: Callable[[str], bool] = lambda _: False
+        #: the clients inside tasks, on the scheduler's side
+        self.nested: Nested | None = None
 
-    def check(self, peer: Peer, message: dict[str, Any], *, is_stream: bool) -> None:
-        """Raise :exc:`RoleRefused` unless ``peer`` may send ``message`` here."""
+    def check(self, peer: Peer, message: dict[str, Any], *, is_stream: bool, opened: str = "") -> None:
+        """Raise :exc:`RoleRefused` unless ``peer`` may send ``message`` here.
+
+        ``opened`` is the request that turned the connection into a stream.
+        """
+        if self.nested is not None and peer.role == WORKER and is_nested(message, opened, is_stream=is_stream):
+            return self.nested.check(peer, message, opened, is_stream=is_stream)
         policy.check(self.side, peer, message, is_stream=is_stream)
         if self.side == policy.SCHEDULER_SIDE:
             self.bearers.check(peer, message, is_stream=is_stream)
         if self.side == policy.WORKER_SIDE and not self.takes_tasks and str(message.get("op")) in TASK_OPS:
-            raise RoleRefused("This worker runs OctaPi's jobs only: it was started with --no-dask.")
+            raise RoleRefused(
+                f"An agent may not be asked for {message['op']!r:.60}: Dask's tasks have a process of their own, "
+                "and none where a worker was started with --no-dask."
+            )
+        return None
 
     def drop(self, idents: set[str]) -> list[str]:
         """Cut every connection of these members, and return the addresses of those that were workers."""
@@ -115,8 +131,10 @@ class GuardedComm(TLS):  # type: ignore[misc]
     #: whether the peer opened it, so that what comes are requests
     is_inbound = False
     is_greeted = False
-    #: whether messages come in lists from now on, until the connection ends
-    is_stream = False
+    #: what turned this connection into a stream, on which messages come in lists until it ends
+    opened = ""
+    #: whether the next message may be the word by which Dask says that data have arrived
+    is_thanked = False
 
     async def read(self, deserializers: Any = None) -> Any:
         """Read one message that this peer may send.  Raises CommClosedError for any other."""
@@ -134,27 +152,48 @@ class GuardedComm(TLS):  # type: ignore[misc]
 
     async def _read(self, frames: list[Any], deserializers: Any, is_greeting: bool) -> Any:
         """Check a message as plain data, whoever sent it, and only then open what it holds."""
-        message, holds_more = loads_plain(frames, takes_pickles=not (is_greeting or self._is_plain))
+        takes_pickles = not is_greeting and (not self._is_plain or self._may_nest)
+        message, held = loads_plain(frames, takes_pickles=takes_pickles)
         if is_greeting or self._is_plain:
             PLAIN(message)
         if is_greeting:
             return message
         checked = self._checked(message)
-        if checked is not message or not holds_more:
+        if checked is not message:
             return checked
-        if not self._is_plain or await self._is_welcome_data(message):
+        is_welcome = not self._is_plain or await self._is_welcome_data(message)
+        if not held.anything:
+            return message
+        if is_welcome or (held.pickles and self._is_of_tasks(message)):
             return await self._open(frames, deserializers)
+        if held.pickles:
+            raise RoleRefused(NO_PICKLES)
         return message
 
     async def _is_welcome_data(self, message: Any) -> bool:
-        """Say whether this is data of a shuffle that this worker takes part in: all that one pushes to another."""
+        """Say whether this is for an actor, or of a shuffle that runs here: all that one worker sends another."""
         assert self.guard is not None
-        if not isinstance(message, dict) or message.get("op") != "shuffle_receive":
+        if not isinstance(message, dict) or self.guard.side != policy.WORKER_SIDE:
+            return False
+        if message.get("op") in ("actor_execute", "actor_attribute"):
+            if not self.guard.knows_actor(str(message.get("actor"))):
+                raise RoleRefused("No such actor lives here.")
+            return True
+        if message.get("op") != "shuffle_receive":
             return False
         shuffle, run = message.get("shuffle_id"), message.get("run_id")
         if not (isinstance(shuffle, str) and isinstance(run, int) and await self.guard.knows_shuffle(shuffle, run)):
             raise RoleRefused(f"No shuffle {str(shuffle)[:40]!r} runs here.")
         return True
+
+    def _is_of_tasks(self, message: Any) -> bool:
+        """Say whether all of this comes from a client inside a task: no other pickles of workers are read."""
+        assert self.guard is not None
+        assert self.peer is not None
+        if self.guard.nested is None or not self.guard.nested.has_tasks(self.peer):
+            return False
+        parts = list(self._requests(message))
+        return all(is_nested(part, self.opened, is_stream=stream) for part, stream in parts)
 
     async def _open(self, frames: list[Any], deserializers: Any) -> Any:
         """Read a message as Dask does, unpickling what it holds."""
@@ -163,10 +202,18 @@ class GuardedComm(TLS):  # type: ignore[misc]
         )
 
     @property
+    def _may_nest(self) -> bool:
+        """Say whether a worker may speak here as a client inside a task."""
+        assert self.guard is not None
+        return self.is_inbound and self.guard.nested is not None
+
+    @property
     def _is_plain(self) -> bool:
         """Say whether messages are read without unpickling anything."""
         assert self.peer is not None
         assert self.guard is not None
+        if self.is_inbound and not self.guard.takes_tasks:
+            return True  # an agent: what clients send through the scheduler comes from the master
         return self.peer.role == WORKER and (self.is_inbound or self.guard.side == policy.SCHEDULER_SIDE)
 
     def _checked(self, message: Any) -> Any:
@@ -178,13 +225,15 @@ class GuardedComm(TLS):  # type: ignore[misc]
             return message
         for part, is_stream in self._requests(message):
             try:
-                self.guard.check(self.peer, part, is_stream=is_stream)
+                self.guard.check(self.peer, part, is_stream=is_stream, opened=self.opened)
             except RoleRefused as error:
                 if is_stream or not part.get("reply", True):
                     raise
                 self.guard.trust.on_refused(f"{self.peer} at {self.peer_address}: {error}")
                 return {"op": policy.REFUSED_OP, "text": str(error), "close": bool(part.get("close"))}
-            self.is_stream = self.is_stream or (self.is_inbound and part["op"] in policy.OPENS_STREAM)
+            if self.is_inbound and not is_stream:
+                self.opened = part["op"] if part["op"] in policy.OPENS_STREAM else ""
+                self.is_thanked = part["op"] == "get_data" and self.guard.side == policy.WORKER_SIDE
         return message
 
     def _requests(self, message: Any) -> Iterator[tuple[dict[str, Any], bool]]:
@@ -192,10 +241,10 @@ class GuardedComm(TLS):  # type: ignore[misc]
 
         Raises :exc:`MessageRefused` for what is none; only on a connection that this side opened there are answers.
         """
-        if isinstance(message, dict) and not self.is_stream and ("op" in message or not self.is_inbound):
+        if isinstance(message, dict) and not self.opened and ("op" in message or not self.is_inbound):
             if "op" in message:
                 yield message, False
-        elif isinstance(message, (dict, tuple, list)) and (self.is_stream or not self.is_inbound):
+        elif isinstance(message, (dict, tuple, list)) and (self.opened or not self.is_inbound):
             for part in (message,) if isinstance(message, dict) else message:
                 if isinstance(part, dict):
                     if self.is_inbound and not isinstance(part.get("op"), str):
@@ -203,7 +252,7 @@ class GuardedComm(TLS):  # type: ignore[misc]
                     yield part, True
                 elif self.is_inbound and part != "OK":
                     raise MessageRefused("a part of a message is no request")
-        elif self.is_inbound:
+        elif self.is_inbound and not (self.is_thanked and message == "OK"):
             raise MessageRefused("it is no request")
 
     stream: Any
@@ -238,30 +287,39 @@ def check_size(size: int, limit: int) -> None:
         raise ValueError(f"a message of {size:,} bytes; the limit is {limit:,}")
 
 
-def loads_plain(frames: Sequence[Any], *, takes_pickles: bool = False) -> tuple[Any, bool]:
-    """Read a message without unpickling anything, and say whether it holds more than plain values.
+class Held(NamedTuple):
+    """What a message holds besides plain values: anything serialized or pickled, and whether any of it is pickled."""
 
-    What is serialized stays so; with ``takes_pickles`` what is pickled does too, else :exc:`RoleRefused` is raised.
+    anything: bool
+    pickles: bool
+
+
+def loads_plain(frames: Sequence[Any], *, takes_pickles: bool = False) -> tuple[Any, Held]:
+    """Read a message without unpickling anything, and say what it holds besides plain values.
+
+    What is serialized stays so; with ``takes_pickles`` None stands for what is pickled, else :exc:`RoleRefused` is
+    raised.
     """
-    holds_more = False
+    serialized, pickles = False, False
 
     def decode(plain: dict[Any, Any]) -> Any:
-        nonlocal holds_more
+        nonlocal serialized, pickles
         if "__Pickled__" in plain:
             if not takes_pickles:
-                raise RoleRefused("A pickle came where none is read.")
-            holds_more = True
+                raise RoleRefused(NO_PICKLES)
+            pickles = True
             return None
         if "__Serialized__" not in plain:
             return msgpack_decode_default(plain)
-        holds_more = True
+        serialized = True
         offset = plain["__Serialized__"]
         if isinstance(offset, int) and 0 < offset < len(frames):
             header = msgpack.loads(frames[offset], object_hook=msgpack_decode_default, use_list=False, **msgpack_opts)
             return Serialized(header, frames[offset + 1 : offset + 1 + header["num-sub-frames"]])
         return msgpack_decode_default(plain)
 
-    return msgpack.loads(frames[0], object_hook=decode, use_list=False, **msgpack_opts), holds_more
+    message = msgpack.loads(frames[0], object_hook=decode, use_list=False, **msgpack_opts)
+    return message, Held(serialized or pickles, pickles)
 
 
 class GuardedConnector(TLSConnector):  # type: ignore[misc]

@@ -86,7 +86,8 @@ CLIENT_AT_SCHEDULER: Final = Allowed(
         "get_task_stream_index get_task_prefix_states register_worker_plugin unregister_worker_plugin "
         "subscribe_worker_status start_task_metadata stop_task_metadata get_cluster_state benchmark_hardware get_story "
         "publish_delete publish_get publish_list publish_put queue_create queue_get queue_put queue_qsize "
-        "variable_get variable_set memory_sampler_start memory_sampler_stop get_runspec get_error_cause identity echo"
+        "variable_get variable_set memory_sampler_start memory_sampler_stop get_runspec get_error_cause identity echo "
+        "restart feed"
     ),
     words(
         "update-graph client-desires-keys update-data report-key client-releases-keys heartbeat-client close-client "
@@ -94,7 +95,20 @@ CLIENT_AT_SCHEDULER: Final = Allowed(
         "variable-future-received-confirm variable_delete publish_flush_batched_send log-event keep-alive close-stream"
     ),
 )
-WORKER_AT_WORKER: Final = Allowed(words("get_data shuffle_receive"), frozenset())
+WORKER_AT_WORKER: Final = Allowed(words("get_data shuffle_receive actor_execute actor_attribute"), frozenset())
+#: what clients inside tasks call besides, see :mod:`octapi.trust.nested`
+NESTED: Final = Allowed(
+    words(
+        "register-client identity gather scatter replicate retry ncores has_what nbytes update_data get_metadata "
+        "set_metadata get_task_status publish_delete publish_get publish_list publish_put queue_create queue_get "
+        "queue_put queue_qsize variable_get variable_set"
+    ),
+    words(
+        "update-graph client-desires-keys update-data report-key client-releases-keys heartbeat-client close-client "
+        "subscribe-topic unsubscribe-topic cancel-keys queue_release queue-future-release "
+        "variable-future-received-confirm variable_delete publish_flush_batched_send"
+    ),
+)
 #: what a client may let the scheduler ask of workers with ``broadcast`` and ``proxy``
 THROUGH_SCHEDULER: Final = words(
     "run run_coroutine versions identity actor_execute actor_attribute profile profile_metadata get_logs call_stack "

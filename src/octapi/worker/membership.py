@@ -38,7 +38,9 @@ class Member:
         self.path = path
         self.trust = Trust(identity, Clock(), on_refused=lambda text: say(f"refused {text}"))
         self.guard = Guard(self.trust, policy.WORKER_SIDE)
-        self.guard.takes_tasks = takes_tasks
+        #: whether this worker takes Dask's own tasks and data, in a process beside this one
+        self.takes_tasks = takes_tasks
+        self.guard.takes_tasks = False
         self.on_renewed: Callable[[Identity], None] = lambda _: None
         #: port and user under which the master may log in; empty when it cannot
         self.ssh: dict[str, Any] = {}

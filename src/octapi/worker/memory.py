@@ -48,6 +48,15 @@ def victim(held: list[tuple[float, int]], floor: int) -> int | None:
     return max(young)[1]
 
 
+def held_by(pid: int) -> int:
+    """Return how many bytes a process holds by itself; 0 if that is not known."""
+    try:
+        fields = (PROC / str(pid) / "statm").read_text(encoding="ascii").split()
+    except OSError:
+        return 0
+    return (int(fields[1]) - int(fields[2])) * os.sysconf("SC_PAGESIZE")
+
+
 class MemoryGuard:
     """Looks at the memory of one agent's slots."""
 
@@ -59,7 +68,6 @@ class MemoryGuard:
         self.limit = settings.slot_memory_mb * MEGABYTE
         self._floor_mb = settings.memory_floor_mb
         self._next = 0.0
-        self.page = os.sysconf("SC_PAGESIZE") if hasattr(os, "sysconf") else 4096
 
     def look(self, now: float) -> None:
         """Stop a job if there is too little memory; ``now`` is the loop's time."""
@@ -81,16 +89,9 @@ class MemoryGuard:
 
     def held(self, child: Child) -> int:
         """Return how many bytes a slot holds by itself, with its job's process; 0 if that is not known."""
-        size = sum(self._held(pid) for pid in (child.pid, child.job_pid) if pid)
+        size = sum(held_by(pid) for pid in (child.pid, child.job_pid) if pid)
         child.most = max(child.most, size)
         return size
-
-    def _held(self, pid: int) -> int:
-        try:
-            fields = (PROC / str(pid) / "statm").read_text(encoding="ascii").split()
-        except OSError:
-            return 0
-        return (int(fields[1]) - int(fields[2])) * self.page
 
     def _kill(self, child: Child, why: str) -> None:
         if not child.killed_for:

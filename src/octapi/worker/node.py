@@ -1,4 +1,4 @@
-"""A worker: one Dask worker with as many threads as slots, and the agent in its loop."""
+"""A worker's connection to its master: the agent, and beside it Dask's own tasks while somebody uses Dask."""
 
 from __future__ import annotations
 
@@ -6,15 +6,14 @@ import asyncio
 import contextlib
 import platform
 import socket
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import dask
 import psutil
 from distributed.comm import connect
-from distributed.core import Status
 
 from octapi import _version, limits, lines
-from octapi.dasknode import QuietWorker, answer_refusals, guarded, quiet_logs
+from octapi.dasknode import WORKER_SETTINGS, AgentWorker, answer_refusals, guarded, quiet_logs
 from octapi.dispatch import wire
 from octapi.errors import VersionMismatch
 from octapi.reasons import in_words
@@ -22,8 +21,10 @@ from octapi.saying import story_of
 from octapi.signals import until_signalled
 from octapi.trust.policy import STREAM_OP
 from octapi.worker import health
+from octapi.worker.place import Place
 from octapi.worker.sayings import say
 from octapi.worker.station import Station
+from octapi.worker.tasks import Tasks
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -33,20 +34,8 @@ if TYPE_CHECKING:
     from octapi.trust.daskcomm import Guard
     from octapi.worker.membership import Member
 
-#: Dask's own settings for a worker on a small board: no profiler, and memory is the slots' affair
-DASK_SETTINGS = {
-    "distributed.worker.profile.enabled": False,
-    "distributed.worker.memory.spill": False,
-    "distributed.worker.memory.pause": False,
-    "distributed.worker.memory.terminate": False,
-    "distributed.admin.tick.limit": "30s",
-    # Dask keeps this many sent messages for its debugger, and ours hold whole batches
-    "distributed.admin.low-level-log-length": 4,
-}
 #: Dask holds messages back this long to send them together; ours are batches already, in seconds
 HOLD_S = 0.0002
-#: where a worker listens that must be found under another address
-PORT = 8789
 #: how long the scheduler may take to answer a first connection, in seconds
 PROBE_S = 10
 #: how often the connection is looked at, in seconds
@@ -57,32 +46,13 @@ AGAIN_S = 3.0
 CLOSE_S = 2
 
 
-class Place(NamedTuple):
-    """Where a worker listens for other workers and the scheduler, and where they find it.
-
-    ``advertise`` is an address of another device that passes connections on to the same port, as the host of a
-    container does that publishes it.
-    """
-
-    host: str | None = None
-    port: int = 0
-    advertise: str = ""
-
-    @property
-    def port_to_listen(self) -> int:
-        """Return the port; one that others must know cannot be left to the system."""
-        return self.port or (PORT if self.advertise else 0)
-
-    def contact(self, protocol: str) -> str | None:
-        """Return the address that others are told; None for the one that it listens at."""
-        return f"{protocol}://{self.advertise}:{self.port_to_listen}" if self.advertise else None
-
-
 class Node:
     """One connection of a worker to its master: Dask's worker, and the station that outlives it."""
 
-    def __init__(self, worker: Worker, station: Station, member: Member | None) -> None:
+    def __init__(self, worker: Worker, station: Station, member: Member | None, tasks: Tasks | None) -> None:
         self.worker = worker
+        #: Dask's own tasks; None for a worker that takes none
+        self.tasks = tasks
         self.station = station
         self.ssh: dict[str, Any] = {} if member is None else member.ssh
         self.member = member
@@ -105,6 +75,8 @@ class Node:
             if self.worker.batched_stream.closed():
                 return
             self.send(("health", health.measure()))
+            if self.tasks is not None and self.member is not None:
+                self.tasks.renew(self.member.identity)
 
     async def until_cut(self) -> None:
         """Wait until the master's connection is closed; Dask's worker would try for long to open it again."""
@@ -113,6 +85,8 @@ class Node:
 
     async def leave(self) -> None:
         """Let Dask's worker say goodbye, for as long as that makes sense."""
+        if self.tasks is not None:
+            await asyncio.to_thread(self.tasks.close)
         closing = self.worker.close(timeout=CLOSE_S, executor_wait=False, nanny=False, reason="octapi-stopped")
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(closing, 2 * CLOSE_S)
@@ -149,6 +123,11 @@ class Node:
         elif kind == "trust":
             if self.member is not None:
                 self.member.news(rest[0])
+            if self.tasks is not None:
+                self.tasks.tell(rest[0])
+        elif kind == "dask":
+            if self.tasks is not None:
+                self.tasks.want(bool(rest[0]))
         elif kind in ("settled", "drop", "kill"):
             getattr(self.station, kind)(*rest)
         elif kind == "replay":
@@ -173,7 +152,9 @@ class Node:
             "memory": limits.memory_total(psutil.virtual_memory().total),
             "health": health.measure(),
             "ssh": self.ssh,
-            "no_dask": self.member is not None and not self.member.guard.takes_tasks,
+            "no_dask": self.tasks is None,
+            #: a process for Dask's tasks is started when the master asks for it
+            "dask_apart": self.tasks is not None,
             **self.station.standing(),
             "metrics": {} if self.member is None or self.member.meter is None else self.member.meter.facts,
         }
@@ -195,15 +176,15 @@ async def serve(
     guard = None if member is None else member.guard
     if guard is not None:
         guard.scheduler = master
-    with dask.config.set(DASK_SETTINGS):
+    tasks = None if member is not None and not member.takes_tasks else Tasks(master, station, place, member)
+    with dask.config.set(WORKER_SETTINGS):
         await probe(f"{guarded(guard)['protocol']}://{master}", guard)
-        worker = QuietWorker(
+        worker = AgentWorker(
             f"{guarded(guard)['protocol']}://{master}",
             nthreads=station.slots,
             name=station.name,
             host=place.host,
-            port=place.port_to_listen,
-            contact_address=place.contact(guarded(guard)["protocol"]),
+            advertise=place.advertise,
             memory_limit=0,
             dashboard=False,
             nanny=None,
@@ -211,11 +192,8 @@ async def serve(
         )
         if guard is not None:
             answer_refusals(worker)
-            guard.knows_shuffle = worker.knows_shuffle
         async with worker:
-            node = Node(worker, station, member)
-            if guard is not None and not guard.takes_tasks:
-                worker.status = Status.paused  # Dask's scheduler gives no tasks to a worker that pauses
+            node = Node(worker, station, member, tasks)
             node.start()
             on_ready(worker.address)
             return await run(node)
@@ -297,6 +275,7 @@ async def serve_again(master: str, station: Station, place: Place, on_ready: Cal
 def main() -> None:
     """Be a worker of a cluster on this computer, as the process on the other end of stdin says."""
     start = lines.read_first()
+    lines.take_path(start)
     from octapi.trust.identity import Identity
     from octapi.worker.membership import Member
 

@@ -6,6 +6,7 @@ import os
 from typing import TYPE_CHECKING
 
 from octapi.worker import slot
+from octapi.worker.library_threads import library_threads
 from octapi.worker.nursery import Zygote
 from octapi.worker.sayings import say
 
@@ -30,7 +31,8 @@ class Root:
 
     def _launch(self) -> Zygote:
         agent = self._agent
-        env = dict(os.environ, OCTAPI_SLOT_HOME=str(agent.home), **agent.names)
+        threads = library_threads(agent.slots)
+        env = dict(os.environ, OCTAPI_SLOT_HOME=str(agent.home), **agent.names, **threads)
         env[slot.LARGEST] = str(agent.watch.memory.largest)
         found = Zygote.launch(agent.names, agent.ended, env, agent.account)
         found.on_gone = self._gone

@@ -210,6 +210,7 @@ class Service:
 
     async def _serve(self, member: Member, master: str) -> bool:
         from octapi.worker import node
+        from octapi.worker.place import Place
 
         def ready(address: str) -> None:
             self.state = f"working for {member.identity.cluster}"
@@ -217,7 +218,7 @@ class Service:
 
         options = self.options
         try:
-            place = node.Place(options.host, options.port, options.advertise or address_outside(member.seen))
+            place = Place(options.host, options.port, options.advertise or address_outside(member.seen))
             return await node.serve(master, self.station, place, ready, member)
         except (OSError, RuntimeError, ValueError) as error:
             say(f"could not work for the master at {master}: {in_words(error)}")
