@@ -15,6 +15,7 @@ import typer.main
 import octapi
 from octapi.cli import commands, tables
 from octapi.cli.app import app, pasted
+from octapi.cli.container import is_passing
 from octapi.errors import TokenRefused
 from octapi.reasons import in_words
 from octapi.trust.token import Token, parse
@@ -264,3 +265,20 @@ def test_doctor_says_whether_a_token_is_good_and_is_no_stranger(yard: Yard) -> N
     assert "octapi token create" in said
     yard.command("master", "doctor")
     assert not [line for line in master.said if "refused" in line]
+
+
+@pytest.mark.parametrize(
+    ("can_return", "name", "host", "expected"),
+    [
+        (True, "", "0123456789ab", True),
+        (True, "red", "0123456789ab", False),
+        (True, "", "red", False),
+        (True, "", "0123456789abc", False),
+        (False, "", "0123456789ab", False),
+    ],
+)
+def test_a_container_without_a_name_leaves_the_list_if_it_can_return(
+    can_return: bool, name: str, host: str, expected: bool
+) -> None:
+    """One that has a name, or whose token was given to it alone, is a device as any other."""
+    assert is_passing(can_return, name, host) is expected

@@ -140,6 +140,18 @@ def test_a_fourth_worker_joins_during_a_run_and_gets_work(cluster: Project) -> N
     until(lambda: len(cluster.nodes()) == 3)
 
 
+def test_workers_that_are_scaled_away_are_on_no_list(cluster: Project) -> None:
+    """They leave it when they are stopped; those that are killed are shown as away."""
+    cluster.compose("up", "-d", "--no-build", "--no-recreate", "--scale", "worker=4")
+    until(lambda: len(cluster.nodes()) == 4, 60)
+    cluster.compose("up", "-d", "--no-build", "--no-recreate", "--scale", "worker=3")
+
+    here = {hostname(container) for container in cluster.containers()}
+    listed = json.loads(cluster.exec("master", "octapi", "nodes", "--json"))
+    assert {row["name"] for row in listed if row["online"]} == here
+    assert len([row for row in listed if not row["online"]]) <= 1  # the one that a test above removed by force
+
+
 def test_a_worker_that_is_killed_during_a_run_loses_nothing(cluster: Project) -> None:
     """Its jobs run elsewhere; the container's restart brings it back as the member it was."""
     victim = cluster.containers()[0]

@@ -91,7 +91,7 @@ VALUES = st.recursive(
     max_leaves=12,
 )
 REQUESTS = VALUES | st.fixed_dictionaries(
-    {"op": st.sampled_from(["join", "renew", "call", "__init__", ""]) | VALUES},
+    {"op": st.sampled_from(["join", "renew", "call", "leave", "__init__", ""]) | VALUES},
     optional=dict.fromkeys(("token", "secret", "role", "name", "csr", "ssh_key"), VALUES),
 )
 

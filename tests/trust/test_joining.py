@@ -331,3 +331,30 @@ def test_doctor_says_step_by_step_what_it_saw(yard: Yard) -> None:
     master.stop()
     steps = json.loads(yard.command("red", "doctor", "--json", code=1))
     assert any(step["result"] == "fail" and "nothing listens" in step["text"] for step in steps)
+
+
+def test_a_worker_that_leaves_is_on_no_list_and_may_come_back_under_its_name(yard: Yard) -> None:
+    """As a container of a scaled service does; its token stays good, and what it was is refused."""
+    yard.master()
+    worker = yard.worker("red", token := yard.token(), "--leaves")
+    worker.stop()
+
+    assert "left the cluster" in worker.text()
+    until(lambda: json.loads(yard.command("master", "nodes", "--json")) == [])
+    assert "was removed from this cluster" in yard.command("red", "worker", "--ssh-port", "0", code=1)
+    assert "joined" in yard.worker("red", token).text()
+    assert [row["name"] for row in json.loads(yard.command("master", "nodes", "--json"))] == ["red"]
+
+
+def test_a_worker_that_leaves_while_its_master_is_away_ends_all_the_same(yard: Yard) -> None:
+    """It says that it stays on the list, and works again once both are back."""
+    master = yard.master()
+    port = ports_of(master)["join"]
+    worker = yard.worker("red", yard.token(), "--leaves")
+    master.stop()
+    worker.until_says("lost the master")
+
+    worker.stop()
+    assert "could not leave the cluster's list" in worker.text()
+    yard.master("--join-port", str(port))
+    yard.worker("red")

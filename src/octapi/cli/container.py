@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
+import socket
 import sys
 import time
 from pathlib import Path
@@ -92,7 +94,16 @@ def start_worker() -> None:
         no_dask=os.environ.get("OCTAPI_NO_DASK", "") not in ("", "0"),
         metrics=os.environ.get("OCTAPI_METRICS", ""),
         node_exporter=os.environ.get("OCTAPI_NODE_EXPORTER", ""),
+        leaves=is_passing(bool(shared) and not is_given, own_name(), socket.gethostname()),
     )
+
+
+def is_passing(can_return: bool, name: str, host: str) -> bool:
+    """Say whether a worker is one of a number of containers, as a scaled service has: no name but its container's.
+
+    It leaves the list of devices when it is stopped, if it can return: by a token that the master shares.
+    """
+    return can_return and not name and re.fullmatch(r"[0-9a-f]{12}", host) is not None
 
 
 def integer(name: str, default: int) -> int:

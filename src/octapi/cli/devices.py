@@ -268,6 +268,7 @@ def worker(
     insecure: Insecure = False,
     install_service: service.Install = False,
     remove_service: service.Remove = False,
+    leaves: Annotated[bool, typer.Option("--leaves", hidden=True)] = False,  # see "octapi start"
 ) -> None:
     """Run a worker: this device's cores join the cluster. A device that has joined needs no token again."""
     given = locals()
@@ -291,7 +292,7 @@ def worker(
     text = "" if has_identity and is_again() else secret.take(token, token_file, ask=not has_identity)
     old = identities.load(home / FILE)
     options = Options(
-        name, slots or cores(), host or None, ssh_port, port, advertise, not no_dask, metrics, node_exporter
+        name, slots or cores(), host or None, ssh_port, port, advertise, not no_dask, metrics, node_exporter, leaves
     )
     if not install_service:
         return run_worker(home, text, old, options)

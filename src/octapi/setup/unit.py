@@ -40,7 +40,7 @@ KillMode=mixed
 TimeoutStopSec=20
 # a job that takes all memory is killed; the service goes on
 OOMPolicy=continue
-LimitNOFILE=65536
+LimitNOFILE=16384
 # a fork bomb, a job that takes all memory and one that fills /dev/shm leave the device room to work
 TasksMax=8192
 MemoryMax=90%

@@ -293,6 +293,16 @@ class Authority:
         self.save()
         return found
 
+    def leave(self, proven: Peer) -> Member:
+        """Let a member go that asks for it, and return it; its tokens stay good.
+
+        Raises :exc:`NotAMember` when it is unknown or was removed.
+        """
+        member = self.ledger.leave(self.standing(proven).ident, self.now())
+        self._retire_roots()
+        self.save()
+        return member
+
     def rotate(self, *, is_compromised: bool = False) -> Root:
         """Sign with a new key from now on; ``is_compromised`` forgets the old ones, and everybody joins anew."""
         root = new_root(self.state.cluster, self.now())

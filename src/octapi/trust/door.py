@@ -2,7 +2,7 @@
 
     device ── TLS ──> Door          the certificate of the authority itself, under the key that the device asked for
     device <── greeting ──          its certificate, the cluster's name, the master's time, a nonce
-    device ── one request ──>       join (with a token), renew or call (with its certificate)
+    device ── one request ──>       join (with a token), renew, call or leave (with its certificate)
     device <── ok or error ──
 
 A device that offers HTTP in its handshake (ALPN) is led to the counter instead, where it may fetch wheels.
@@ -225,7 +225,7 @@ class Door:
             return self._join(request, proven, nonce, address)
         if operation == "token":
             return self._about_token(request, address)
-        if operation not in ("renew", "call"):
+        if operation not in ("renew", "call", "leave"):
             raise TrustError(f"The master does not know the request {str(operation)[:40]!r}.")
         if proven is None or proven.role not in JOINABLE:
             raise NotAMember("The master does not know this identity. Join with a token.")
@@ -234,6 +234,11 @@ class Door:
         if operation == "call":
             facts = {"authorities": self.authority.authorities(), "due": self.authority.is_due(proven)}
             return self.standing(address) | facts | {"seen": address}
+        if operation == "leave":
+            self.authority.leave(proven)
+            self.log(f"{proven} at {address} left the cluster.")
+            self.on_change()
+            return {}
         answer = self.authority.renew(
             proven, text(request, "csr"), nonce, address=address, ssh_key=text(request, "ssh_key")
         )

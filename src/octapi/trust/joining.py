@@ -208,6 +208,11 @@ async def call(identity: Identity, address: str) -> tuple[Greeting, dict[str, An
     return await ask(address, identity.authorities, identity.root, lambda _: {"op": "call"}, identity)
 
 
+async def leave(identity: Identity, address: str) -> None:
+    """Ask the door to take this member off its list.  Raises as :func:`call` does."""
+    await ask(address, identity.authorities, identity.root, lambda _: {"op": "leave"}, identity)
+
+
 async def renew(identity: Identity, address: str, ssh_key: str = "") -> Identity:
     """Get a new certificate for a new key, proving the old one.  Raises as :func:`call` does."""
     from octapi.trust import certificates

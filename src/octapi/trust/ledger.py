@@ -67,6 +67,8 @@ class Member:
     ssh_key: str = ""
     #: the tokens by which it came in
     tokens: list[str] = field(default_factory=list)
+    #: it went by its own wish: ``removed`` holds for its certificate only, and its name may come back
+    left: bool = False
 
 
 @dataclass(slots=True)
@@ -143,7 +145,7 @@ class Ledger:
         """
         for member in self.removed():
             is_same = (member.role, member.name) == (role, name) or member.ident == proven
-            if is_same and row.created <= (member.removed or 0):
+            if is_same and not member.left and row.created <= (member.removed or 0):
                 raise TokenRefused(
                     f"{member.name} was removed from this cluster after the token {row.ident} was made. "
                     "To let it in again, make a new one on the master: octapi token create"
@@ -215,6 +217,17 @@ class Ledger:
         for member in found:
             member.removed = now
         return found
+
+    def leave(self, ident: str, now: float) -> Member:
+        """Let a member go that asks for it; its certificate is refused as long as it would be good.
+
+        Raises :exc:`NotAMember` when it is unknown or was removed.
+        """
+        member = self.standing(ident)
+        member.removed, member.left = now, True
+        for old in [old for old in self.members.values() if old.left and old.ends < now]:
+            del self.members[old.ident]
+        return member
 
     def tokens_of(self, members: Iterable[Member]) -> list[TokenRow]:
         """Return the tokens that still let somebody in and by which one of these members came."""

@@ -27,7 +27,7 @@ MEMBER_ROW: Final = record(
     {
         "ident": IDENT, "name": text(63, NAME), "role": text(20), "since": moment, "renewed": moment, "ends": moment,
         "issuer": IDENT, "address": text(300), "removed": maybe(moment), "ssh_key": text(2000),
-        "tokens": listing(text(20), 1000),
+        "tokens": listing(text(20), 1000), "left": boolean,
     }
 )  # fmt: skip
 #: what a state holds as JSON

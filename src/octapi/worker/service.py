@@ -39,6 +39,8 @@ JOIN_FIRST = (
 AGAIN_S = 3.0
 #: how often a worker that finds no master says so, in seconds
 SAY_S = 15.0
+#: how long the master may take to hear that this worker leaves, in seconds; containers are killed after ten
+LEAVE_S = 2.0
 
 
 class Options(NamedTuple):
@@ -54,6 +56,8 @@ class Options(NamedTuple):
     #: HOST:PORT of the door for monitoring systems, and of the node_exporter behind it; empty for none
     metrics: str = ""
     node_exporter: str = ""
+    #: it leaves the cluster's list when it is stopped, as a container does that was scaled away
+    leaves: bool = False
 
 
 def join(home: Path, text: str, name: str) -> None:
@@ -174,6 +178,23 @@ class Service:
                 door.close()
             self.sshd.stop()
             os.close(self.lock)
+        if self.options.leaves:
+            await self.leave(member.identity)
+
+    async def leave(self, identity: Identity) -> None:
+        """Take this worker off its cluster's list; if it is started again, it joins anew with its token."""
+        why = "it has no address"
+        try:
+            async with asyncio.timeout(LEAVE_S):
+                for address in identity.addresses:
+                    try:
+                        await joining.leave(identity, address)
+                        return say(f"left the cluster {identity.cluster!r}.")
+                    except (OSError, asyncio.IncompleteReadError, TrustError) as error:
+                        why = joining.reason(error)
+        except TimeoutError as error:
+            why = joining.reason(error)
+        return say(f"could not leave the cluster's list of devices ({why}).")
 
     def _start_ssh(self, member: Member) -> None:
         if not self.options.ssh_port:
