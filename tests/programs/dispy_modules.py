@@ -33,7 +33,8 @@ if __name__ == "__main__":
                 job = cluster.submit(what)
                 found = job()
                 missing = type(what).__module__.partition(".")[0]
-                if missing not in str(depends) and f"No module named {missing!r}" in (job.exception or ""):
+                sent = [str(one) for one in depends if not isinstance(one, type)]
+                if missing not in str(sent) and f"No module named {missing!r}" in (job.exception or ""):
                     continue  # as in dispy: it is named
                 values.append(found)
                 if job.exception:
