@@ -5,6 +5,7 @@ import sys
 from pathlib import Path
 
 from octapi.setup import install
+from tests.yard import until
 
 
 def test_an_upgrade_removes_the_releases_from_which_nothing_runs(tmp_path: Path) -> None:
@@ -17,6 +18,8 @@ def test_an_upgrade_removes_the_releases_from_which_nothing_runs(tmp_path: Path)
     program = releases[0] / "wait.py"
     program.write_text("input()")
     with subprocess.Popen([sys.executable, str(program)], stdin=subprocess.PIPE) as process:
+        command = Path(f"/proc/{process.pid}/cmdline")
+        until(lambda: str(program).encode() in command.read_bytes())  # it is told a moment after the start
         install.forget_old(place)
         assert sorted(path.name for path in (place.prefix / "releases").iterdir()) == ["1", "3"]
         process.communicate(b"\n")

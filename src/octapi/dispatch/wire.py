@@ -42,8 +42,11 @@ def pack(message: Any) -> bytes:
 
 
 def unpack(body: bytes) -> Any:
-    """Read one message's body."""
-    return msgpack.unpackb(body, max_bin_len=FRAME_LIMIT, max_str_len=FRAME_LIMIT, strict_map_key=False)
+    """Read one message's body.  Raises ValueError for what is none."""
+    try:
+        return msgpack.unpackb(body, max_bin_len=FRAME_LIMIT, max_str_len=FRAME_LIMIT, strict_map_key=False)
+    except TypeError as error:  # a list or a map as key of a map
+        raise ValueError(f"This is no message: {error}.") from error
 
 
 async def read_frame(reader: asyncio.StreamReader, limit: int = FRAME_LIMIT) -> Any:
