@@ -282,8 +282,10 @@ class DispyJob(Ticket):
         return self.Abandoned if isinstance(error, WorkerLost) else self.Terminated
 
 
+#: the end of such a traceback, with what was noted of the argument that could not be loaded
 MISSING = re.compile(
-    r"(?:No module named '(?P<module>[\w.]+)'|Can't get attribute '(?P<name>[\w.]+)' on <module '__main__')[^\n]*\n$"
+    r"(?:No module named '(?P<module>[\w.]+)'|Can't get attribute '(?P<name>[\w.]+)' on <module '__main__')[^\n]*\n"
+    r"(?:\(octapi: [^\n]*\n)*$"
 )
 
 
