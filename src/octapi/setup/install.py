@@ -47,9 +47,10 @@ import sys
 
 if sys.version_info[:2] != {version}:
     raise ImportError("OctaPi was installed for Python {version[0]}.{version[1]}. Install it again for this one.")
-if {place!r} not in sys.path:
-    ends = ("site-packages", "dist-packages")
-    sys.path.insert(next((n for n, path in enumerate(sys.path) if path.endswith(ends)), len(sys.path)), {place!r})
+while {place!r} in sys.path:  # behind this file it would not be found
+    sys.path.remove({place!r})
+ends = ("site-packages", "dist-packages")
+sys.path.insert(next((n for n, path in enumerate(sys.path) if path.endswith(ends)), len(sys.path)), {place!r})
 del sys.modules[__name__]  # the real one takes this one's place
 importlib.import_module(__name__)
 '''

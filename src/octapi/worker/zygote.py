@@ -44,12 +44,15 @@ ENDED: Final = 2
 READY: Final = 3
 REFUSED: Final = 4
 #: what the zygote's Python executes, with the descriptor, a list of places to import from, and names as JSON: it finds
-#: this package where its parent did, and nothing in the directory that it is started in
+#: this package where its parent did, after Python's own and before other packages, and nothing in the directory that it
+#: is started in
 START: Final = """
 import json, sys
 fd, places, names = json.loads(sys.argv[1])
 sys.path[:] = [entry for entry in sys.path if entry]
-sys.path += [entry for entry in places if entry not in sys.path]
+ends = ("site-packages", "dist-packages")
+first = next((n for n, entry in enumerate(sys.path) if entry.endswith(ends)), len(sys.path))
+sys.path[first:first] = [entry for entry in places if entry not in sys.path[:first]]
 sys.argv = [""]
 from octapi.worker.zygote import main
 main(fd, names)
