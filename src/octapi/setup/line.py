@@ -42,7 +42,9 @@ def for_token(text: str, role: str) -> str:
     Raises :exc:`WheelProblem` when the token's master does not know under which address another device reaches it.
     """
     addresses = parse(text).addresses
-    if not addresses or discovery.is_inner(addresses[0]):
+    # loopback is among them only where nobody said which address to advertise
+    is_guess = any(address.startswith("127.") for address in addresses)
+    if not addresses or (is_guess and discovery.is_inner(addresses[0])):
         raise WheelProblem(
             "This master does not know under which address a device reaches it. Give --address HOST:PORT, or start the "
             "master with --advertise ADDRESS."
