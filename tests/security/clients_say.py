@@ -222,7 +222,7 @@ async def another_client(field: Field) -> str:
 @attack("client: a pickle for an agent, as a key to forget", operation="free_keys", through="broadcast", worker="red")
 @attack("client: a pickle for an agent, to be run", operation="run", through="proxy", worker="red")
 async def pickle_to_agent(field: Field, operation: str, through: str, worker: str = "slim") -> str:
-    """Nothing of it is unpickled there; the process of Dask's tasks may run it, where there is one."""
+    """Nothing of it is unpickled there, and the agent lives; the process of Dask's tasks, if any, may run it."""
     mark = field.place / f"mark-{operation}-{worker}"
     host, port = field.port(worker)
     bomb = Serialize(Bomb(mark))
@@ -242,6 +242,7 @@ async def pickle_to_agent(field: Field, operation: str, through: str, worker: st
         comm.abort()
     if mark.exists():
         raise Succeeded(f"it was unpickled in process {mark.read_text().split()}")
+    await all_is_well(field)
     return "left as bytes"
 
 

@@ -8,6 +8,7 @@ from typing import Any
 from distributed import Client
 from distributed.comm.core import CommClosedError
 from distributed.protocol import ToPickle
+from distributed.versions import get_versions
 
 from octapi.trust.contexts import Clock, Trust
 from octapi.trust.daskcomm import Guard, GuardedSecurity
@@ -31,7 +32,7 @@ async def with_a_task(field: Field) -> AsyncIterator[Client]:
     """Let the stolen worker have a task of ann's, and return ann's client."""
     address = f"octapi://127.0.0.1:{next(FALSE_PORTS)}"
     comm = await field.dask("dask", "mole")
-    await comm.write(registration("mole", address))
+    await comm.write(registration("mole", address) | {"versions": get_versions()})  # ann's client looks at them
     assert (await asyncio.wait_for(comm.read(), 25))["status"] == "OK"
     host, port = field.port("dask")
     trust = Trust(field.identities["ann"], Clock(), on_refused=lambda _: None)

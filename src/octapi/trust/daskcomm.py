@@ -85,7 +85,7 @@ class Guard:
         policy.check(self.side, peer, message, is_stream=is_stream)
         if self.side == policy.SCHEDULER_SIDE:
             self.bearers.check(peer, message, is_stream=is_stream)
-        if self.side == policy.WORKER_SIDE and not self.takes_tasks and str(message.get("op")) in TASK_OPS:
+        if self.side == policy.WORKER_SIDE and not self.takes_tasks and is_for_tasks(message, is_stream=is_stream):
             raise RoleRefused(
                 f"An agent may not be asked for {message['op']!r:.60}: Dask's tasks have a process of their own, "
                 "and none where a worker was started with --no-dask."
@@ -121,6 +121,15 @@ TASK_OPS: Final = policy.words(
     "compute-task run run_coroutine actor_execute plugin-add upload_file update_data "
     "shuffle_receive acquire-replicas gather"
 )
+
+
+def is_for_tasks(message: dict[str, Any], *, is_stream: bool) -> bool:
+    """Say whether a message is for a process of Dask's tasks: every single request, which nobody makes of an agent.
+
+    Dask's worker ends for good at an odd one, also where it only forgets keys.
+    """
+    operation = str(message.get("op"))
+    return operation in TASK_OPS if is_stream else operation != "close"
 
 
 class GuardedComm(TLS):  # type: ignore[misc]
