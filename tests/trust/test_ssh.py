@@ -29,7 +29,7 @@ def worker_with_ssh(yard: Yard, name: str) -> Running:
     """Start a worker whose sshd is known to the master."""
     worker = yard.worker(name, yard.token(), "--host", "127.0.0.1", ssh_port=free_port())
     config = yard.home("master") / "ssh" / "config"
-    until(lambda: f"Host {name}\n" in config.read_text())
+    until(lambda: re.search(rf"^Host .*\b{name}\b", config.read_text(), re.MULTILINE))
     return worker
 
 

@@ -44,7 +44,7 @@ LimitNOFILE=16384
 # a fork bomb, a job that takes all memory and one that fills /dev/shm leave the device room to work
 TasksMax=8192
 MemoryMax=90%
-TemporaryFileSystem=/dev/shm:mode=1777,size=25%%
+TemporaryFileSystem=/dev/shm:mode=1777
 RuntimeDirectory=octapi
 RuntimeDirectoryPreserve=yes
 UMask=0022
