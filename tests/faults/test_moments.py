@@ -59,7 +59,7 @@ def test_a_worker_that_refused_a_computation_takes_it_once_it_can(world: World, 
     if how == "ready":
         hear(world, "ready")
     else:
-        world.loop.do(world.gateway.client_tell, world.client, "red", ["forget", world.lane.digest])
+        world.loop.do(world.lane.drop, "red")
     ticket = Told(0, retries=1)
     world.loop.do(world.lane.submit, ticket)
     for _ in range(20):

@@ -138,11 +138,16 @@ class Lane:
         """Run cleanup and setup again on one worker, once no job of this computation runs there."""
         facts = {**self.worker_facts.get(worker, {}), "limit": None if self.limits is None else self.limits.get(worker)}
         self.refused_on.pop(worker, None)
-        self.dispatcher.call(self.dispatcher.tell, worker, ("renew", self.digest, facts))
+        self.dispatcher.call(self._tell_anew, worker, ("renew", self.digest, facts))
 
     def drop(self, worker: str) -> None:
         """Clean up on one worker; it gets no more jobs."""
-        self.dispatcher.call(self.dispatcher.tell, worker, ("forget", self.digest))
+        self.dispatcher.call(self._tell_anew, worker, ("forget", self.digest))
+
+    def _tell_anew(self, worker: str, message: tuple[Any, ...]) -> None:
+        """Tell a worker what begins the computation anew there: that it refused it before is over."""
+        self.refused_on.pop(worker, None)
+        self.dispatcher.tell(worker, message)
 
     def send_file(self, file: File, worker: str) -> None:
         """Put a file into the computation's directory on one worker; jobs submitted afterwards find it.
