@@ -60,7 +60,10 @@ class Project:
     def nodes(self) -> list[dict[str, Any]]:
         """Return the workers that are here, as the master tells."""
         text = self.exec("master", "octapi", "nodes", "--json", code=None)
-        return [row for row in json.loads(text) if row["online"]] if text.startswith("[") else []
+        if not text.startswith("["):
+            return []
+        rows, _ = json.JSONDecoder().raw_decode(text)  # what was said on stderr may stand behind it
+        return [row for row in rows if row["online"]]
 
     def up(self, workers: int = 0, *more: str) -> "Project":
         """Start it, and wait until all workers work."""
