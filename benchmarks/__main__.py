@@ -1,6 +1,7 @@
 """``python -m benchmarks [NAME ...]``: all contenders side by side, round by round, and a table of ratios.
 
-Peers may live in an environment of their own: OCTAPI_BENCH_PEERS names its Python.
+Peers may live in an environment of their own: OCTAPI_BENCH_PEERS names its Python. So may an earlier state of OctaPi:
+OCTAPI_BENCH_BEFORE.
 """
 
 import argparse
@@ -16,6 +17,7 @@ from benchmarks import memory, start, trust
 
 HERE = Path(__file__).parent
 TIMEOUT_S = 240
+BEFORE = ", before"
 #: measure: unit, whether more is better, and each contender with how many jobs it gets
 PLAN = {
     "submit": (
@@ -65,10 +67,29 @@ PLAN = {
 }
 
 
+def interpreter(contender):
+    """Which Python runs it: peers and an earlier state of OctaPi may live in environments of their own."""
+    if contender.endswith(BEFORE):
+        return os.environ["OCTAPI_BENCH_BEFORE"]
+    return sys.executable if contender.startswith("octapi") else os.environ.get("OCTAPI_BENCH_PEERS", sys.executable)
+
+
+def contenders(plan):
+    """Return the plan, each of OctaPi's rows followed by the same of the earlier state, if there is one."""
+    if "OCTAPI_BENCH_BEFORE" not in os.environ:
+        return plan
+    found = {}
+    for name, count in plan.items():
+        found[name] = count
+        if name.startswith("octapi"):
+            found[name + BEFORE] = count
+    return found
+
+
 def one(contender, measure, count):
     """Measure one contender once; None if it is not installed or fails, with the reason on stderr."""
-    python = sys.executable if contender.startswith("octapi") else os.environ.get("OCTAPI_BENCH_PEERS", sys.executable)
-    command = [python, str(HERE / "contenders.py"), contender, measure, str(count)]
+    python = interpreter(contender)
+    command = [python, str(HERE / "contenders.py"), contender.removesuffix(BEFORE), measure, str(count)]
     env = dict(os.environ)
     if not contender.startswith("octapi"):  # peers' own processes import the functions and find their programs
         env.update(PYTHONPATH=str(HERE), PATH=os.pathsep.join((str(Path(python).parent), env.get("PATH", ""))))
@@ -95,6 +116,7 @@ def figure(measure, value, count):
 def compare(measure, repeat):
     """Measure all contenders in turn, ``repeat`` times; return each one's median."""
     unit, plan = PLAN[measure]
+    plan = contenders(plan)
     found = {name: [] for name in plan}
     for turn in range(repeat):
         for name, count in plan.items():
