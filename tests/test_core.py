@@ -10,13 +10,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from octapi.dispatch import ticket as outcome
-from octapi.dispatch import wire
+from octapi.dispatch import outcome, wire
 from octapi.dispatch.computation import FUNCTION, Computation
 from octapi.dispatch.core import Core
 from octapi.dispatch.lane import Lane, Listener
+from octapi.dispatch.outcome import WorkerInfo
 from octapi.dispatch.span import MISSING, Failed, Page, Span
-from octapi.dispatch.ticket import Ticket, WorkerInfo
+from octapi.dispatch.ticket import Ticket
 from octapi.errors import BatchRefused
 
 SLOTS = 3

@@ -18,7 +18,7 @@ import uuid
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from octapi.dispatch import ticket as outcome
+from octapi.dispatch import outcome
 from octapi.dispatch.computation import File
 from octapi.dispatch.faults import (
     WENT_AWAY,
@@ -32,10 +32,11 @@ from octapi.dispatch.faults import (
 )
 from octapi.dispatch.flight import Flight
 from octapi.dispatch.lane import entry_size
+from octapi.dispatch.outcome import WorkerInfo
 from octapi.dispatch.span import Span
 from octapi.dispatch.story import PACE_S
 from octapi.dispatch.teller import Teller
-from octapi.dispatch.ticket import Ticket, WorkerInfo
+from octapi.dispatch.ticket import Ticket
 from octapi.dispatch.wire import LASTING
 from octapi.errors import Attempt, ClusterClosed, ClusterForked, JobError, ResultNotPicklable
 from octapi.saying import say, story_of

@@ -8,7 +8,7 @@ import pickle
 from collections import deque
 from typing import TYPE_CHECKING, Any
 
-from octapi.dispatch import ticket as outcome
+from octapi.dispatch import outcome
 from octapi.dispatch.batcher import Batcher
 from octapi.dispatch.faults import WENT_AWAY, handling_error, mismatch_error, refused_error
 from octapi.dispatch.flight import AnyFlight, Entry, Flight, SpanFlight
@@ -20,7 +20,8 @@ if TYPE_CHECKING:
 
     from octapi.dispatch.computation import Computation, File
     from octapi.dispatch.core import Core
-    from octapi.dispatch.ticket import Ticket, WorkerInfo
+    from octapi.dispatch.outcome import WorkerInfo
+    from octapi.dispatch.ticket import Ticket
     from octapi.errors import JobError
 
 
