@@ -141,7 +141,7 @@ def test_every_job_gets_one_outcome_whatever_happens(count: int, retries: int, m
     assert [len(ticket.kinds) for ticket in tickets] == [1] * count
     assert not lane.flights
     assert not core.flights
-    assert not lane.queue
+    assert not lane.unpinned
     faults = sum(ticket.kinds[0] == outcome.FAULT for ticket in tickets)
     assert faults <= sum(how == "died" for _, how, _ in moves) + sum(how == "lost" for _, how, _ in moves) * count
 

@@ -167,9 +167,9 @@ class Core:
             return None
         flight: Flight | None = ticket.batch
         if flight is None:
-            for queue in lane.queues():
+            for entries in lane.waiting_lists():
                 with contextlib.suppress(ValueError):
-                    queue.remove(ticket)
+                    entries.remove(ticket)
             ticket.conclude(outcome.CANCELLED)
             self.teller.story.count("cancelled")
             return lane.rest()
@@ -179,7 +179,7 @@ class Core:
     def summary(self) -> dict[str, Any]:
         """Return what people want to know: how many jobs wait, travel and are done, and of which functions."""
         lanes = list(self.lanes.values())
-        waiting = sum(queue_size(queue) for lane in lanes for queue in lane.queues())
+        waiting = sum(queue_size(entries) for lane in lanes for entries in lane.waiting_lists())
         flying = sum(flight.count() for flight in list(self.flights.values()))
         names = sorted(
             {lane.computation.name for lane in lanes if not lane.is_closed} | set(self.teller.story.functions)
@@ -477,8 +477,8 @@ def forked_error(pid: int) -> ClusterForked:
     )
 
 
-def queue_size(queue: deque[Entry]) -> int:
+def queue_size(entries: deque[Entry]) -> int:
     """Return how many jobs wait in a queue; single jobs are not looked at one by one, they may be millions."""
-    if not queue or not isinstance(queue[0], Span):
-        return len(queue)
-    return sum(len(entry) if isinstance(entry, Span) else 1 for entry in list(queue))
+    if not entries or not isinstance(entries[0], Span):
+        return len(entries)
+    return sum(len(entry) if isinstance(entry, Span) else 1 for entry in list(entries))
