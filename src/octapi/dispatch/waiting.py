@@ -29,7 +29,7 @@ LARGE = 1 << 20
 
 def reason(lane: Lane, workers: Mapping[str, WorkerInfo]) -> str | None:
     """Say why a lane's jobs cannot start on these workers; None when they can, or when there are none."""
-    waiting = sum(len(queue) for entries in lane.waiting_lists()) + sum(flight.count() for flight in stuck(lane))
+    waiting = sum(len(entries) for entries in lane.waiting_lists()) + sum(flight.count() for flight in stuck(lane))
     if waiting and (why := reason_of_all(lane, workers)):
         return f"{jobs(waiting)} of {lane.computation.name} {why}"
     for name, count in pinned_to(lane).items():
