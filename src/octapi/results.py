@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Any
 from octapi.client.echo import Echo
 from octapi.client.item_range import MISSING, ItemChunk, ItemRange, RawOutcome
 from octapi.client.items import page_of
-from octapi.client.job_errors import shortened
 from octapi.client.payload import call_bytes
 from octapi.errors import ClusterClosed
 from octapi.job import read
+from octapi.pickling.arguments import shortened
 from octapi.protocol import outcome
 
 if TYPE_CHECKING:

@@ -19,6 +19,7 @@ from octapi.client.connect import way_to
 from octapi.client.payload import of_function
 from octapi.client.remote import hello
 from octapi.pool.agent import Agent
+from octapi.pool.namespace import Namespace
 from octapi.protocol import batch_checks, outcome, wire
 from octapi.protocol.computation import Computation
 from octapi.testing.embedded import EmbeddedCluster
@@ -96,7 +97,7 @@ class Loop:
         self.agent: Agent = self.do(self._make)
 
     def _make(self) -> Agent:
-        agent = Agent(1, {"dispy_node_name": "w", "dispy_node_ip_addr": "127.0.0.1"}, self._post)
+        agent = Agent(1, Namespace("w", "127.0.0.1"), self._post)
         agent.start()
         return agent
 

@@ -10,7 +10,7 @@ import types
 from typing import TYPE_CHECKING
 
 from octapi.client import callables
-from octapi.client.snapshot import same, signature
+from octapi.pickling.snapshot import same, signature
 from tests.now import notebook
 
 if TYPE_CHECKING:

@@ -10,12 +10,13 @@ from hypothesis import strategies as st
 
 from octapi.errors import WorkerLost
 from octapi.master.gateway.registry import RunRegistry
-from octapi.master.gateway.trace_writer import TraceWriter, pieces, whole
+from octapi.master.gateway.trace_writer import TraceWriter
 from octapi.protocol import outcome
 from octapi.protocol.outcome import Extra, WorkerInfo
 from octapi.telemetry import failures, run_trace
 from octapi.telemetry.recorder import RunRecorder
 from octapi.telemetry.run_trace import RunTrace
+from octapi.telemetry.trace_pieces import pieces, whole
 
 #: a moment that can be one, in epoch seconds
 NOW = 1.8e9

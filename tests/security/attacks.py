@@ -13,7 +13,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from octapi.protocol.checked import shown
+from octapi.text.escape import shown
 from tests.security import clients_say, dask_side, doors, inside_tasks, jobs_do, ports, visitors, workers_say
 from tests.security.attack_cluster import Field, Succeeded
 from tests.security.table import ATTACKS, WHO, attacker

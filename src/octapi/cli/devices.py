@@ -231,7 +231,7 @@ def run_insecure_master(listen: str, port: int, dask_port: int) -> None:
     """Run a master without encryption."""
     import asyncio
 
-    from octapi.master.gateway import insecure as alone
+    from octapi.master import insecure as alone
 
     def ready(found: int, dask_found: int) -> None:
         print(f"octapi master: clients at {listen}:{found}, workers at {listen}:{dask_found}", flush=True)
@@ -304,8 +304,8 @@ def become_member(home: Path, text: str, old: Any, options: Options) -> str:
     """Join if that is needed, and return this device's name.  Raises :exc:`TrustError` and :exc:`MasterNotFound`."""
     import socket
 
+    from octapi.pool.log import say
     from octapi.trust.token import parse
-    from octapi.worker.log import say
     from octapi.worker.service import JOIN_FIRST, join, must_join
 
     if old is None and not text:

@@ -14,12 +14,12 @@ import weakref
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from octapi.client import payload
-from octapi.client.snapshot import by_name, is_as_named, same, signature
+from octapi.pickling.snapshot import by_name, is_as_named, same, signature
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from octapi.client.snapshot import Tokens
+    from octapi.pickling.snapshot import Tokens
 
 #: functions that are remembered
 REMEMBERED: Final = 1000

@@ -6,7 +6,7 @@ import contextlib
 import time
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
-from octapi.protocol.checked import shown
+from octapi.text.escape import shown
 from octapi.text.stderr import say
 
 if TYPE_CHECKING:

@@ -18,8 +18,6 @@ if TYPE_CHECKING:
 
 #: the place of an outcome that has not come
 MISSING: Final[Any] = object()
-#: values that cannot be changed: sharing one between jobs of a batch cannot be noticed
-SIMPLE: Final = frozenset({int, float, str, bytes, bool, complex, type(None)})
 
 #: outcomes whose error names its item
 NAMED: Final = (outcome.ERROR, outcome.FAULT)

@@ -7,8 +7,9 @@ import operator
 from collections import deque
 from typing import TYPE_CHECKING, Any, Final
 
-from octapi.client.item_range import SIMPLE, Unsent
+from octapi.client.item_range import Unsent
 from octapi.client.payload import call_bytes
+from octapi.protocol.plain import SIMPLE
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import pickle
 import signal
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +16,7 @@ from octapi.errors import (
     SetupFailed,
     WorkerLost,
 )
+from octapi.pickling.arguments import shortened
 from octapi.text.stderr import story_of
 
 if TYPE_CHECKING:
@@ -24,22 +24,10 @@ if TYPE_CHECKING:
     from octapi.protocol.computation import Computation
     from octapi.protocol.outcome import WorkerInfo
 
-ARGUMENTS_LIMIT = 80
 #: how every cause of want of memory begins
 OUT_OF_MEMORY = "ran out of memory"
 #: the cause of an attempt that is lost with its worker
 WENT_AWAY = "its worker went away"
-
-
-def shortened(payload: bytes) -> str:
-    """Return a job's arguments as one short text; nothing that a ``__repr__`` raises gets out."""
-    try:
-        *_, args, kwargs = pickle.loads(payload)  # before them there may be the function
-        parts = [repr(arg) for arg in args] + [f"{key}={value!r}" for key, value in kwargs.items()]
-    except Exception as error:
-        return f"<{type(error).__name__} while reading the arguments>"
-    text = ", ".join(part if len(part) <= 40 else part[:37] + "..." for part in parts)
-    return text if len(text) <= ARGUMENTS_LIMIT else text[: ARGUMENTS_LIMIT - 3] + "..."
 
 
 def cause(info: dict[str, Any]) -> str:

@@ -39,11 +39,12 @@ class LocalLink:
 
     async def start(self, receiver: Receiver) -> None:
         """Start the fork server."""
+        from octapi.namespaces.dispy import Namespace
         from octapi.pool.agent import Agent
 
         self.receiver = receiver
-        names = {"dispy_node_name": self.worker.name, "dispy_node_ip_addr": self.worker.address}
-        self.agent = Agent(self.slots, names, self._post, is_shared=False)
+        namespace = Namespace(self.worker.name, self.worker.address)
+        self.agent = Agent(self.slots, namespace, self._post, is_shared=False)
         self.agent.start()
         receiver.workers_changed({self.worker.name: self.worker})
         self.reporting = asyncio.get_running_loop().create_task(self._report())

@@ -7,12 +7,9 @@ import linecache
 import logging
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
-from octapi.client.user_modules import is_library
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable
+from octapi.pickling.ownership import is_library
 
 #: the most text that is sent for tracebacks, in characters
 MOST: Final = 1 << 20
@@ -46,12 +43,6 @@ def own_files(_count: int, _last: str) -> frozenset[str]:
     return frozenset(
         name for name in files if isinstance(name, str) and name.endswith(".py") and not is_library(Path(name))
     )
-
-
-def install(texts: Iterable[tuple[str, str]]) -> None:
-    """Let tracebacks and :mod:`inspect` find the texts of code that came from elsewhere."""
-    for name, text in texts:
-        linecache.cache[name] = (len(text), None, text.splitlines(keepends=True), name)
 
 
 def logging_of_script() -> tuple[int, str] | None:

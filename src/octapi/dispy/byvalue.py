@@ -11,7 +11,7 @@ from collections import ChainMap
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from octapi.client.user_modules import is_library
+from octapi.pickling.ownership import is_library
 
 if TYPE_CHECKING:
     from octapi.protocol.source_pieces import Piece

@@ -11,7 +11,7 @@ from octapi.dispy import sources
 from octapi.dispy.logger import logger
 from octapi.dispy.shapes import Shapes, owner_of
 from octapi.errors import DispyError
-from octapi.pool.loader import PREIMPORTED
+from octapi.namespaces.dispy import PREIMPORTED
 from octapi.protocol import computation as kinds
 from octapi.protocol import source_pieces
 from octapi.protocol.computation import Computation, File

@@ -6,10 +6,10 @@ import asyncio
 from typing import TYPE_CHECKING, Any, Final
 
 from octapi.errors import StateError
-from octapi.master.gateway.trace_writer import ROWS, TOTALS, whole
 from octapi.page.model import Run
-from octapi.store.reader import Reader
+from octapi.store.reader import TOTALS, Reader
 from octapi.telemetry.run_trace import RunTrace
+from octapi.telemetry.trace_pieces import ROWS, whole
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -32,12 +32,9 @@ class History:
     def _runs(self, words: str) -> list[dict[str, Any]]:
         try:
             kept = self._reader.runs(MOST, words=words)
-            totals = self._reader.rows("SELECT run, data FROM story WHERE kind = ? AND bucket = 0", TOTALS)
+            known = self._reader.totals()
         except StateError:
             return []
-        import json
-
-        known = {run: json.loads(data) for run, data in totals}
         return [row_of(run, told(known.get(run.id))) for run in kept]
 
     async def run(self, ident: str) -> dict[str, Any] | None:

@@ -20,9 +20,9 @@ from typing import TYPE_CHECKING, Any, Final
 from octapi.client.local import LocalLink
 from octapi.client.waiting import Reporter
 from octapi.errors import ClusterError
-from octapi.master.gateway.subscriptions import SAMPLES, TICK_S, differences
 from octapi.page.links import ACT, Links
 from octapi.protocol import stdio_json
+from octapi.telemetry.view import SAMPLES, TICK_S, differences
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -58,7 +58,7 @@ class Opened:
     """
 
     def __init__(self, way: MasterEndpoint | None, hear: Callable[[dict[str, Any]], None] = lambda _: None) -> None:
-        from octapi.master.supervisor.page_process import MISSING, is_installed
+        from octapi.page.parts import MISSING, is_installed
 
         if not is_installed():
             raise ClusterError(f"There is {MISSING}")

@@ -18,9 +18,9 @@ from typing import Any, Final
 
 from cloudpickle import cloudpickle
 
-from octapi.client.snapshot import names_of, reads_freely
 from octapi.pickling import arriving, classes
 from octapi.pickling.arriving import MAIN
+from octapi.pickling.snapshot import names_of, reads_freely
 
 #: what a module says of itself that functions of it may ask
 FACTS: Final = ("__file__", "__package__", "__doc__")

@@ -30,17 +30,18 @@ from octapi.pool.batch import Batch
 from octapi.pool.computations import Computations
 from octapi.pool.exit_report import findings
 from octapi.pool.forkserver_supervisor import ForkServerSupervisor
+from octapi.pool.log import say
 from octapi.pool.processes import frames, sequence_of
 from octapi.pool.watchdog import Watchdog, current, ran_s, reached
 from octapi.protocol import batch_checks
 from octapi.telemetry.counters import JobCounters
-from octapi.worker.log import say
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from octapi.device.accounts import Account
     from octapi.pool.computations import Known
+    from octapi.pool.namespace import Namespace
     from octapi.pool.processes import ForkServerClient, SlotProcess
 
 #: how soon to look again for a job that is to be stopped and has not started, in seconds
@@ -55,7 +56,7 @@ class Agent:
     def __init__(
         self,
         slots: int,
-        names: dict[str, str],
+        namespace: Namespace,
         post: Callable[[tuple[Any, ...]], None],
         account: Account | None = None,
         is_shared: bool = True,
@@ -63,7 +64,7 @@ class Agent:
         #: it works for several scripts, whose jobs must never share a process
         self.is_shared = is_shared
         self.slots = slots
-        self.names = names
+        self.namespace = namespace
         self.post = post
         self.account = account
         self.home = Path(tempfile.mkdtemp(prefix="octapi-"))
@@ -133,10 +134,6 @@ class Agent:
         self.feed()
         self.watch.tick_soon()
         return None
-
-    def names_of(self) -> str:
-        """Return this worker's name as jobs see it."""
-        return self.names.get("dispy_node_name", "this worker")
 
     def is_ready(self, batch: Batch) -> bool:
         """Say whether a batch waits only for a slot, not for its computation's setup."""

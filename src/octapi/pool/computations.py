@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Any
 from octapi.device.accounts import files_of
 from octapi.errors import JobError
 from octapi.pool import job_directory
+from octapi.pool.log import say
 from octapi.protocol import batch_checks
 from octapi.protocol.computation import KINDS, Computation, File, safe
-from octapi.worker.log import say
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -146,7 +146,7 @@ class Computations:
                     job_directory.write(target, File(*row))
         except (OSError, JobError) as error:
             known.is_broken = True
-            self.refuse(digest, known, f"A file of it cannot be written on {self._agent.names_of()}: {error}")
+            self.refuse(digest, known, f"A file of it cannot be written on {self._agent.namespace.worker}: {error}")
             return False
         return True
 

@@ -23,14 +23,18 @@ import socket
 import struct
 import sys
 import traceback
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import msgpack
 
 from octapi.device.limits import be_first_to_die
 from octapi.pool import descendants, job_directory, job_process, loader
+from octapi.pool.namespace import load
 from octapi.pool.source_text import compiled, execute
 from octapi.protocol.computation import Computation
+
+if TYPE_CHECKING:
+    from octapi.pool.namespace import Namespace
 
 REQUEST: Final = struct.Struct("<BxxxIQ")  # what, number, bytes of the body that follows
 # what, number, process id, wait status, peak memory or bytes of text; a process that could not be started ends with
@@ -48,23 +52,23 @@ REFUSED: Final = 4
 #: that it is started in
 START: Final = """
 import json, sys
-fd, places, names = json.loads(sys.argv[1])
+fd, places, namespace = json.loads(sys.argv[1])
 sys.path[:] = [entry for entry in sys.path if entry]
 ends = ("site-packages", "dist-packages")
 first = next((n for n, entry in enumerate(sys.path) if entry.endswith(ends)), len(sys.path))
 sys.path[first:first] = [entry for entry in places if entry not in sys.path[:first]]
 sys.argv = [""]
 from octapi.pool.forkserver import main
-main(fd, names)
+main(fd, namespace)
 """
 
 
 class ForkServer:
     """A process that forks others and reports their ends."""
 
-    def __init__(self, sock: socket.socket, names: dict[str, Any]) -> None:
+    def __init__(self, sock: socket.socket, namespace: Namespace) -> None:
         self.sock = sock
-        self.names = names
+        self.namespace = namespace
         self.children: dict[int, int] = {}
         self.adopted: tuple[Any, ...] | None = None
         self.wake_read, self.wake_write = os.pipe()
@@ -157,14 +161,14 @@ class ForkServer:
         os.dup2(fds[2], 1)
         os.close(fds[2])
         faulthandler.enable(file=2, all_threads=False)
-        slot.main(socket.socket(fileno=fds[0]), fds[1], dict(self.names), self.adopted)
+        slot.main(socket.socket(fileno=fds[0]), fds[1], self.namespace, self.adopted)
 
     def cradle_child(self, fds: list[int], body: bytes) -> None:
         """Be the prepared fork server of one computation."""
         os.dup2(fds[1], 2)
         os.dup2(fds[1], 1)
         os.close(fds[1])
-        prepared_server = PreparedForkServer(socket.socket(fileno=fds[0]), self.names)
+        prepared_server = PreparedForkServer(socket.socket(fileno=fds[0]), self.namespace)
         prepared_server.prepare(*msgpack.unpackb(body))
         prepared_server.serve()
 
@@ -222,9 +226,10 @@ class PreparedForkServer(ForkServer):
         try:
             self.computation = Computation.from_bytes(spec)
             home = job_directory.prepare(self.computation, digest)
-            job_directory.enter(self.computation, home)
-            names = loader.base_names(self.computation, dict(self.names, dispy_job_path=home))
-            self.build = self.namespace(names)
+            given = self.namespace.of_directory(home)
+            job_directory.enter(self.computation, home, given)
+            given |= self.namespace.of_worker()
+            self.build = self.executed(loader.base_names(self.computation, self.namespace, given))
             self.args = pickle.loads(setup_args) if setup_args else ()
             self.run_setup()
             gc.freeze()
@@ -235,7 +240,7 @@ class PreparedForkServer(ForkServer):
         self.adopted = (digest, self.computation, self.build, home)
         self.report(READY, 0, os.getpid(), 0, 0)
 
-    def namespace(self, names: dict[str, Any]) -> dict[str, Any]:
+    def executed(self, names: dict[str, Any]) -> dict[str, Any]:
         """Execute the source text once, in the module that jobs know as ``__main__``."""
         import types
 
@@ -269,8 +274,8 @@ class PreparedForkServer(ForkServer):
             traceback.print_exc()
 
 
-def main(fd: int, names: dict[str, str]) -> None:
-    """Be the fork server, with a socket to the agent and the names that jobs find; see :data:`START`."""
+def main(fd: int, namespace: list[str]) -> None:
+    """Be the fork server, with a socket to the agent and a namespace for jobs; see :data:`START`."""
     import octapi.pool.slot
 
     del octapi
@@ -281,5 +286,5 @@ def main(fd: int, names: dict[str, str]) -> None:
         multiprocessing.set_start_method("fork")
     gc.collect()
     gc.freeze()
-    ForkServer(sock, names).serve()
+    ForkServer(sock, load(namespace)).serve()
     shutil.rmtree(os.environ.get(job_directory.HOME_VARIABLE) or "", ignore_errors=True)

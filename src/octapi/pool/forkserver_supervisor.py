@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 from octapi.pool import slot
 from octapi.pool.library_threads import library_threads
+from octapi.pool.log import say
 from octapi.pool.processes import ForkServerClient
-from octapi.worker.log import say
 
 if TYPE_CHECKING:
     from octapi.pool.agent import Agent
@@ -32,9 +32,9 @@ class ForkServerSupervisor:
     def _launch(self) -> ForkServerClient:
         agent = self._agent
         threads = library_threads(agent.slots)
-        env = dict(os.environ, OCTAPI_SLOT_HOME=str(agent.home), **agent.names, **threads)
+        env = dict(os.environ, OCTAPI_SLOT_HOME=str(agent.home), **agent.namespace.of_worker(), **threads)
         env[slot.LARGEST] = str(agent.watch.memory.largest)
-        found = ForkServerClient.launch(agent.names, agent.ended, env, agent.account)
+        found = ForkServerClient.launch(agent.namespace, agent.ended, env, agent.account)
         found.on_gone = self._gone
         found.on_served = self._agent.serves
         self._launched = agent.loop.time()
@@ -49,7 +49,7 @@ class ForkServerSupervisor:
         say(f"the process that starts slots has died ({self.forkserver.why()}); starting another.")
         agent.idle.clear()
         if self._failures >= MOST_FAILURES:
-            agent.break_down(f"No process for jobs can be started on {agent.names_of()}: {self.forkserver.why()}")
+            agent.break_down(f"No process for jobs can be started on {agent.namespace.worker}: {self.forkserver.why()}")
             agent.loop.call_later(LATER_S, self._relaunch)
         elif agent.loop.time() - self._launched > AGAIN_S:
             self._relaunch()

@@ -8,9 +8,12 @@ import shutil
 import sys
 import tempfile
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from octapi.protocol.computation import PROGRAM, SOURCE, Computation, File, safe
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 #: set by the agent: the directory below which computations get theirs
 HOME_VARIABLE = "OCTAPI_SLOT_HOME"
@@ -44,10 +47,10 @@ def prepare(computation: Computation, digest: str) -> str:
     return str(target)
 
 
-def enter(computation: Computation, home: str) -> None:
-    """Work in a computation's directory, and import from it."""
+def enter(computation: Computation, home: str, environment: Mapping[str, str]) -> None:
+    """Work in a computation's directory, and import from it; ``environment`` is what its jobs find in theirs."""
     os.chdir(home)
-    os.environ["dispy_job_path"] = home
+    os.environ.update(environment)
     for entry in reversed((home, *computation.paths)):
         if entry not in sys.path:
             sys.path.insert(0, entry)
@@ -56,8 +59,8 @@ def enter(computation: Computation, home: str) -> None:
 class JobPlace:
     """What one job has on the disk, for as long as it runs.
 
-    A directory for temporary files, and a working directory with the computation's files, as links.  Jobs of dispy
-    share the working directory of their computation instead.
+    A directory for temporary files, and a working directory with the computation's files, as links.  Jobs that
+    travel as source text, and programs, share the working directory of their computation instead.
     """
 
     def __init__(self, computation: Computation, files: str) -> None:

@@ -24,14 +24,15 @@ class LoadedComputation:
 
     prepared: Prepared
 
-    def __init__(self, computation: Computation, home: str) -> None:
+    def __init__(self, computation: Computation, home: str, environment: dict[str, str]) -> None:
         self.computation = computation
         self.home = home
+        self._environment = environment
         self._modules: dict[str, ModuleType] = {}
 
     def enter(self) -> None:
         """Work in its directory, with its modules."""
-        job_directory.enter(self.computation, self.home)
+        job_directory.enter(self.computation, self.home, self._environment)
         sys.modules.update(self._modules)
         self._modules.clear()
 

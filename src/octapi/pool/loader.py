@@ -2,28 +2,20 @@
 
 from __future__ import annotations
 
-import importlib
-import pickle
 import sys
 import types
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from octapi import pickling
-from octapi.client import script_sources
 from octapi.errors import JobError
-from octapi.pool import harmless
+from octapi.pool import harmless, source_text
 from octapi.pool.source_text import compiled, execute
 from octapi.protocol import computation as kinds
 
 if TYPE_CHECKING:
+    from octapi.pool.namespace import Namespace
     from octapi.protocol.computation import Computation
-
-#: modules that dispy gives to jobs without an import of their own
-PREIMPORTED = (
-    "argparse copy errno glob hashlib io marshal multiprocessing os pickle platform psutil re shutil signal socket "
-    "stat struct subprocess sys tempfile threading time traceback"
-).split()
 
 Call = Callable[..., Any]
 #: makes the callable of one job; its argument is source text for that job only, or b""
@@ -43,55 +35,31 @@ class Prepared(NamedTuple):
     check: Callable[[], object] | None = None
 
 
-class NodeLogger:
-    """What dispy calls dispynode_logger: its lines go to the slot's own stderr, not to the job's."""
-
-    def __getattr__(self, level: str) -> Call:
-        def log(message: Any, *args: Any) -> None:
-            print(level, str(message) % args if args else message, file=sys.__stderr__, flush=True)
-
-        return log
-
-
-def given_modules(text: str) -> dict[str, Any]:
-    """Return those of dispy's modules that ``text`` mentions; the others would only take time and memory."""
-    found: dict[str, Any] = {}
-    for name in (*PREIMPORTED, "pycos"):
-        if name in text:
-            try:
-                found[name] = importlib.import_module(name)
-            except ImportError:  # not installed on this worker; the job that needs it says so
-                continue
-    if "dispy." in text or "DispyJob" in text:
-        dispy = importlib.import_module("octapi.dispy")
-        found.update(dispy=dispy, DispyJob=dispy.DispyJob)
-    return found
-
-
-def base_names(computation: Computation, given: dict[str, Any]) -> dict[str, Any]:
+def base_names(computation: Computation, namespace: Namespace, given: dict[str, Any]) -> dict[str, Any]:
     """Return the names that source text finds without importing anything."""
     names: dict[str, Any] = {"__name__": "__main__", "__builtins__": __builtins__, "__doc__": None}
     if computation.preimport:
-        names.update(given_modules(computation.code.decode()))
-        names.update(dispynode_logger=NodeLogger(), MsgTimeout=10, serialize=pickle.dumps, deserialize=pickle.loads)
+        names.update(namespace.of_text(computation.code.decode()))
     names.update(given)
     return names
 
 
-def from_source(computation: Computation, base: dict[str, Any]) -> Prepared:
+def from_source(computation: Computation, namespace: Namespace, given: dict[str, Any]) -> Prepared:
     """Execute the text anew for each job in ``__main__``, whose classes then pickle by name."""
     text = computation.code.decode()
     codes = compiled(text)
     entry = compile(computation.entry, "<entry>", "eval")
     module = types.ModuleType("__main__")
     names = module.__dict__
+    base = base_names(computation, namespace, given)
     sys.modules["__main__"] = module
 
     def fresh(more: bytes) -> Call:
         names.clear()
         names.update(base)
         if more:
-            names.update(given_modules(more.decode()))
+            names.update(namespace.of_text(more.decode()))
+            names.update(given)
             execute(compiled(more.decode()), names)
         execute(codes, names)
         call: Call = eval(entry, names)
@@ -133,16 +101,16 @@ def from_pickle(code: bytes) -> Prepared:
     return Prepared(fresh, is_harmless=True)
 
 
-def load(computation: Computation, given: dict[str, Any]) -> Prepared:
+def load(computation: Computation, namespace: Namespace, given: dict[str, Any]) -> Prepared:
     """Prepare a computation; whatever its code raises while it is loaded goes to the caller."""
     if computation.kind == kinds.SOURCE:
-        return from_source(computation, base_names(computation, given))
+        return from_source(computation, namespace, given)
     if computation.kind == kinds.PROGRAM:
         from octapi.pool.program import runner
 
         return Prepared(runner(computation))
     pickling.stand_for_main()
-    script_sources.install(computation.sources)
+    source_text.install(computation.sources)
     if computation.kind == kinds.CALL:
         return Prepared(no_function, is_harmless=True, takes_function=True)
     return from_pickle(computation.code)

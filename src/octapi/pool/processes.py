@@ -20,13 +20,14 @@ from typing import IO, TYPE_CHECKING, Any
 import msgpack
 
 from octapi.pool import forkserver, job_process, recorder, shared_state
+from octapi.pool.log import say
 from octapi.protocol import wire
-from octapi.worker.log import say
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from octapi.device.accounts import Account
+    from octapi.pool.namespace import Namespace
 
 #: how much of a slot's own stdout and stderr is kept, in bytes
 TAIL = 4096
@@ -189,14 +190,14 @@ class ForkServerClient:
     @classmethod
     def launch(
         cls,
-        names: dict[str, str],
+        namespace: Namespace,
         on_end: Callable[[SlotProcess], None],
         env: dict[str, str],
         account: Account | None = None,
     ) -> ForkServerClient:
         """Start a fresh Python that is only a fork server, under an account if one is given."""
         ours, theirs = socket.socketpair()
-        given = json.dumps([theirs.fileno(), places(), names])
+        given = json.dumps([theirs.fileno(), places(), namespace.to_plain()])
         command = [sys.executable, *(["-I"] if sys.flags.isolated else ["-P"]), "-c", forkserver.START, given]
         self = cls(ours, on_end)
         under: dict[str, Any] = {}

@@ -26,7 +26,6 @@ from typing import TYPE_CHECKING, Any, Final, NoReturn
 import msgpack
 
 from octapi import job_context
-from octapi.client.item_range import SIMPLE
 from octapi.errors import JobError, ResultTooLarge
 from octapi.pickling import dumps_result
 from octapi.pool import descendants, job_directory, job_process, loader, shared_state
@@ -39,10 +38,13 @@ from octapi.pool.program import Ran
 from octapi.pool.recorder import SENDS_END, SENDS_EVENT, SENDS_REFUSAL, Recorder
 from octapi.protocol import outcome, wire
 from octapi.protocol.computation import Computation
+from octapi.protocol.plain import SIMPLE
 
 if TYPE_CHECKING:
     import socket
     from collections.abc import Callable
+
+    from octapi.pool.namespace import Namespace
 
 #: the variable that tells a slot how large a result may be, in bytes
 LARGEST: Final = "OCTAPI_SLOT_LARGEST"
@@ -55,7 +57,7 @@ NOTEWORTHY_NS: Final = 1_000_000
 class Slot:
     """The child's side of one slot."""
 
-    def __init__(self, sock: socket.socket, page: shared_state.SharedState, names: dict[str, Any]) -> None:
+    def __init__(self, sock: socket.socket, page: shared_state.SharedState, namespace: Namespace) -> None:
         self.sock = sock
         self.page = page
         self.stdout, self.stderr = Capture(), Capture()
@@ -64,7 +66,7 @@ class Slot:
         self.ids: Any = b""
         self.serial = 0
         self.index = 0
-        self.given = dict(names, dispy_provisional_result=self.provisional_result, dispy_send_file=self.send_file)
+        self.namespace = namespace
         self.loaded: dict[str, LoadedComputation] = {}
         self.largest = int(os.environ.get(LARGEST) or 1 << 30)
         self.current = ""
@@ -143,15 +145,24 @@ class Slot:
         """Take a computation, and load it."""
         try:
             computation = Computation.from_bytes(spec)
-            loaded = LoadedComputation(computation, job_directory.prepare(computation, digest))
+            home = job_directory.prepare(computation, digest)
+            loaded = LoadedComputation(computation, home, self.namespace.of_directory(home))
             self.loaded[digest] = loaded
             self.switch(digest)
-            loaded.prepared = loader.load(computation, dict(self.given, dispy_job_path=loaded.home))
+            loaded.prepared = loader.load(computation, self.namespace, self.names_in(loaded.home))
             if loaded.prepared.check is not None:
                 self.check(loaded.prepared.check)
             gc.freeze()  # what job processes share is not to be written to by the collector
         except BaseException as error:
             self.refuse(digest, traceback_text(error))
+
+    def names_in(self, home: str) -> dict[str, Any]:
+        """Return the names that the jobs of a computation find, whose files are in ``home``."""
+        return self.namespace.of_worker() | self.namespace.of_directory(home) | self.own_names()
+
+    def own_names(self) -> dict[str, Any]:
+        """Return the names by which a job talks to its client."""
+        return self.namespace.of_slot(self.provisional_result, self.send_file)
 
     def check(self, load: Callable[[], object]) -> None:
         """Try in a process of its own whether a computation can be loaded.  Raises :exc:`JobError` if not."""
@@ -359,7 +370,7 @@ class Slot:
             f"Its result takes {size / 1e6:,.0f} MB; the limit of its worker is {self.largest >> 20} MB (largest_mb). "
             "Let it write a file and return its name, or set OCTAPI_LARGEST_MB on the workers."
         )
-        return pickle.dumps(ResultTooLarge(text, worker=str(self.given.get("dispy_node_name", ""))))
+        return pickle.dumps(ResultTooLarge(text, worker=self.namespace.worker))
 
     def program(self, ran: Ran) -> tuple[int, bytes]:
         """Pack what a program left."""
@@ -409,17 +420,17 @@ def handle_interrupts(slot: Slot) -> None:
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
 
 
-def main(sock: socket.socket, page_fd: int, names: dict[str, Any], adopted: tuple[Any, ...] | None = None) -> None:
+def main(sock: socket.socket, page_fd: int, namespace: Namespace, adopted: tuple[Any, ...] | None = None) -> None:
     """Be a slot, in a process just forked, until the agent hangs up."""
-    slot = Slot(sock, shared_state.SharedState(page_fd), names)
+    slot = Slot(sock, shared_state.SharedState(page_fd), namespace)
     slot.page.keep_from_children()
     job_context._slot = slot
     handle_interrupts(slot)
     descendants.adopt_orphans()
     if adopted is not None:
         digest, computation, build, home = adopted
-        build.update(dispy_provisional_result=slot.provisional_result, dispy_send_file=slot.send_file)
-        loaded = LoadedComputation(computation, home)
+        build.update(slot.own_names())
+        loaded = LoadedComputation(computation, home, namespace.of_directory(home))
         loaded.prepared = loader.from_setup(computation, build)
         slot.adopt(digest, loaded)
     threading.current_thread().name = "octapi-slot"

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any
 from octapi.protocol import source_pieces
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from octapi.protocol.source_pieces import Piece
 
 
@@ -22,6 +24,12 @@ def compiled(text: str) -> list[types.CodeType]:
         padding = "\n" * (piece.first - 1 - bool(below))
         found.append(compile(padding + below + piece.text, piece.file, "exec", piece.flags, dont_inherit=True))
     return found
+
+
+def install(texts: Iterable[tuple[str, str]]) -> None:
+    """Let tracebacks and :mod:`inspect` find the texts of code that came from elsewhere."""
+    for name, text in texts:
+        linecache.cache[name] = (len(text), None, text.splitlines(keepends=True), name)
 
 
 def execute(codes: list[types.CodeType], names: dict[str, Any]) -> None:

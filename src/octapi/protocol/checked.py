@@ -17,6 +17,7 @@ from collections.abc import Callable, Collection, Mapping
 from typing import TYPE_CHECKING, Any, Final
 
 from octapi.errors import MessageRefused
+from octapi.text.escape import shown
 
 if TYPE_CHECKING:
     import re
@@ -48,20 +49,6 @@ def described(value: Any) -> str:
     if isinstance(value, int) and value.bit_length() > 64:
         return "a number of more than 64 bits"
     return shown(f"{value!r:.60}")
-
-
-def shown(text: str, limit: int = TEXT) -> str:
-    """Return a text as people may read it: what moves a cursor, hides letters or turns them round is escaped."""
-    if len(text) > limit:
-        text = f"{text[: max(0, limit - 3)]}..."
-    if text.isprintable():
-        return text
-    return "".join(letter if letter.isprintable() else escaped(letter) for letter in text)
-
-
-def escaped(letter: str) -> str:
-    """Return a letter that cannot be printed, as Python writes it."""
-    return letter.encode("unicode_escape").decode("ascii")
 
 
 # ---- single values

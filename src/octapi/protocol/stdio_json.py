@@ -12,7 +12,8 @@ import sys
 from typing import IO, TYPE_CHECKING, Any
 
 from octapi.errors import MessageRefused
-from octapi.protocol.checked import json_object, shown
+from octapi.protocol.checked import json_object
+from octapi.text.escape import shown
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable

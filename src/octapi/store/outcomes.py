@@ -27,6 +27,24 @@ class Outcomes:
             "INSERT OR IGNORE INTO outcomes VALUES (?, ?, ?, ?)", (run, number, now, frame), is_lasting=True
         )
 
+    def session(self, session: str, run: str, secret: str, now: float, gone: int) -> None:
+        """Note a client of a run, the hash of its key, and whether it is gone."""
+        self.writer.put(
+            "INSERT OR REPLACE INTO sessions VALUES (?, ?, ?, ?, ?)",
+            (session, run, secret, now, gone), ("session", session), is_lasting=True,
+        )  # fmt: skip
+
+    def forget_session(self, session: str) -> None:
+        """Forget a client: nobody will ask for what it would have got."""
+        self.writer.put("DELETE FROM sessions WHERE session = ?", (session,), ("session", session), is_lasting=True)
+
+    def batch(self, run: str, number: int, jobs: int, function: str, *, is_over: bool) -> None:
+        """Note a batch of a run that is on its way or over, with its number of jobs and their function."""
+        self.writer.put(
+            "INSERT OR REPLACE INTO batches VALUES (?, ?, ?, ?, ?)",
+            (run, number, jobs, function, int(is_over)), ("batch", run, number), is_lasting=True,
+        )  # fmt: skip
+
     def drop_part(self, run: str, first: int, last: int) -> None:
         """Forget what is kept of a run with numbers from ``first`` up to, but without, ``last``."""
         for statement in (
@@ -41,6 +59,11 @@ class Outcomes:
         for table in ("outcomes", "batches", "sessions"):
             self.writer.put(f"DELETE FROM {table} WHERE run = ?", (run,), is_lasting=True)
         self.writer.put("PRAGMA incremental_vacuum(1000)", (), "vacuum")
+
+    def drop_history(self, run: str) -> None:
+        """Forget a run itself, and its story."""
+        for statement in ("DELETE FROM runs WHERE id = ?", "DELETE FROM story WHERE run = ?"):
+            self.writer.put(statement, (run,))
 
 
 def too_old(rows: Iterable[tuple[str, float]], now: float, keep_s: float) -> list[str]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import contextlib
 import json
 import sqlite3
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from octapi.errors import StateError
 from octapi.protocol.checked import GREATEST
@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
+#: the kind of the piece that holds a run's numbers
+TOTALS: Final = "totals"
 NODE_COLUMNS = (
     "name", "state", "address", "host", "slots", "platform", "python", "release", "memory",
     "first_seen", "joined", "last_seen", "joins", "deaths", "reason",
@@ -145,6 +147,11 @@ class Reader:
         return [{"at": row[0]} | kept(row[1]) for row in found]
 
     # ---- the page's story
+
+    def totals(self) -> dict[str, dict[str, Any]]:
+        """Return what every run did in numbers, by the run's id."""
+        found = self.rows("SELECT run, data FROM story WHERE kind = ? AND bucket = 0", TOTALS)
+        return {run: json.loads(data) for run, data in found}
 
     def story(self, run: str, kind: str, first: int = 0, last: int = 1 << 62) -> list[tuple[int, Any]]:
         """Return the pieces of a run of one kind, with their buckets, in order."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Any
 
-from octapi.client.job_errors import shortened
+from octapi.pickling.arguments import shortened
 from octapi.protocol import outcome
 from octapi.telemetry import failures
 from octapi.telemetry.run_trace import CANCELLED, FAILED, OK, RunTrace

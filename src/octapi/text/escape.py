@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from octapi.protocol.checked import shown
+from typing import Final
+
+#: the longest text that is shown whole where nobody says otherwise
+LONGEST: Final = 1 << 20
 
 
 def visible(text: str) -> str:
@@ -17,3 +20,17 @@ def shown_lines(text: str) -> list[str]:
     """
     lines = text.removesuffix("\n").split("\n")
     return [visible(line.rstrip("\r").rpartition("\r")[2].expandtabs()) for line in lines]
+
+
+def shown(text: str, limit: int = LONGEST) -> str:
+    """Return a text as people may read it: what moves a cursor, hides letters or turns them round is escaped."""
+    if len(text) > limit:
+        text = f"{text[: max(0, limit - 3)]}..."
+    if text.isprintable():
+        return text
+    return "".join(letter if letter.isprintable() else escaped(letter) for letter in text)
+
+
+def escaped(letter: str) -> str:
+    """Return a letter that cannot be printed, as Python writes it."""
+    return letter.encode("unicode_escape").decode("ascii")

@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any
 
 from octapi.engine.dask_comm import Guard
 from octapi.errors import MasterNotFound, NotAMember, TrustError
+from octapi.pool.log import say
 from octapi.trust import identity as identities
 from octapi.trust import policy
 from octapi.trust.contexts import Clock, Trust
-from octapi.worker.log import say
 
 if TYPE_CHECKING:
     from collections.abc import Callable

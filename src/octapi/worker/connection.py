@@ -17,13 +17,13 @@ from octapi.device import health, limits
 from octapi.device.signals import until_signalled
 from octapi.engine.dask_nodes import WORKER_SETTINGS, AgentWorker, answer_refusals, guarded, quiet_logs
 from octapi.errors import VersionMismatch
+from octapi.pool.log import say
 from octapi.protocol import stdio_json, wire
 from octapi.text.reasons import in_words
 from octapi.text.stderr import story_of
 from octapi.trust.policy import STREAM_OP
 from octapi.worker.addresses import Addresses
 from octapi.worker.dask_tasks import DaskTasks
-from octapi.worker.log import say
 from octapi.worker.resumable_agent import ResumableAgent
 
 if TYPE_CHECKING:

@@ -7,8 +7,8 @@ import sys
 import threading
 from typing import TYPE_CHECKING, Any
 
+from octapi.pool.log import say
 from octapi.worker.dask_process import DaskProcess
-from octapi.worker.log import say
 
 if TYPE_CHECKING:
     from octapi.trust.identity import Identity

@@ -15,11 +15,11 @@ from octapi.device.parent import die_with
 from octapi.device.signals import until_signalled
 from octapi.engine.dask_comm import Guard
 from octapi.engine.dask_nodes import WORKER_SETTINGS, QuietWorker, answer_refusals, guarded, quiet_logs
+from octapi.pool.log import say
 from octapi.protocol import stdio_json
 from octapi.trust import policy
 from octapi.trust.contexts import Clock, Trust
 from octapi.trust.identity import Identity
-from octapi.worker.log import say
 
 if TYPE_CHECKING:
     from distributed import Worker

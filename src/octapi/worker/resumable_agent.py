@@ -10,6 +10,7 @@ from __future__ import annotations
 import uuid
 from typing import TYPE_CHECKING, Any
 
+from octapi.namespaces.dispy import Namespace
 from octapi.pool.agent import Agent
 from octapi.protocol.wire import LASTING
 
@@ -39,8 +40,7 @@ class ResumableAgent:
     def open(self, address: str) -> Agent:
         """Return the agent, started the first time; ``address`` is what jobs see as their node's."""
         if self.agent is None:
-            names = {"dispy_node_name": self.name, "dispy_node_ip_addr": address}
-            self.agent = Agent(self.slots, names, self.post, self.account)
+            self.agent = Agent(self.slots, Namespace(self.name, address), self.post, self.account)
             self.agent.start()
         return self.agent
 

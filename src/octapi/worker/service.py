@@ -15,13 +15,13 @@ from octapi.device import discovery, files
 from octapi.device.accounts import SLOT_ACCOUNT, unprivileged
 from octapi.device.signals import until_signalled
 from octapi.errors import IdentityProblem, MasterNotFound, NotAMember, PeerRefused, TrustError
+from octapi.pool.log import say
 from octapi.protocol import stdio_json
 from octapi.telemetry import heartbeat
 from octapi.text.reasons import in_words
 from octapi.trust import identity as identities
 from octapi.trust import joining, local_master, ssh
 from octapi.trust.token import parse
-from octapi.worker.log import say
 
 if TYPE_CHECKING:
     from pathlib import Path

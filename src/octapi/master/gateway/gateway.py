@@ -25,9 +25,9 @@ from octapi.master.gateway.registry import RunRegistry
 from octapi.master.gateway.session import BatchRecord, ClientSession, remainder
 from octapi.master.gateway.sessions import Sessions
 from octapi.protocol import batch_checks, wire
-from octapi.protocol.checked import shown
 from octapi.store import workers
 from octapi.telemetry import levels
+from octapi.text.escape import shown
 from octapi.trust.policy import STREAM_OP
 
 if TYPE_CHECKING:

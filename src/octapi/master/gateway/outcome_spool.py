@@ -67,12 +67,7 @@ class OutcomeSpool:
         self._session(client, HERE)
 
     def _session(self, client: ClientSession, gone: int) -> None:
-        self.book.writer.put(
-            "INSERT OR REPLACE INTO sessions VALUES (?, ?, ?, ?, ?)",
-            (client.session, client.run, client.secret, self.book.now(), gone),
-            ("session", client.session),
-            is_lasting=True,
-        )
+        self.book.outcomes.session(client.session, client.run, client.secret, self.book.now(), gone)
 
     def persist(self, client: ClientSession) -> None:
         """Write down what a client that is away has not got, and from now on all that comes for it."""
@@ -111,12 +106,7 @@ class OutcomeSpool:
 
     def _batch(self, client: ClientSession, ident: int, jobs: int, function: str, *, is_over: bool) -> None:
         number = place(part_of(client.session), ident)
-        self.book.writer.put(
-            "INSERT OR REPLACE INTO batches VALUES (?, ?, ?, ?, ?)",
-            (client.run, number, jobs, function, int(is_over)),
-            ("batch", client.run, number),
-            is_lasting=True,
-        )
+        self.book.outcomes.batch(client.run, number, jobs, function, is_over=is_over)
 
     def keep(self, client: ClientSession, number: int, message: Any, frame: bytes) -> None:
         """Keep one message if it says what became of a job, and there is room.
@@ -166,9 +156,7 @@ class OutcomeSpool:
     def forget(self, client: ClientSession) -> None:
         """Nobody will ask for a client's outcomes any more."""
         self._drop(client)
-        self.book.writer.put(
-            "DELETE FROM sessions WHERE session = ?", (client.session,), ("session", client.session), is_lasting=True
-        )
+        self.book.outcomes.forget_session(client.session)
 
     def _drop(self, client: ClientSession) -> None:
         if client.spool is not None:
@@ -194,7 +182,7 @@ class OutcomeSpool:
             if run is not None and run.kind == runs.ATTACHED and run.state in (runs.GONE, runs.INTERRUPTED):
                 found.append(self._found(session, run, secret, gone))
             else:
-                self.book.writer.put("DELETE FROM sessions WHERE session = ?", (session,))
+                self.book.outcomes.forget_session(session)
         return found
 
     def _found(self, session: str, run: Run, secret: str, gone: int) -> ClientSession:

@@ -145,8 +145,7 @@ class RunRegistry:
             self.move(ident, "aged", error=f"Its outcomes waited {self.settings.keep_days:g} days.", kept=0)
         for ident in too_old(oldest, now, self.settings.history_days * day_s):
             self.outcomes.drop(ident)
-            for statement in ("DELETE FROM runs WHERE id = ?", "DELETE FROM story WHERE run = ?"):
-                self.writer.put(statement, (ident,))
+            self.outcomes.drop_history(ident)
             self._over.pop(ident, None)
         return dropped
 

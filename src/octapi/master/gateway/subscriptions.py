@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 from octapi.device.keep_running import KeepRunning
 from octapi.master.gateway.handshake import FACTS
 from octapi.telemetry.run_trace import PACE_S, without_words
+from octapi.telemetry.view import SAMPLES, TICK_S, View, differences
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -21,11 +22,8 @@ if TYPE_CHECKING:
     from octapi.master.gateway.session import ClientSession
     from octapi.telemetry.run_trace import RunTrace
 
-#: how often watchers are told, in seconds
-TICK_S: Final = 0.4
-#: how often the use is sampled, in seconds, and how many samples are kept: ten minutes
+#: how often the use is sampled, in seconds
 SAMPLE_S: Final = 5.0
-SAMPLES: Final = 120
 #: comings and goings that are kept, and runs that are over
 EVENTS: Final = 100
 OVER: Final = 40
@@ -34,8 +32,6 @@ OVER: Final = 40
 UNREAD_BYTES: Final = 1 << 20
 UNREAD_S: Final = 60.0
 UNTOLD: Final = 500
-
-View = dict[str, dict[str, Any]]
 
 
 def light(agent: WorkerRecord) -> list[list[Any]]:
@@ -52,17 +48,6 @@ def worker_row(agent: WorkerRecord, epoch: float) -> dict[str, Any]:
     facts = {key: agent.info[key] for key in FACTS}
     times = {"joined": round(epoch + agent.joined_at, 1), "heard": round(epoch + agent.heard_at, 1)}
     return facts | times | {"lights": light(agent), "beats": agent.beats, "state": agent.state}
-
-
-def differences(old: View, new: View) -> tuple[View, list[str]]:
-    """Return what has changed of each row, and the names of rows that are gone."""
-    changed: View = {}
-    for name, row in new.items():
-        known = old.get(name)
-        fresh = row if known is None else {key: value for key, value in row.items() if known.get(key) != value}
-        if fresh:
-            changed[name] = fresh
-    return changed, [name for name in old if name not in new]
 
 
 class Seen:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import importlib.util
 import json
 import secrets
 import socket
@@ -18,6 +17,7 @@ from octapi.errors import OctapiError, TrustError
 from octapi.install import build_index, install_command, wheel_index
 from octapi.page import proxies
 from octapi.page.links import ACT, LIFE_S, Links
+from octapi.page.parts import DASK_MISSING, DASK_PARTS, MISSING, are_here, is_installed
 from octapi.protocol import stdio_json
 from octapi.settings import Settings
 from octapi.store import location
@@ -34,12 +34,6 @@ if TYPE_CHECKING:
 
 DEFAULT_PORT: Final = 8787
 LOOPBACK: Final = "127.0.0.1"
-MISSING: Final = "no page: starlette, uvicorn or segno, which it is made of, are missing here. Install OctaPi again."
-PARTS: Final = ("starlette", "uvicorn", "segno")
-DASK_PARTS: Final = ("bokeh", "websockets")
-DASK_MISSING: Final = (
-    f"no Dask dashboard: its parts are not installed. {sys.executable} -m pip install bokeh websockets brings them."
-)
 #: the settings that a wish is made of
 SETTINGS: Final = ("page", "page_port", "page_listen", "page_proxy", "page_proxy_from", "page_names", "dask_dashboard")
 STOP_S: Final = 5.0
@@ -93,11 +87,6 @@ def wish_of(given: dict[str, Any]) -> PageConfig:
         found.dask_dashboard,
         found.page_published,
     )
-
-
-def is_installed() -> bool:
-    """Say whether the page's extra is here."""
-    return all(importlib.util.find_spec(name) is not None for name in PARTS)
 
 
 def is_loopback(host: str) -> bool:
@@ -181,7 +170,7 @@ class PageProcess:
 
     def wants_dask(self) -> bool:
         """Say whether Dask's own dashboard is to be started; without its parts one line says what is missing."""
-        has_parts = all(importlib.util.find_spec(name) is not None for name in DASK_PARTS)
+        has_parts = are_here(DASK_PARTS)
         if self.page_config.dask and not has_parts:
             self._say(DASK_MISSING)
         return self.page_config.dask and self.page_config.is_wanted and has_parts and is_installed()

@@ -27,10 +27,10 @@ from octapi.master.supervisor.page_process import PageConfig, PageProcess
 from octapi.master.supervisor.retry_writes import RetryingWrites
 from octapi.master.supervisor.script_runner import ScriptRunner
 from octapi.protocol import stdio_json
-from octapi.protocol.checked import shown
 from octapi.settings import Settings, state_dir
 from octapi.store import location
 from octapi.telemetry import heartbeat, levels
+from octapi.text.escape import shown
 from octapi.trust import local_master, names, ssh
 from octapi.trust.authority_file import write_beside
 from octapi.trust.control_socket import ControlSocket
