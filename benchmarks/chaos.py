@@ -11,10 +11,10 @@ import sys
 import time
 from pathlib import Path
 
-from tests.chaos.orchestra import Orchestra
+from tests.chaos.fault_injector import Orchestra
 from tests.chaos.schedule import schedule
 from tests.chaos.workload import CYCLE
-from tests.room import can_make_rooms
+from tests.netns import can_make_rooms
 
 #: faults end so long before the workload does, in seconds
 REST_S = 75.0

@@ -24,15 +24,15 @@ from types import SimpleNamespace
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
 from octapi import Cluster
-from octapi.connect import way_to
-from octapi.dispatch import wire
-from octapi.dispatch.story import Story
-from octapi.dispatch.way import Way
-from octapi.embedded import EmbeddedCluster
-from octapi.master.client import Client
-from octapi.master.placing import Agent
-from octapi.master.watching import TICK_S, Watching
-from octapi.page.beside import Opened
+from octapi.client.connect import way_to
+from octapi.client.endpoint import MasterEndpoint
+from octapi.master.gateway.placement import WorkerRecord
+from octapi.master.gateway.session import ClientSession
+from octapi.master.gateway.subscriptions import TICK_S, Subscriptions
+from octapi.page.local_page import Opened
+from octapi.protocol import wire
+from octapi.telemetry.run_trace import RunTrace
+from octapi.testing.embedded import EmbeddedCluster
 
 TICKS = os.sysconf("SC_CLK_TCK")
 FACTS = {
@@ -72,13 +72,13 @@ class Simulation:
     async def main(self):
         loop = asyncio.get_running_loop()
         self.agents = [
-            Agent(f"tcp://{n}", FACTS | {"name": f"pi-{n:03}"}, loop.time()) for n in range(1, self.workers + 1)
+            WorkerRecord(f"tcp://{n}", FACTS | {"name": f"pi-{n:03}"}, loop.time()) for n in range(1, self.workers + 1)
         ]
-        self.client = Client(None, {"script": "simulated.py", "user": "ann", "host": "lap"})
+        self.client = ClientSession(None, {"script": "simulated.py", "user": "ann", "host": "lap"})
         self.client.run, self.client.computations = "261124-000000-sim", {"d": (b"", {"name": "work"})}
         self.client.summary = {"waiting": 10**6, "running": 160, "functions": ["work"], "slots": 4 * self.workers}
-        self.watching = Watching(lambda: self.agents, lambda: [self.client], time.time)
-        self.story = Story(time.time())
+        self.watching = Subscriptions(lambda: self.agents, lambda: [self.client], time.time)
+        self.story = RunTrace(time.time())
         self.watching.start()
         server = await asyncio.start_server(self.serve, "127.0.0.1", 0)
         self.port = server.sockets[0].getsockname()[1]
@@ -182,7 +182,7 @@ def cost(options):
     """Measure the page's part."""
     simulation = Simulation(options.workers, options.rate)
     rows = []
-    opened = Opened(Way([("127.0.0.1", simulation.port)], None, insecure=True))
+    opened = Opened(MasterEndpoint([("127.0.0.1", simulation.port)], None, insecure=True))
     pid = opened._process.pid
     try:
         for _ in range(options.pairs):

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests import parts
-from tests.yard import Yard
+from tests.harness import Yard
 
 # a shell that runs the tests in the background has them ignore Ctrl-C, and all that they start would inherit that
 signal.signal(signal.SIGINT, signal.default_int_handler)

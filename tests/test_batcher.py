@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from octapi.dispatch.batcher import LARGEST, Batcher
+from octapi.client.batcher import LARGEST, Batcher
 
 
 def test_the_first_job_goes_alone() -> None:

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 import octapi
-from octapi.callbacks import Callbacks
-from tests.yard import until
+from octapi.client.callbacks import Callbacks
+from tests.harness import until
 
 
 def slow(number: int) -> int:

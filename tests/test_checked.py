@@ -8,9 +8,21 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from octapi import checked
-from octapi.checked import MOST, boolean, integer, json_object, left_out, listing, mapping, maybe, number, plain, shown
 from octapi.errors import ClusterError, MessageRefused
+from octapi.protocol import checked
+from octapi.protocol.checked import (
+    MOST,
+    boolean,
+    integer,
+    json_object,
+    left_out,
+    listing,
+    mapping,
+    maybe,
+    number,
+    plain,
+    shown,
+)
 
 ANYTHING = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=20) | st.binary(max_size=20),

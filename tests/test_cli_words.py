@@ -17,10 +17,10 @@ from octapi.cli import commands, tables
 from octapi.cli.app import app, pasted
 from octapi.cli.container import is_passing
 from octapi.errors import TokenRefused
-from octapi.reasons import in_words
+from octapi.text.reasons import in_words
 from octapi.trust.token import Token, parse
+from tests.harness import Yard
 from tests.terminal import Seen
-from tests.yard import Yard
 
 OCTAPI = [sys.executable, "-m", "octapi"]
 REFERENCE = Path(__file__).parent.parent / "docs" / "reference" / "command-line.md"

@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 
 import octapi
-from octapi.dispatch import wire
-from octapi.embedded import EmbeddedCluster
-from tests.yard import until
+from octapi.protocol import wire
+from octapi.testing.embedded import EmbeddedCluster
+from tests.harness import until
 
 
 @pytest.fixture(scope="module")

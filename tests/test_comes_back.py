@@ -7,8 +7,8 @@ from pathlib import Path
 import psutil
 import pytest
 
-from octapi.worker import watcher
-from tests.yard import Running, Yard, until
+from octapi.worker import respawner
+from tests.harness import Running, Yard, until
 
 
 @pytest.fixture
@@ -67,6 +67,6 @@ def test_the_worker_dies_with_the_process_that_watches_it(yard: Yard) -> None:
 
 def test_the_watcher_needs_the_standard_library_only() -> None:
     """It is paid for by devices that are idle."""
-    text = Path(watcher.__file__).read_text(encoding="utf-8")
+    text = Path(respawner.__file__).read_text(encoding="utf-8")
     assert "import octapi" not in text
     assert "from octapi" not in text

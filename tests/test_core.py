@@ -10,20 +10,20 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from octapi.dispatch import outcome, wire
-from octapi.dispatch.computation import FUNCTION, Computation
-from octapi.dispatch.core import Core
-from octapi.dispatch.lane import Lane, Listener
-from octapi.dispatch.outcome import WorkerInfo
-from octapi.dispatch.span import MISSING, Failed, Page, Span
-from octapi.dispatch.ticket import Ticket
+from octapi.client.core import Core
+from octapi.client.item_range import MISSING, ItemChunk, ItemRange, RawOutcome
+from octapi.client.pending_job import PendingJob
+from octapi.client.queue import ComputationListener, ComputationQueue
 from octapi.errors import BatchRefused
+from octapi.protocol import outcome, wire
+from octapi.protocol.computation import FUNCTION, Computation
+from octapi.protocol.outcome import WorkerInfo
 
 SLOTS = 3
 WORKER = WorkerInfo("w", "127.0.0.1", "h", SLOTS, "test", "3")
 
 
-class Told(Ticket):
+class Told(PendingJob):
     """A ticket that counts its outcomes."""
 
     def __init__(self, number: int, retries: int) -> None:
@@ -39,7 +39,7 @@ class Told(Ticket):
 class Arrivals:
     """A reader of a page that does nothing with what arrives."""
 
-    def arrived(self, page: Page, start: int, stop: int, freed: int) -> None:
+    def arrived(self, page: ItemChunk, start: int, stop: int, freed: int) -> None:
         """Nothing to do."""
 
 
@@ -100,13 +100,13 @@ def play(core: Core, world: World, which: int, how: str, point: int) -> None:
         core.message("w", ("end", ident, "done", point, {}))
 
 
-def world_of(retries: int) -> tuple[Core, World, Lane]:
+def world_of(retries: int) -> tuple[Core, World, ComputationQueue]:
     core, world = Core(), World()
     core.link = world  # type: ignore[assignment]
     core.workers_changed({"w": WORKER})
-    lane = Lane(core, Computation(FUNCTION, "f"), None, Listener())
-    core.add_lane(lane)
-    return core, world, lane
+    queue = ComputationQueue(core, Computation(FUNCTION, "f"), None, ComputationListener())
+    core.add_lane(queue)
+    return core, world, queue
 
 
 moves = st.lists(
@@ -129,20 +129,20 @@ def finish(core: Core, world: World) -> None:
 @given(count=st.integers(1, 200), retries=st.integers(0, 3), moves=moves)
 def test_every_job_gets_one_outcome_whatever_happens(count: int, retries: int, moves: list[Any]) -> None:
     """Cut, lost, died, returned: afterwards each ticket has exactly one outcome, and values are the right ones."""
-    core, world, lane = world_of(retries)
-    tickets = [Told(number, retries) for number in range(count)]
-    for ticket in tickets:
-        lane.submit(ticket)
+    core, world, queue = world_of(retries)
+    pending_jobs = [Told(number, retries) for number in range(count)]
+    for pending_job in pending_jobs:
+        queue.submit(pending_job)
     for move in moves:
         if world.flying:
             play(core, world, *move)
     finish(core, world)
 
-    assert [len(ticket.kinds) for ticket in tickets] == [1] * count
-    assert not lane.flights
-    assert not core.flights
-    assert not lane.unpinned
-    faults = sum(ticket.kinds[0] == outcome.FAULT for ticket in tickets)
+    assert [len(pending_job.kinds) for pending_job in pending_jobs] == [1] * count
+    assert not queue.batches
+    assert not core.batches
+    assert not queue.unpinned
+    faults = sum(pending_job.kinds[0] == outcome.FAULT for pending_job in pending_jobs)
     assert faults <= sum(how == "died" for _, how, _ in moves) + sum(how == "lost" for _, how, _ in moves) * count
 
 
@@ -150,15 +150,15 @@ def test_every_job_gets_one_outcome_whatever_happens(count: int, retries: int, m
 @given(count=st.integers(1, 400), moves=moves)
 def test_every_item_of_a_map_gets_one_outcome_whatever_happens(count: int, moves: list[Any]) -> None:
     """The same for spans, which are split, lost in part and told twice."""
-    core, world, lane = world_of(5)
+    core, world, queue = world_of(5)
     arrived: Counter[int] = Counter()
 
     class Reader:
-        def arrived(self, page: Page, start: int, stop: int, freed: int) -> None:
+        def arrived(self, page: ItemChunk, start: int, stop: int, freed: int) -> None:
             arrived.update(range(start, stop))
 
-    page = Page([(number,) for number in range(count)], Reader())
-    lane.add(Span(page, 0, count, None, 100))
+    page = ItemChunk([(number,) for number in range(count)], Reader())
+    queue.add(ItemRange(page, 0, count, None, 100))
     for move in moves:
         if world.flying:
             play(core, world, *move)
@@ -168,7 +168,7 @@ def test_every_item_of_a_map_gets_one_outcome_whatever_happens(count: int, moves
     assert all(arrived[number] == 1 for number in range(count))
     values = page.values
     assert MISSING not in values
-    wrong = [n for n, value in enumerate(values) if value != n and not isinstance(value, Failed)]
+    wrong = [n for n, value in enumerate(values) if value != n and not isinstance(value, RawOutcome)]
     assert wrong == []
 
 
@@ -176,31 +176,33 @@ def test_every_item_of_a_map_gets_one_outcome_whatever_happens(count: int, moves
 @given(count=st.integers(1, 50), chosen=st.sets(st.integers(0, 49)), moves=moves)
 def test_cancelled_jobs_never_run_again(count: int, chosen: set[int], moves: list[Any]) -> None:
     """What waits ends as cancelled at once; what is given back ends as cancelled then."""
-    core, world, lane = world_of(2)
-    tickets = [Told(number, 2) for number in range(count)]
-    for ticket in tickets:
-        lane.submit(ticket)
+    core, world, queue = world_of(2)
+    pending_jobs = [Told(number, 2) for number in range(count)]
+    for pending_job in pending_jobs:
+        queue.submit(pending_job)
     for number in chosen:
         if number < count:
-            lane.cancel(tickets[number])
+            queue.cancel(pending_jobs[number])
     for move in moves:
         if world.flying:
             play(core, world, *move)
     finish(core, world)
 
-    assert all(len(ticket.kinds) == 1 for ticket in tickets)
+    assert all(len(pending_job.kinds) == 1 for pending_job in pending_jobs)
 
 
 def test_bytecode_of_another_python_is_refused_by_name() -> None:
     """The error says which Python the workers run; what travels as source is sent."""
     core, world, _ = world_of(0)
-    bound = Lane(core, Computation(FUNCTION, "f", python_bound=True, python="3.11.7"), None, Listener())
+    bound = ComputationQueue(
+        core, Computation(FUNCTION, "f", python_bound=True, python="3.11.7"), None, ComputationListener()
+    )
     core.add_lane(bound)
     core.workers_changed({"w": WORKER._replace(python="3.13.1")})
-    ticket = Told(1, 0)
-    bound.submit(ticket)
+    pending_job = Told(1, 0)
+    bound.submit(pending_job)
 
-    assert ticket.kinds == [outcome.FAULT]
+    assert pending_job.kinds == [outcome.FAULT]
     assert not world.flying
 
 
@@ -223,20 +225,20 @@ GOOD = pickle.dumps(1)
 )
 def test_a_record_that_cannot_be_fails_its_batch_by_name_and_nothing_else(record: bytes, is_map: bool) -> None:
     """The next batch of the same script has its outcomes; what a worker says is checked here, not believed."""
-    core, world, lane = world_of(0)
-    ticket, page = Told(0, 0), Page([(0,)], Arrivals())
+    core, world, queue = world_of(0)
+    pending_job, page = Told(0, 0), ItemChunk([(0,)], Arrivals())
     if is_map:
-        lane.add(Span(page, 0, 1, None, 0))
+        queue.add(ItemRange(page, 0, 1, None, 0))
     else:
-        lane.submit(ticket)
+        queue.submit(pending_job)
     (ident,) = world.flying
     del world.flying[ident]
     core.message("w", ("results", ident, record))
 
-    data = page.values[0].data if is_map else ticket.said
+    data = page.values[0].data if is_map else pending_job.said
     assert isinstance(pickle.loads(data), BatchRefused)
-    assert not core.flights
+    assert not core.batches
     other = Told(1, 0)
-    lane.submit(other)
+    queue.submit(other)
     finish(core, world)
     assert other.kinds == [outcome.VALUE]

@@ -15,13 +15,14 @@ import psutil
 import pytest
 
 import octapi
-from octapi import limits
-from octapi.embedded import EmbeddedCluster
-from octapi.worker import library_threads, taskprocess
-from octapi.worker.memory import MEGABYTE
-from tests.yard import until
+from octapi.device import limits
+from octapi.pool import library_threads
+from octapi.pool.memory_guard import MEGABYTE
+from octapi.testing.embedded import EmbeddedCluster
+from octapi.worker import dask_process
+from tests.harness import until
 
-TASKS = "octapi.worker.tasknode"
+TASKS = "octapi.worker.dask_worker"
 
 
 class ShortIdle(EmbeddedCluster):
@@ -382,10 +383,10 @@ def test_pauses_double_and_end_once_a_process_lives() -> None:
     """A process that dies at once, again and again, is started less and less often."""
     pauses = [0.0]
     for _ in range(9):
-        pauses.append(taskprocess.pause_after(pauses[-1], lived_s=1))
+        pauses.append(dask_process.pause_after(pauses[-1], lived_s=1))
     assert pauses == sorted(pauses)
     assert pauses[-1] == 30
-    assert taskprocess.pause_after(30, lived_s=60) == 0
+    assert dask_process.pause_after(30, lived_s=60) == 0
 
 
 @pytest.mark.parametrize(
@@ -394,7 +395,7 @@ def test_pauses_double_and_end_once_a_process_lives() -> None:
 def test_dask_gives_way_before_jobs_of_others_are_stopped(free_mb: int, held_mb: int, is_it: bool) -> None:
     """Its process goes when it holds much and the device is nearly full."""
     total, floor = 1024 * MEGABYTE, 24 * MEGABYTE
-    assert taskprocess.is_too_big(total, free_mb * MEGABYTE, held_mb * MEGABYTE, floor) is is_it
+    assert dask_process.is_too_big(total, free_mb * MEGABYTE, held_mb * MEGABYTE, floor) is is_it
 
 
 def test_cores_are_divided_among_slots() -> None:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.yard import Yard
+from tests.harness import Yard
 
 SCRIPT = """
 import time

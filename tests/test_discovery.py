@@ -7,11 +7,11 @@ from types import SimpleNamespace
 
 import pytest
 
-from octapi import discovery
+from octapi.device import discovery
 from octapi.errors import TrustError
 from octapi.trust.authority import local_cluster
 from octapi.trust.names import WORKER
-from octapi.worker import membership
+from octapi.worker import certificate_renewer
 
 
 def entry(address: str) -> SimpleNamespace:
@@ -56,10 +56,10 @@ def test_a_search_that_hangs_or_cannot_start_has_found_nothing(monkeypatch: pyte
 
 def test_a_renewal_that_hangs_or_cannot_start_says_so(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """It is an error of trust, which those who renew expect."""
-    member = membership.Member(local_cluster().identity(WORKER, "red"), tmp_path / "worker.json")
-    monkeypatch.setattr(membership, "RENEW_S", 0.01)
+    member = certificate_renewer.CertificateRenewer(local_cluster().identity(WORKER, "red"), tmp_path / "worker.json")
+    monkeypatch.setattr(certificate_renewer, "RENEW_S", 0.01)
     with pytest.raises(TrustError, match="timed out"):
         asyncio.run(member.renew("127.0.0.1:9"))
-    monkeypatch.setattr(membership.sys, "executable", "/nowhere/python")
+    monkeypatch.setattr(certificate_renewer.sys, "executable", "/nowhere/python")
     with pytest.raises(TrustError, match="No such file"):
         asyncio.run(member.renew("127.0.0.1:9"))

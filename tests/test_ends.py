@@ -5,10 +5,10 @@ from pathlib import Path
 import pytest
 
 import octapi
-from octapi.embedded import EmbeddedCluster
 from octapi.errors import FileNotWritten, MasterLost, SetupFailed, StillWaiting
+from octapi.testing.embedded import EmbeddedCluster
+from tests.harness import until
 from tests.test_core import Told, world_of
-from tests.yard import until
 
 
 class Sly:
@@ -40,20 +40,20 @@ def test_a_function_that_no_worker_can_load_fails_each_time_at_once() -> None:
 
 def test_a_refusal_is_remembered_by_worker_until_that_one_has_gone() -> None:
     """What all refuse fails at once; a worker that joins, or the same one started anew, is asked."""
-    core, world, lane = world_of(1)
+    core, world, queue = world_of(1)
     (info,) = core.infos.values()
-    core.message("w", ("refused", lane.digest, "no"))
+    core.message("w", ("refused", queue.digest, "no"))
     first, second, third = (Told(number, 1) for number in range(3))
-    lane.submit(first)
+    queue.submit(first)
     assert first.done
     core.workers_changed({"w": info, "v": info._replace(name="v")})
-    lane.submit(second)
+    queue.submit(second)
     assert not second.done
     assert world.flying
-    core.message("v", ("refused", lane.digest, "no"))
+    core.message("v", ("refused", queue.digest, "no"))
     assert second.done
     core.workers_changed({"w": info._replace(life="anew"), "v": info._replace(name="v")})
-    lane.submit(third)
+    queue.submit(third)
     assert not third.done
 
 

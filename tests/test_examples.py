@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from octapi.embedded import EmbeddedCluster
+from octapi.testing.embedded import EmbeddedCluster
 
 EXAMPLES = Path(__file__).parent.parent / "examples"
 SECRET, CRIB = "YJPYITREDSYUPIU", "THISXISXWORKING"

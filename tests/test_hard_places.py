@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 
 import octapi
-from octapi.embedded import EmbeddedCluster
-from octapi.lines import to_line
-from tests.yard import Yard
+from octapi.protocol.stdio_json import to_line
+from octapi.testing.embedded import EmbeddedCluster
+from tests.harness import Yard
 
 
 @pytest.fixture(scope="module")
@@ -113,7 +113,7 @@ def test_files_go_along_and_come_home(cluster: octapi.Cluster, tmp_path: Path) -
 
 def test_a_file_cannot_leave_the_directory_it_is_put_in(cluster: octapi.Cluster, tmp_path: Path) -> None:
     """A worker decides what a file is called, and the client where it may lie."""
-    from octapi.dispatch.computation import File
+    from octapi.protocol.computation import File
 
     for name in ("../outside.txt", "/etc/outside.txt", "a/../../outside.txt"):
         with pytest.raises(octapi.JobError, match="leaves the job's directory"):
@@ -146,8 +146,8 @@ def test_a_job_tells_where_when_and_with_how_much_memory_it_ran(cluster: octapi.
 def test_a_worker_of_another_protocol_is_refused_on_both_sides(embedded: EmbeddedCluster) -> None:
     """The worker ends with a message, and the master keeps working."""
     code = (
-        "from octapi.dispatch import wire; wire.PROTOCOL = wire.OLDEST_PROTOCOL = 99;"
-        "from octapi.worker.node import main; main()"
+        "from octapi.client import wire; wire.PROTOCOL = wire.OLDEST_PROTOCOL = 99;"
+        "from octapi.worker.connection import main; main()"
     )
     start = to_line(embedded.start_of("stranger"))
     done = subprocess.run(

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from octapi.worker import harmless
+from octapi.pool import harmless
 
 
 def made(text: str) -> types.FunctionType | type:

@@ -11,8 +11,8 @@ import psutil
 import pytest
 
 import octapi
-from octapi.embedded import EmbeddedCluster
-from tests.yard import clean_environment, until
+from octapi.testing.embedded import EmbeddedCluster
+from tests.harness import clean_environment, until
 
 SEEN: list[int] = []
 

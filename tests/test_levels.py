@@ -8,7 +8,8 @@ import sys
 
 import pytest
 
-from octapi import dasknode, levels
+from octapi.engine import dask_nodes
+from octapi.telemetry import levels
 
 MARKED = "<4>octapi master: refused x\n<4>more\n<6>y\n"
 CODE = "from octapi import levels; levels.log('octapi master: refused x\\nmore'); levels.log('y', levels.INFO)"
@@ -46,4 +47,4 @@ def test_a_task_of_dask_that_is_broken_off_at_the_end_is_no_mishap() -> None:
     """A master that is restarted while workers are there has no traceback in its log."""
     for error, is_told in ((asyncio.CancelledError(), False), (ValueError("x"), True)):
         record = logging.LogRecord("distributed.scheduler", 40, "", 0, "", (), (type(error), error, None))
-        assert dasknode.is_mishap(record) is is_told
+        assert dask_nodes.is_mishap(record) is is_told

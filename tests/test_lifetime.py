@@ -16,7 +16,7 @@ import pytest
 
 import octapi
 from octapi.errors import ClusterForked
-from tests.yard import clean_environment, until
+from tests.harness import clean_environment, until
 
 LOCAL = "import octapi, sys, time, os\nc = octapi.Cluster('local', slots=2)\n"
 

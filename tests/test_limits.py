@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from octapi import limits
+from octapi.device import limits
 
 V2 = {
     "cpu.max": "50000 100000",

@@ -8,28 +8,29 @@ from pathlib import Path
 
 import pytest
 
-from octapi import metrics, scrapes
-from octapi.tally import CAUSES, Tally
-from octapi.trust import scraping
-from octapi.worker import sensors
-from tests.yard import Running, Yard, until
+from octapi.device import sensors
+from octapi.telemetry import exporter as scrapes
+from octapi.telemetry import exposition
+from octapi.telemetry.counters import CAUSES, JobCounters
+from octapi.trust import metrics_token
+from tests.harness import Running, Yard, until
 
 
 def test_a_label_with_quotes_and_line_breaks_stays_one_label() -> None:
     """Names of devices cannot break the format."""
-    family = metrics.Family("octapi_x", metrics.GAUGE, "A test.", [({"worker": 'a"b\\c\nd'}, 1.5)])
+    family = exposition.Family("octapi_x", exposition.GAUGE, "A test.", [({"worker": 'a"b\\c\nd'}, 1.5)])
     expected = '# HELP octapi_x A test.\n# TYPE octapi_x gauge\noctapi_x{worker="a\\"b\\\\c\\nd"} 1.5\n'
-    assert metrics.text([family]) == expected
+    assert exposition.text([family]) == expected
 
 
 def test_what_is_not_known_is_not_told() -> None:
     """A device without sensors has no temperature, rather than one of zero."""
-    assert metrics.text([metrics.one("octapi_x", metrics.GAUGE, "A test.", None)]) == ""
+    assert exposition.text([exposition.one("octapi_x", exposition.GAUGE, "A test.", None)]) == ""
 
 
 def test_a_batch_that_ends_is_counted_once_for_each_of_its_jobs() -> None:
     """Jobs that returned, that failed, and the one that was killed are three counts."""
-    tally = Tally()
+    tally = JobCounters()
     tally.end("died", 10, {"first": 2, "failed": 3, "why": "timeout"})
     tally.end("done", 5, {})
     tally.end("dropped", 1, {"why": "dropped", "ran_s": 0.5})
@@ -50,7 +51,7 @@ def test_a_batch_that_ends_is_counted_once_for_each_of_its_jobs() -> None:
 )
 def test_every_death_has_a_cause_of_the_known_ones(info: dict[str, object], cause: str) -> None:
     """A worker cannot make up labels."""
-    tally = Tally()
+    tally = JobCounters()
     tally.end("died", 0, info)
     assert tally.killed[cause] == 1
     assert set(tally.killed) == set(CAUSES)
@@ -59,7 +60,7 @@ def test_every_death_has_a_cause_of_the_known_ones(info: dict[str, object], caus
 @pytest.mark.parametrize("failed", [-5, 10**9, "many", None])
 def test_a_worker_cannot_make_counts_run_backwards(failed: object) -> None:
     """Numbers that make no sense count as none, or as all jobs of the batch at most."""
-    tally = Tally()
+    tally = JobCounters()
     tally.end("done", 4, {"failed": failed})
     assert tally.done >= 0
     assert tally.done + tally.failed == 4
@@ -74,7 +75,7 @@ def test_workers_with_a_door_are_found_and_those_with_nonsense_are_left_out() ->
         {"name": "d", "slots": 2, "address": "10.0.0.4", "metrics": None},
         {"name": "e", "slots": 2, "address": "10.0.0.5"},
     ]
-    found = metrics.discovery(rows)
+    found = exposition.discovery(rows)
     told = [(row["targets"], row["labels"]["worker"], row["labels"]["__metrics_path__"]) for row in found]
     assert told == [
         (["10.0.0.1:8791"], "a", "/metrics"),
@@ -100,12 +101,12 @@ def test_heat_and_power_are_read_where_the_kernel_tells_them(tmp_path: Path) -> 
 
 def test_only_the_whole_token_opens_the_door() -> None:
     """An empty key matches nothing, and the digest is not the token."""
-    key = scraping.key_of("secret")
-    assert scraping.matches("Bearer secret", key)
+    key = metrics_token.key_of("secret")
+    assert metrics_token.matches("Bearer secret", key)
     for wrong in ("", "Bearer", "Bearer ", "Bearer secre", "Basic secret", "secret", f"Bearer {key}"):
-        assert not scraping.matches(wrong, key)
-    assert not scraping.matches("Bearer ", "")
-    assert not scraping.matches("Bearer secret", "")
+        assert not metrics_token.matches(wrong, key)
+    assert not metrics_token.matches("Bearer ", "")
+    assert not metrics_token.matches("Bearer secret", "")
 
 
 # ---- a real master and a real worker

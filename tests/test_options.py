@@ -11,8 +11,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import octapi
-from octapi.connect import address_of, slots_of
-from octapi.dispatch.way import split
+from octapi.client.connect import address_of, slots_of
+from octapi.client.endpoint import split
 from octapi.errors import AddressError, OptionError, OptionTypeError, WorkerNotFound
 from octapi.options import LONGEST_S, Options, options_of
 

@@ -57,7 +57,7 @@ def test_the_sdist_holds_all_that_is_needed_to_build_and_test(built: Path) -> No
 
 def test_a_slot_imports_nothing_heavy() -> None:
     """It must live on a board with 512 MB: no Dask, no numpy, no rich, no typer."""
-    code = "import sys, octapi.worker.zygote, octapi.worker.slot; print(sorted({m.split('.')[0] for m in sys.modules}))"
+    code = "import sys, octapi.pool.forkserver, octapi.pool.slot; print(sorted({m.split('.')[0] for m in sys.modules}))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
 
     for name in ("dask", "distributed", "tornado", "numpy", "rich", "typer", "asyncio"):
@@ -66,7 +66,7 @@ def test_a_slot_imports_nothing_heavy() -> None:
 
 def test_a_worker_never_imports_the_page() -> None:
     """Neither the page nor what it is built on, also where the extra is installed."""
-    code = "import sys, octapi.worker.node, octapi.worker.service; print(sorted(sys.modules))"
+    code = "import sys, octapi.worker.connection, octapi.worker.service; print(sorted(sys.modules))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
 
     for name in ("octapi.page", "starlette", "uvicorn", "segno", "websockets", "bokeh"):
@@ -83,7 +83,7 @@ def test_the_page_is_part_of_a_plain_installation() -> None:
 
 def test_a_script_never_imports_the_page() -> None:
     """Neither one on a cluster nor one on this computer's cores."""
-    code = "import sys, octapi, octapi.connect, octapi.dispatch.remote; octapi.Cluster; print(sorted(sys.modules))"
+    code = "import sys, octapi, octapi.client.connect, octapi.client.remote; octapi.Cluster; print(sorted(sys.modules))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
 
     for name in ("octapi.page", "starlette", "uvicorn", "segno"):

@@ -641,7 +641,7 @@ def test_what_cannot_be_pickled_is_named(tmp_path: Path) -> None:
         tmp_path,
         """
         import socket, threading
-        from octapi.dispatch import payload
+        from octapi.client import payload
         def words(make):
             try: make()
             except Exception as error: return str(error)

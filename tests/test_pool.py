@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from octapi import Cluster as ProcessPoolExecutor
-from octapi.pool import slots_of
+from octapi.client.pool_arguments import slots_of
 
 
 @pytest.fixture(autouse=True)

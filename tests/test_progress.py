@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from octapi import footer, progress, visible
-from octapi.echo import LINES, Echo
+from octapi.client import footer, progress
+from octapi.client.echo import LINES, Echo
+from octapi.text import escape
 from tests.terminal import Screen, Seen
 
 HEAD = """
@@ -261,9 +262,9 @@ def test_very_long_lines_and_many_letters_are_bounded(capsys: pytest.CaptureFixt
 
 def test_strangers_text_is_shown_as_it_is_and_does_nothing() -> None:
     """Letters of all languages stay; what acts on a terminal is written out."""
-    assert visible.visible("Zoë 東京 ok") == "Zoë 東京 ok"
-    assert visible.visible("\x1b[2J\n\ud800") == "\\x1b[2J\\n\\ud800"
-    assert visible.shown_lines("a\tb\r\nc\n") == ["a       b", "c"]
+    assert escape.visible("Zoë 東京 ok") == "Zoë 東京 ok"
+    assert escape.visible("\x1b[2J\n\ud800") == "\\x1b[2J\\n\\ud800"
+    assert escape.shown_lines("a\tb\r\nc\n") == ["a       b", "c"]
 
 
 # ---- which item failed

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from octapi import starting
+from octapi.client import container_start
 from octapi.errors import MasterNotFound
-from tests.yard import OCTAPI, Running, Yard, clean_environment
+from tests.harness import OCTAPI, Running, Yard, clean_environment
 
 SCRIPT = "import octapi\nwith octapi.Cluster() as c:\n    job = c.submit(abs, -7)\n    print(job.result(), job.worker)"
 
@@ -35,10 +35,10 @@ def test_a_masters_container_without_a_master_is_an_error_and_no_other_way(
 ) -> None:
     """It names the log; elsewhere nothing is waited for."""
     monkeypatch.setenv("OCTAPI_HOME", str(tmp_path))
-    starting.wait_for_master(0)
+    container_start.wait_for_master(0)
     monkeypatch.setenv("OCTAPI_ROLE", "master")
     with pytest.raises(MasterNotFound, match="docker compose logs master"):
-        starting.wait_for_master(0)
+        container_start.wait_for_master(0)
 
 
 def test_a_script_in_a_workers_container_says_where_the_cluster_is(tmp_path: Path) -> None:

@@ -5,13 +5,13 @@ import contextlib
 
 import pytest
 
-from octapi import steady
-from octapi.steady import Steady
+from octapi.device import keep_running
+from octapi.device.keep_running import KeepRunning
 
 
 def test_work_that_goes_wrong_begins_again_and_is_counted(monkeypatch: pytest.MonkeyPatch) -> None:
     """Until its task is cancelled."""
-    monkeypatch.setattr(steady, "PAUSE_S", 0.0)
+    monkeypatch.setattr(keep_running, "PAUSE_S", 0.0)
     said: list[str] = []
 
     async def run() -> int:
@@ -26,7 +26,7 @@ def test_work_that_goes_wrong_begins_again_and_is_counted(monkeypatch: pytest.Mo
             if isinstance(error, Exception):
                 raise error
 
-        found = Steady("the work", work, said.append)
+        found = KeepRunning("the work", work, said.append)
         task = asyncio.create_task(found.run())
         await asyncio.wait_for(done.wait(), 20)
         task.cancel()

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from octapi.embedded import EmbeddedCluster
+from octapi.testing.embedded import EmbeddedCluster
 
 Run = Callable[..., str]
 
@@ -267,8 +267,8 @@ def test_an_error_at_one_job_harms_no_other(tmp_path: Path, start: Run) -> None:
             def __init__(self, where): self.where = where
             def __reduce__(self): return make, (self.where,)
         def make(where):
-            import octapi.inside
-            inside = octapi.inside._slot is not None
+            import octapi.job_context
+            inside = octapi.job_context._slot is not None
             if (where == "there") == inside: raise ValueError(f"cannot be made {where}")
             return Bad(where)
         def take(*args): return len(args)

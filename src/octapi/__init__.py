@@ -20,7 +20,7 @@ from octapi.errors import (
     OctapiError,
     WorkerLost,
 )
-from octapi.inside import job_id, send_file
+from octapi.job_context import job_id, send_file
 
 __all__ = [
     "Cluster",

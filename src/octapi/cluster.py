@@ -9,47 +9,47 @@ import weakref
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Unpack
 
-from octapi.connect import connect
-from octapi.dispatch import payload
-from octapi.dispatch.dispatcher import forked_error
-from octapi.dispatch.lane import Listener
-from octapi.dispatch.lanes import Lanes
-from octapi.dispatch.link import LOCAL
+from octapi.client import payload
+from octapi.client.connect import connect
+from octapi.client.dispatcher import forked_error
+from octapi.client.items import Items
+from octapi.client.lifetime import Lifetime
+from octapi.client.link import LOCAL
+from octapi.client.pool_arguments import slots_of
+from octapi.client.progress import Bar, is_wanted
+from octapi.client.queue import ComputationListener
+from octapi.client.queues import ComputationQueues
 from octapi.errors import ClusterClosed, JobNotSent, WorkerNotFound
-from octapi.items import Items
 from octapi.job import Job, JobTicket
-from octapi.life import Life
 from octapi.options import Options, options_of
-from octapi.pool import slots_of
-from octapi.progress import Bar, is_wanted
 from octapi.results import Results
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
     from types import TracebackType
 
-    from octapi.dask_client import Dask
-    from octapi.dispatch.computation import File
-    from octapi.dispatch.dispatcher import Dispatcher
-    from octapi.dispatch.outcome import WorkerInfo
-    from octapi.dispatch.ticket import Ticket
-    from octapi.pool import PoolArguments
+    from octapi.client.dask_client import Dask
+    from octapi.client.dispatcher import Dispatcher
+    from octapi.client.pending_job import PendingJob
+    from octapi.client.pool_arguments import PoolArguments
+    from octapi.protocol.computation import File
+    from octapi.protocol.outcome import WorkerInfo
 
 BUFFERSIZE = 100_000
 DEFAULTS = Options()
 
 
-class Files(Listener):
+class Files(ComputationListener):
     """Takes the files that jobs send home."""
 
     def __init__(self, place: str | Path) -> None:
         self._place = Path(place).absolute()
 
-    def file(self, file: File, ticket: Ticket | None) -> None:
+    def file(self, file: File, pending_job: PendingJob | None) -> None:
         """Write it, and tell its job where it is."""
         path = file.place(self._place)
-        if isinstance(ticket, JobTicket) and ticket.job is not None:
-            ticket.job.files.append(path)
+        if isinstance(pending_job, JobTicket) and pending_job.job is not None:
+            pending_job.job.files.append(path)
 
 
 class Calls:
@@ -114,18 +114,18 @@ class Cluster(concurrent.futures.Executor):
     ) -> None:
         place, bound = slots_of(address, slots, pool)
         self.engine: Dispatcher = connect(place, slots=bound)
-        self._life = Life(self.engine)
+        self._life = Lifetime(self.engine)
         self._dropped = weakref.finalize(self, self._life.let_go)
         self._dropped.atexit = False
-        self._lanes = Lanes(self.engine, Files)
+        self._queues = ComputationQueues(self.engine, Files)
         self._lock = threading.Lock()
         self._is_shut = False
         self._dask: Dask | None = None
         self._shows_progress = is_wanted(progress)
         if page:
-            from octapi.page.beside import Beside
+            from octapi.page.local_page import LocalPage
 
-            self._life.stack.callback(Beside(self.engine).close)
+            self._life.stack.callback(LocalPage(self.engine).close)
 
     @property
     def dask(self) -> Any:
@@ -138,7 +138,7 @@ class Cluster(concurrent.futures.Executor):
         with self._lock:
             self._check_open()
             if self._dask is None:
-                from octapi.dask_client import Dask
+                from octapi.client.dask_client import Dask
 
                 self._dask = Dask(self.engine)
                 self._life.stack.callback(self._dask.close)
@@ -229,9 +229,9 @@ class Cluster(concurrent.futures.Executor):
             life.submitted += 1
         if self._shows_progress and life.bar is None:
             self._show_progress()
-        ticket = job._ticket = JobTicket(b"", job, worker=options.worker, retries=options.retries)
+        pending_job = job._ticket = JobTicket(b"", job, worker=options.worker, retries=options.retries)
         try:
-            self._lanes.submit(options, payload.unwrapped(fn, args, kwargs), ticket)
+            self._queues.submit(options, payload.unwrapped(fn, args, kwargs), pending_job)
         except Exception as error:
             if isinstance(error, ClusterClosed):
                 life.open.discard(job)
@@ -258,10 +258,10 @@ class Cluster(concurrent.futures.Executor):
         check_sizes(chunksize, buffersize)
         items = Items(iterables, buffersize)
         try:
-            lane = self._lanes.hold(options, fn)
+            queue = self._queues.hold(options, fn)
         except Exception as error:
             raise not_sent(fn, error) from error
-        results = Results(lane, items, options, timeout, buffersize, ordered, ending(self._life, self._lanes))
+        results = Results(queue, items, options, timeout, buffersize, ordered, ending(self._life, self._queues))
         self._life.results.add(results)
         if self._shows_progress:
             self._show_progress()
@@ -269,12 +269,12 @@ class Cluster(concurrent.futures.Executor):
         return results
 
 
-def ending(life: Life, lanes: Lanes) -> Callable[[Results], None]:
+def ending(life: Lifetime, queues: ComputationQueues) -> Callable[[Results], None]:
     """Return what a map calls at its end; it does not keep the Cluster alive."""
 
     def end(results: Results) -> None:
         if results in life.results:
-            lanes.release(results.lane)
+            queues.release(results.queue)
         life.end_map(results)
 
     return end

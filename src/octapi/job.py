@@ -8,18 +8,18 @@ import pickle
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from octapi.callbacks import safely
-from octapi.dispatch import outcome
-from octapi.dispatch.ticket import Ticket
+from octapi.client.callbacks import safely
+from octapi.client.pending_job import PendingJob
 from octapi.errors import JobError, RemoteTraceback, ResultNotPicklable, StillWaiting
 from octapi.pickling import loads_error, loads_result
+from octapi.protocol import outcome
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from octapi.dispatch.outcome import Extra, WorkerInfo
-    from octapi.life import Life
+    from octapi.client.lifetime import Lifetime
+    from octapi.protocol.outcome import Extra, WorkerInfo
 
 
 class Job(concurrent.futures.Future[Any]):
@@ -32,7 +32,7 @@ class Job(concurrent.futures.Future[Any]):
 
     _done_callbacks: list[Callable[[Job], Any]]
 
-    def __init__(self, life: Life | None = None) -> None:
+    def __init__(self, life: Lifetime | None = None) -> None:
         super().__init__()
         self._life = life
         self.stdout = ""
@@ -55,7 +55,7 @@ class Job(concurrent.futures.Future[Any]):
         if self._done_callbacks:
             super()._invoke_callbacks()  # type: ignore[misc]
 
-    def _hand_over(self, life: Life) -> None:
+    def _hand_over(self, life: Lifetime) -> None:
         later = []
         for callback in self._done_callbacks:
             if getattr(callback, "__module__", None) == "asyncio.futures":  # it wakes a loop, and nothing else
@@ -91,8 +91,8 @@ class Job(concurrent.futures.Future[Any]):
 
     def _late(self, timeout: float | None) -> StillWaiting | None:
         """Return the error for a job that cannot start; None for one that runs, or raised the error itself."""
-        lane = None if self.done() or self.running() or self._ticket is None else self._ticket.lane
-        why = None if lane is None else lane.why_waiting()
+        queue = None if self.done() or self.running() or self._ticket is None else self._ticket.queue
+        why = None if queue is None else queue.why_waiting()
         return None if why is None else StillWaiting(f"The job is not done after {timeout:g} s: {why}")
 
     @property
@@ -110,12 +110,12 @@ class Job(concurrent.futures.Future[Any]):
             if self._state == states.RUNNING:
                 self._state = states.PENDING
         done = super().cancel()
-        if done and self._ticket is not None and self._ticket.lane is not None:
-            self._ticket.lane.cancel(self._ticket)
+        if done and self._ticket is not None and self._ticket.queue is not None:
+            self._ticket.queue.cancel(self._ticket)
         return done
 
 
-class JobTicket(Ticket):
+class JobTicket(PendingJob):
     """The engine's view of a :class:`Job`."""
 
     __slots__ = ("job",)

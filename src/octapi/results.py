@@ -8,19 +8,19 @@ from collections import deque
 from collections.abc import Callable, Generator, Iterator
 from typing import TYPE_CHECKING, Any
 
-from octapi.dispatch import outcome
-from octapi.dispatch.faults import shortened
-from octapi.dispatch.payload import call_bytes
-from octapi.dispatch.span import MISSING, Failed, Page, Span
-from octapi.echo import Echo
+from octapi.client.echo import Echo
+from octapi.client.item_range import MISSING, ItemChunk, ItemRange, RawOutcome
+from octapi.client.items import page_of
+from octapi.client.job_errors import shortened
+from octapi.client.payload import call_bytes
 from octapi.errors import ClusterClosed
-from octapi.items import page_of
 from octapi.job import read
+from octapi.protocol import outcome
 
 if TYPE_CHECKING:
-    from octapi.dispatch.lane import Lane
-    from octapi.dispatch.span import Item
-    from octapi.items import Items
+    from octapi.client.item_range import Item
+    from octapi.client.items import Items
+    from octapi.client.queue import ComputationQueue
 
 #: a page is made as large as this share of the buffer, if the iterable gives so many items quickly
 SHARE = 8
@@ -51,7 +51,7 @@ class Results(Iterator[Any]):
 
     def __init__(
         self,
-        lane: Lane,
+        queue: ComputationQueue,
         items: Items,
         options: Any,
         timeout: float | None,
@@ -59,14 +59,14 @@ class Results(Iterator[Any]):
         ordered: bool,
         on_end: Callable[[Results], None],
     ) -> None:
-        self.lane = lane
+        self.queue = queue
         self._items = items
         self._options = options
         self._deadline = None if timeout is None else time.monotonic() + timeout
         self._buffersize = buffersize
         self._on_end = on_end
-        self._pages: deque[Page] = deque()
-        self._ready: deque[tuple[Page, int, int]] | None = None if ordered else deque()
+        self._pages: deque[ItemChunk] = deque()
+        self._ready: deque[tuple[ItemChunk, int, int]] | None = None if ordered else deque()
         #: what was taken of the page that is being filled, how much of it is on its way, and how many came before it
         self._taken: list[Item] = []
         self._sent = 0
@@ -82,7 +82,7 @@ class Results(Iterator[Any]):
         self._change = threading.Condition()
         self._sending = threading.RLock()
         self._waiting = 0
-        self._echo = Echo(lane.computation.name)
+        self._echo = Echo(queue.computation.name)
         self._values = self._in_order() if ordered else self._as_ready()
         self.total = 0
         self.done = 0
@@ -154,7 +154,7 @@ class Results(Iterator[Any]):
         if filled == self._filled:
             self._flush()
         now = self._filled
-        self.lane.dispatcher.call_later(STALL_S, lambda: self._watch(now))
+        self.queue.dispatcher.call_later(STALL_S, lambda: self._watch(now))
 
     def _flush(self) -> None:
         """Send what was taken and is not on its way."""
@@ -166,7 +166,7 @@ class Results(Iterator[Any]):
 
     def _send(self, items: list[Item]) -> None:
         is_simple, items, weight = page_of(items)
-        page, count = Page(items, self, is_simple, weight, self.total), len(items)
+        page, count = ItemChunk(items, self, is_simple, weight, self.total), len(items)
         with self._change:
             if self._closed:
                 return
@@ -178,14 +178,14 @@ class Results(Iterator[Any]):
                 self._pages.append(page)
                 self._change.notify_all()
         try:
-            self.lane.add(Span(page, 0, count, self._options.worker, self._options.retries))
+            self.queue.add(ItemRange(page, 0, count, self._options.worker, self._options.retries))
         except ClusterClosed as error:
             self._error = error
             self.close()
 
     # ---- the dispatcher's thread
 
-    def arrived(self, page: Page, start: int, stop: int, freed: int) -> None:
+    def arrived(self, page: ItemChunk, start: int, stop: int, freed: int) -> None:
         """Take note of outcomes."""
         with self._change:
             self._outstanding -= stop - start
@@ -207,7 +207,7 @@ class Results(Iterator[Any]):
 
     def printed(self, worker: str, texts: tuple[str, ...]) -> None:
         """Show what an item's job printed, with the worker's name if there can be several."""
-        link = self.lane.dispatcher.link
+        link = self.queue.dispatcher.link
         self._echo.hear("" if link is None or link.kind == "local" else worker, texts)
 
     # ---- the reader
@@ -236,7 +236,9 @@ class Results(Iterator[Any]):
                         if values[index] is MISSING:
                             return
                     value = values[index]
-                    yield value if value.__class__ is not Failed else taken(page, index, self.lane.computation.name)
+                    yield (
+                        value if value.__class__ is not RawOutcome else taken(page, index, self.queue.computation.name)
+                    )
                 pages.popleft()
                 self._have_read(len(values))
             self._raise_error()
@@ -255,7 +257,9 @@ class Results(Iterator[Any]):
                 page, start, stop = ready.popleft()
                 for index in range(start, stop):
                     value = page.values[index]
-                    yield value if value.__class__ is not Failed else taken(page, index, self.lane.computation.name)
+                    yield (
+                        value if value.__class__ is not RawOutcome else taken(page, index, self.queue.computation.name)
+                    )
                 self._have_read(stop - start)
             self._raise_error()
         finally:
@@ -297,7 +301,7 @@ class Results(Iterator[Any]):
             self._closed = True
             self._change.notify_all()
         if self._outstanding:
-            self.lane.cancel_pages(self)
+            self.queue.cancel_pages(self)
         self._pages.clear()
         self._echo.close()
         self._let_go()
@@ -325,12 +329,12 @@ def next_size(size: int, seconds: float, buffersize: int) -> int:
     return max(1, min(size * 2, buffersize // SHARE))
 
 
-def taken(page: Page, index: int, function: str) -> Any:
+def taken(page: ItemChunk, index: int, function: str) -> Any:
     """Read an outcome that is not plain, which is let go: return its value, or raise its error.
 
     An error has a note of which item it was.
     """
-    found: Failed = page.values[index]
+    found: RawOutcome = page.values[index]
     page.values[index] = None
     result, error = read(found.kind, found.data)
     if error is None:

@@ -5,10 +5,10 @@ import os
 
 import pytest
 
-from tests.chaos.orchestra import Orchestra
+from tests.chaos.fault_injector import Orchestra
 from tests.chaos.schedule import schedule
 from tests.chaos.workload import CYCLE
-from tests.room import can_make_rooms
+from tests.netns import can_make_rooms
 
 if not can_make_rooms():
     assert not os.environ.get("CI"), "CI must run as root and have iproute2 and iptables"

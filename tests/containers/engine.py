@@ -9,7 +9,7 @@ import uuid
 from pathlib import Path
 from typing import Any
 
-from tests.yard import until
+from tests.harness import until
 
 ROOT = Path(__file__).parent.parent.parent
 IMAGE = "octapi-test"

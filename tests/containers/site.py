@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from tests.containers.engine import ROOT, docker, inspect
-from tests.yard import until
+from tests.harness import until
 
 BARE, SYSTEMD = "octapi-test-bare", "octapi-test-systemd"
 #: what an installation from a checkout needs of it

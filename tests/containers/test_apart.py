@@ -1,7 +1,7 @@
 """Clusters and hosts that are apart: two clusters on one engine, and hosts that reach each other by published ports."""
 
 from tests.containers.engine import Project, docker, inspect
-from tests.yard import until
+from tests.harness import until
 
 #: data that goes from one worker to the other without passing the master
 MOVE = """

@@ -16,7 +16,7 @@ import yaml
 from octapi import _version
 from tests.containers import balena_schema
 from tests.containers.engine import IMAGE, ROOT, Project, docker, inspect
-from tests.yard import until
+from tests.harness import until
 
 EXPORTER = "octapi-test-node-exporter"
 FLEETS = ("balena", "balena-master", "balena-worker")

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from tests.containers.engine import Project, docker, inspect
-from tests.yard import until
+from tests.harness import until
 
 OUTSIDE = (Path(__file__).parent / "outside.py").read_text()
 #: jobs that say where they ran
@@ -154,34 +154,34 @@ def test_workers_that_are_scaled_away_are_on_no_list(cluster: Project) -> None:
 
 def test_a_worker_that_is_killed_during_a_run_loses_nothing(cluster: Project) -> None:
     """Its jobs run elsewhere; the container's restart brings it back as the member it was."""
-    victim = cluster.containers()[0]
+    oom_candidate = cluster.containers()[0]
     script = cluster.script(LONG.format(count=60))
     script.until_says("under way")
-    docker("kill", victim)
+    docker("kill", oom_candidate)
 
     script.end()
 
-    docker("start", victim)
-    until(lambda: hostname(victim) in {row["name"] for row in cluster.nodes()}, 60)
+    docker("start", oom_candidate)
+    until(lambda: hostname(oom_candidate) in {row["name"] for row in cluster.nodes()}, 60)
 
 
 def test_a_worker_that_is_told_to_stop_hands_its_jobs_back_and_ends_in_time(cluster: Project) -> None:
     """Well before the engine would kill it, which would show as exit code 137."""
-    victim = cluster.containers()[0]
+    oom_candidate = cluster.containers()[0]
     script = cluster.script(LONG.format(count=60))
     script.until_says("under way")
-    docker("stop", "-t", "10", victim)
+    docker("stop", "-t", "10", oom_candidate)
 
-    assert inspect(victim, "{{.State.ExitCode}} {{.State.OOMKilled}}") in ("0 false", "143 false")
+    assert inspect(oom_candidate, "{{.State.ExitCode}} {{.State.OOMKilled}}") in ("0 false", "143 false")
     script.end()
 
-    docker("start", victim)
-    until(lambda: hostname(victim) in {row["name"] for row in cluster.nodes()}, 60)
+    docker("start", oom_candidate)
+    until(lambda: hostname(oom_candidate) in {row["name"] for row in cluster.nodes()}, 60)
 
 
 def test_the_health_check_tells_a_stuck_worker_from_a_busy_one(cluster: Project) -> None:
     """Busy slots do not make a worker look stuck; one whose process does not go on does."""
-    victim = cluster.containers()[1]
+    oom_candidate = cluster.containers()[1]
     check = ("octapi", "health", "--patience", "7")
     script = cluster.script(
         "import octapi\ndef burn():\n    import time\n    end = time.monotonic() + 9\n"
@@ -189,17 +189,17 @@ def test_the_health_check_tells_a_stuck_worker_from_a_busy_one(cluster: Project)
         "with octapi.Cluster() as c:\n    jobs = [c.submit(burn) for _ in range(12)]\n    print('under way')\n"
     )
     script.until_says("under way")
-    assert "working for" in cluster.exec(victim, *check)
+    assert "working for" in cluster.exec(oom_candidate, *check)
     script.end()
-    assert "working for" in cluster.exec(victim, *check)
+    assert "working for" in cluster.exec(oom_candidate, *check)
 
-    pid = json.loads(cluster.exec(victim, "cat", "/run/octapi/worker.pulse"))["pid"]
-    cluster.exec(victim, "kill", "-STOP", str(pid))
+    pid = json.loads(cluster.exec(oom_candidate, "cat", "/run/octapi/worker.pulse"))["pid"]
+    cluster.exec(oom_candidate, "kill", "-STOP", str(pid))
     try:
-        until(lambda: "stuck" in cluster.exec(victim, *check, code=None))
-        assert cluster.exec(victim, *check, code=1)
+        until(lambda: "stuck" in cluster.exec(oom_candidate, *check, code=None))
+        assert cluster.exec(oom_candidate, *check, code=1)
     finally:
-        cluster.exec(victim, "kill", "-CONT", str(pid))
+        cluster.exec(oom_candidate, "kill", "-CONT", str(pid))
     until(lambda: len(cluster.nodes()) == 3, 60)
 
 

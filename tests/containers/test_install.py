@@ -6,7 +6,7 @@ from collections.abc import Iterator
 import pytest
 
 from tests.containers.site import SYSTEMD, Device, Site, build, carry, sources
-from tests.yard import until
+from tests.harness import until
 
 pytestmark = pytest.mark.timeout(900)  # three installations stand behind the first tests
 
@@ -299,7 +299,7 @@ def test_a_master_is_a_service_too(service: Device) -> None:
         "for p in $(pidof -x python3 python octapi); do tr '\\0' ' ' </proc/$p/cmdline; stat -c %U /proc/$p; done"
     )
 
-    until(lambda: "octapi.master.server octapi" in service.sh(scheduler), 60)
+    until(lambda: "octapi.master.gateway.server octapi" in service.sh(scheduler), 60)
     assert main_process(service, "master")["user"] == "root"
     assert service.sh("ls /var/lib/octapi/history")
     assert "10.9.9.9:8785" in service.sh("octapi token create --install --show")

@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 
 from tests.containers.engine import Project
-from tests.yard import until
+from tests.harness import until
 
 #: names of the tests' own, and no port of this computer
 OVERRIDE = """

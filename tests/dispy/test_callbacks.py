@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 from conftest import Run
-from tests.yard import until
+from tests.harness import until
 
 from octapi.dispy.callbacks import Call, Callbacks, Patience
 from octapi.dispy.window import Window, Windows, is_starved

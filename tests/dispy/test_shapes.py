@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 from conftest import Run
 
-from octapi.dispatch import pieces
-from octapi.dispatch.pieces import Piece
-from octapi.embedded import EmbeddedCluster
-from octapi.worker.text import compiled, execute
+from octapi.pool.source_text import compiled, execute
+from octapi.protocol import source_pieces
+from octapi.protocol.source_pieces import Piece
+from octapi.testing.embedded import EmbeddedCluster
 
 SHAPES = '''
     import dispy, enum, functools, math
@@ -389,11 +389,11 @@ def test_a_job_made_by_hand_is_as_dispys(run: Run) -> None:
 def test_pieces_are_read_as_they_were_written(piece: Piece) -> None:
     """Whatever they hold, and several in a row; and their lines are those of their files."""
     whole = piece._replace(text=piece.text if piece.text.endswith("\n") else piece.text + "\n")
-    text = pieces.write([piece, Piece("<octapi>", 1, "x = 1\n"), piece])
+    text = source_pieces.write([piece, Piece("<octapi>", 1, "x = 1\n"), piece])
     names: dict[str, object] = {}
     execute(compiled(text), names)
 
-    assert pieces.read(text) == [whole, Piece("<octapi>", 1, "x = 1\n"), whole]
+    assert source_pieces.read(text) == [whole, Piece("<octapi>", 1, "x = 1\n"), whole]
     function = names["f"]
     assert function.__code__.co_filename == piece.file  # type: ignore[attr-defined]
     assert function.__code__.co_firstlineno == piece.first  # type: ignore[attr-defined]
@@ -402,4 +402,4 @@ def test_pieces_are_read_as_they_were_written(piece: Piece) -> None:
 
 def test_text_without_marks_is_one_piece() -> None:
     """What scripts of earlier releases send."""
-    assert pieces.read("def f(): pass\n") == [Piece("<string>", 1, "def f(): pass\n")]
+    assert source_pieces.read("def f(): pass\n") == [Piece("<string>", 1, "def f(): pass\n")]

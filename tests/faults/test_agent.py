@@ -10,11 +10,11 @@ from typing import Any
 import msgpack
 import pytest
 
-from octapi.dispatch import wire
-from octapi.dispatch.computation import SOURCE, Computation
-from octapi.worker import records
-from octapi.worker.station import Station
-from tests.yard import until
+from octapi.pool import recorder
+from octapi.protocol import wire
+from octapi.protocol.computation import SOURCE, Computation
+from octapi.worker.resumable_agent import ResumableAgent
+from tests.harness import until
 
 WAITS = """
 def f(path, text):
@@ -32,9 +32,9 @@ class Bench:
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self.loop = loop
         self.said: list[Any] = []
-        self.station = Station(2, "red")
-        self.station.connect(self.said.append)
-        self.agent = self.do(lambda: self.station.open("127.0.0.1"))
+        self.resumable = ResumableAgent(2, "red")
+        self.resumable.connect(self.said.append)
+        self.agent = self.do(lambda: self.resumable.open("127.0.0.1"))
 
     def do(self, function: Callable[[], Any]) -> Any:
         """Call a function in the loop."""
@@ -77,7 +77,7 @@ def bench() -> Iterator[Bench]:
     loop = asyncio.new_event_loop()
     found = Bench(loop)
     yield found
-    found.do(found.station.close)
+    found.do(found.resumable.close)
     loop.close()
 
 
@@ -172,11 +172,11 @@ def ends_with_end(sock: socket.socket) -> bool:
     except BlockingIOError:
         return False
     kinds = []
-    while len(data) >= records.HEAD.size:
-        size, kind = records.HEAD.unpack_from(data)
+    while len(data) >= recorder.HEAD.size:
+        size, kind = recorder.HEAD.unpack_from(data)
         kinds.append(kind)
-        data = data[records.HEAD.size + size :]
-    return bool(kinds) and kinds[-1] == records.SENDS_END[0]
+        data = data[recorder.HEAD.size + size :]
+    return bool(kinds) and kinds[-1] == recorder.SENDS_END[0]
 
 
 def test_a_batch_that_is_dropped_when_its_end_is_on_its_way_is_over(bench: Bench, tmp_path: Path) -> None:
@@ -189,9 +189,9 @@ def test_a_batch_that_is_dropped_when_its_end_is_on_its_way_is_over(bench: Bench
     child: Any = batch.child
     path.touch()
     until(lambda: ends_with_end(child.sock))  # the loop stands still meanwhile
-    bench.do(lambda: bench.station.drop([("s", 1)]))
+    bench.do(lambda: bench.resumable.drop([("s", 1)]))
     bench.until(lambda: child.closed)
 
     assert not bench.agent.batches
-    assert bench.station.log == {}
+    assert bench.resumable.log == {}
     assert [message[2] for message in bench.has_said("dropped", ("s", 1))] == ["dropped"]

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.faults.relay import Relay
-from tests.yard import Running, Yard, ports_of, until
+from tests.harness import Running, Yard, ports_of, until
 
 #: each job writes its number into the file that it is given, so that a second execution shows
 SCRIPT = """

@@ -1,7 +1,7 @@
 """A batch that overstays is cut: its client sends the rest again, and nobody else may."""
 
-from octapi.dispatch import wire
-from tests.faults.world import Told, World
+from octapi.protocol import wire
+from tests.faults.simulation import Told, World
 
 
 def begin(world: World) -> tuple[str, int]:
@@ -12,9 +12,9 @@ def begin(world: World) -> tuple[str, int]:
         for _ in range(8):
             worker.speak()
             world.client_hears()
-    world.tickets += [Told(number, 50) for number in range(4)]
-    world.lane.batcher.measured(4, 0.04)  # so that several batches are sent ahead
-    world.loop.do(world.lane.fly, list(world.tickets))
+    world.pending_jobs += [Told(number, 50) for number in range(4)]
+    world.queue.batcher.measured(4, 0.04)  # so that several batches are sent ahead
+    world.loop.do(world.queue.send_batch, list(world.pending_jobs))
     for _ in range(4):
         world.client_speaks()
         red.hear()
@@ -41,7 +41,7 @@ def test_what_a_client_sent_again_after_a_cut_is_not_run_by_the_master_too() -> 
         key = begin(world)
         red = world.workers[0]
         red.agent.step()
-        red.station.post(("cut", key, 1))
+        red.resumable.post(("cut", key, 1))
         for _ in range(4):
             red.speak()
             world.client_hears()
@@ -52,8 +52,8 @@ def test_what_a_client_sent_again_after_a_cut_is_not_run_by_the_master_too() -> 
         world.cut()
         del red.agent.batches[key]
         record = wire.RECORD.pack(0, 0, 1, 1.0, 0.01) + b"x"
-        red.station.post(("results", key, record))
-        red.station.post(("end", key, "returned", 1, {}))
+        red.resumable.post(("results", key, record))
+        red.resumable.post(("end", key, "returned", 1, {}))
         world.loop.do(world.gateway.orphan, world.client)
         run_on(world)
         assert {number: world.started[number] for number in range(4)} == dict.fromkeys(range(4), 1)

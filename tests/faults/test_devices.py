@@ -8,7 +8,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from tests.yard import Running, Yard, until
+from tests.harness import Running, Yard, until
 
 LIBRARY = next(iter(Path("/usr/lib").glob("*/faketime/libfaketime.so.1")), None)
 
@@ -112,7 +112,7 @@ def test_a_worker_without_descriptors_waits_for_some(yard: Yard) -> None:
     yard.master()
     worker = yard.worker("red", yard.token(), "--slots", "2")
     below = psutil.Process(worker.process.pid).children(recursive=True)
-    forks = next(process for process in below if any("octapi.worker.zygote" in part for part in process.cmdline()))
+    forks = next(process for process in below if any("octapi.pool.forkserver" in part for part in process.cmdline()))
     pid = str(forks.ppid())
     here = len(os.listdir(f"/proc/{pid}/fd"))  # noqa: PTH208 (the number is all that counts)
     subprocess.run(["prlimit", "--pid", pid, f"--nofile={here + 1}:4096"], check=True)

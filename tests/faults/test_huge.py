@@ -7,10 +7,10 @@ import psutil
 import pytest
 
 import octapi
-from octapi.embedded import EmbeddedCluster
 from octapi.errors import JobNotSent, ResultTooLarge
+from octapi.testing.embedded import EmbeddedCluster
 from tests.faults.relay import Relay
-from tests.yard import Yard, ports_of
+from tests.harness import Yard, ports_of
 
 
 def make(megabytes: int) -> bytes:

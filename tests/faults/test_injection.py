@@ -14,19 +14,19 @@ from typing import Any
 import pytest
 
 import octapi
+from octapi.client.batch import ItemBatch, JobBatch
+from octapi.client.batcher import Batcher
+from octapi.client.core import Core
+from octapi.client.item_range import ItemChunk, ItemRange
+from octapi.client.local import LocalLink
+from octapi.client.queue import ComputationQueue
+from octapi.client.remote import RemoteLink
+from octapi.client.waiting import Reporter, StatusLine
 from octapi.cluster import Files
-from octapi.dispatch.batcher import Batcher
-from octapi.dispatch.core import Core
-from octapi.dispatch.flight import Flight, SpanFlight
-from octapi.dispatch.lane import Lane
-from octapi.dispatch.local import LocalLink
-from octapi.dispatch.remote import RemoteLink
-from octapi.dispatch.span import Page, Span
-from octapi.dispatch.teller import Teller
-from octapi.dispatch.waiting import Reporter, Speaker
-from octapi.embedded import EmbeddedCluster
 from octapi.job import JobTicket
 from octapi.results import Results
+from octapi.telemetry.recorder import RunRecorder
+from octapi.testing.embedded import EmbeddedCluster
 
 SITES: list[tuple[type, str]] = [
     *(
@@ -36,22 +36,25 @@ SITES: list[tuple[type, str]] = [
             "add_lane link_define tell next_ident usable capacity cancel summary"
         ).split()
     ),
-    *((Lane, name) for name in "pump _send take fly back define introduce slots_of usable fits may_use fail".split()),
     *(
-        (flight, name)
-        for flight in (Flight, SpanFlight)
+        (ComputationQueue, name)
+        for name in "pump _send take fly back define introduce slots_of usable fits may_use fail".split()
+    ),
+    *(
+        (batch, name)
+        for batch in (JobBatch, ItemBatch)
         for name in "facts take begun payload settle ours give_back died count".split()
     ),
     *((Batcher, name) for name in "in_flight size measured budget_s".split()),
-    *((Teller, name) for name in "job batch unrun refused failure".split()),
+    *((RunRecorder, name) for name in "job batch unrun refused failure".split()),
     *((LocalLink, name) for name in "run define tell report".split()),
-    *((Span, name) for name in "packed piece open_pieces".split()),
-    *((Page, name) for name in "put put_all".split()),
+    *((ItemRange, name) for name in "packed piece open_pieces".split()),
+    *((ItemChunk, name) for name in "put put_all".split()),
     *((JobTicket, name) for name in "begun resolve".split()),
     (Files, "file"),
     (Results, "arrived"),
     (Reporter, "report"),
-    (Speaker, "hear"),
+    (StatusLine, "hear"),
 ]
 #: places of a link to a master
 REMOTE = [

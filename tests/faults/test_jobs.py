@@ -6,8 +6,8 @@ import psutil
 import pytest
 
 import octapi
-from octapi.embedded import EmbeddedCluster
 from octapi.errors import JobCrashed
+from octapi.testing.embedded import EmbeddedCluster
 
 
 def poison(path: str, how: str = "SIGKILL") -> None:

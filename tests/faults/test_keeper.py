@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from octapi import lines
-from tests.yard import Running, Yard, ports_of
+from octapi.protocol import stdio_json
+from tests.harness import Running, Yard, ports_of
 
 pytestmark = pytest.mark.timeout(180)
 
@@ -16,7 +16,7 @@ pytestmark = pytest.mark.timeout(180)
 def scheduler_of(master: Running) -> int:
     """Return the process of a master's scheduler."""
     for pid in Path(f"/proc/{master.process.pid}/task/{master.process.pid}/children").read_text().split():
-        if b"octapi.master.server" in Path(f"/proc/{pid}/cmdline").read_bytes():
+        if b"octapi.master.gateway.server" in Path(f"/proc/{pid}/cmdline").read_bytes():
             return int(pid)
     raise AssertionError("the master has no scheduler")
 
@@ -45,7 +45,7 @@ def test_a_line_that_is_too_long_or_none_does_not_end_the_keeper() -> None:
         for line in (b'{"a": 1}\n', b"x" * 5000 + b"\n", b"[1]\n", b'{"a": NaN}\n', b"\xff\n", b'{"a": 2}\n'):
             reader.feed_data(line)
         reader.feed_eof()
-        await lines.follow(reader, found.append, said.append)
+        await stdio_json.follow(reader, found.append, said.append)
         return found, said
 
     found, said = asyncio.run(heard())

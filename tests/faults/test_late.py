@@ -3,8 +3,8 @@
 from pathlib import Path
 from typing import Any
 
-from octapi.dispatch import wire
-from tests.faults.world import Pipe, Remembering, Told, World
+from octapi.protocol import wire
+from tests.faults.simulation import Pipe, Remembering, Told, World
 
 
 def come_back(world: World) -> Any:
@@ -23,8 +23,8 @@ def test_a_script_that_slept_too_long_is_told_where_its_results_are(tmp_path: Pa
         for _ in range(8):
             red.speak()
             world.client_hears()
-        world.tickets.append(Told(0, 0))
-        world.loop.do(world.lane.submit, world.tickets[0])
+        world.pending_jobs.append(Told(0, 0))
+        world.loop.do(world.queue.submit, world.pending_jobs[0])
         for _ in range(4):
             world.client_speaks()
             red.hear()

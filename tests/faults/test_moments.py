@@ -4,8 +4,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from octapi.dispatch import outcome
-from tests.faults.world import Told, World
+from octapi.protocol import outcome
+from tests.faults.simulation import Told, World
 
 
 @pytest.fixture
@@ -22,9 +22,9 @@ def test_a_worker_that_leaves_while_a_batch_is_given_to_it_costs_nobody_else(wor
     for _ in range(5):
         world.move()
     world.scheduler.stream_comms.pop(red.address)
-    ticket = Told(0, retries=1)
-    world.tickets.append(ticket)
-    world.loop.do(world.lane.submit, ticket)
+    pending_job = Told(0, retries=1)
+    world.pending_jobs.append(pending_job)
+    world.loop.do(world.queue.submit, pending_job)
     while world.up.frames:
         world.client_speaks()
     assert [held.worker for held in world.client.held.values()] == ["red"]
@@ -33,13 +33,13 @@ def test_a_worker_that_leaves_while_a_batch_is_given_to_it_costs_nobody_else(wor
     green.join()
     for _ in range(20):
         world.move()
-    assert ticket.outcomes == [outcome.VALUE]
+    assert pending_job.outcomes == [outcome.VALUE]
 
 
 def hear(world: World, kind: str) -> None:
     """Let the master hear how the computation stands on the first worker, and the client hear of it."""
     rest = ("no",) if kind == "refused" else ()
-    world.workers[0].up.append((kind, world.lane.digest, *rest))
+    world.workers[0].up.append((kind, world.queue.digest, *rest))
     for _ in range(4):
         world.workers[0].speak()
         world.client_hears()
@@ -54,14 +54,14 @@ def test_a_worker_that_refused_a_computation_takes_it_once_it_can(world: World, 
         world.move()
     hear(world, "refused")
     agent = world.gateway.agents["red"]
-    assert agent.refused == {world.lane.digest}
+    assert agent.refused == {world.queue.digest}
 
     if how == "ready":
         hear(world, "ready")
     else:
-        world.loop.do(world.lane.drop, "red")
-    ticket = Told(0, retries=1)
-    world.loop.do(world.lane.submit, ticket)
+        world.loop.do(world.queue.drop, "red")
+    pending_job = Told(0, retries=1)
+    world.loop.do(world.queue.submit, pending_job)
     for _ in range(20):
         world.move()
-    assert ticket.outcomes == [outcome.VALUE]
+    assert pending_job.outcomes == [outcome.VALUE]

@@ -15,13 +15,13 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import octapi
-from octapi.connect import way_to
-from octapi.dispatch import checks, outcome, wire
-from octapi.dispatch.computation import Computation
-from octapi.dispatch.payload import of_function
-from octapi.dispatch.remote import hello
-from octapi.embedded import EmbeddedCluster
-from octapi.worker.agent import Agent
+from octapi.client.connect import way_to
+from octapi.client.payload import of_function
+from octapi.client.remote import hello
+from octapi.pool.agent import Agent
+from octapi.protocol import batch_checks, outcome, wire
+from octapi.protocol.computation import Computation
+from octapi.testing.embedded import EmbeddedCluster
 from tests.test_core import WORKER, Told, world_of
 
 quick = settings(max_examples=100, deadline=None, suppress_health_check=list(HealthCheck))
@@ -42,12 +42,12 @@ plain = st.recursive(
 KINDS = "begun results provisional file cut end lost ready refused closed dropped nonsense".split()
 
 
-def lively(core: Any, world: Any, lane: Any) -> None:
+def lively(core: Any, world: Any, queue: Any) -> None:
     """See that a dispatcher still gives a job its outcome."""
-    ticket = Told(7, 1)
-    lane.submit(ticket)
+    pending_job = Told(7, 1)
+    queue.submit(pending_job)
     data = pickle.dumps(7)
-    while not ticket.done:
+    while not pending_job.done:
         ident = min(world.flying)
         facts = world.flying.pop(ident)
         records = b"".join(
@@ -55,25 +55,29 @@ def lively(core: Any, world: Any, lane: Any) -> None:
         )
         core.message("w", ("results", ident, records))
         core.message("w", ("end", ident, "done", facts["jobs"], {}))
-    assert len(ticket.kinds) == 1
+    assert len(pending_job.kinds) == 1
 
 
 @quick
 @given(st.sampled_from(KINDS), st.lists(plain, max_size=7), st.booleans())
 def test_a_dispatcher_lives_whatever_a_worker_says(kind: str, parts: list[Any], is_of_batch: bool) -> None:
     """Every job ends once: with what it gave, or with an error that has a name."""
-    core, world, lane = world_of(1)
-    tickets = [Told(number, 1) for number in range(3)]
-    for ticket in tickets:
-        lane.submit(ticket)
+    core, world, queue = world_of(1)
+    pending_jobs = [Told(number, 1) for number in range(3)]
+    for pending_job in pending_jobs:
+        queue.submit(pending_job)
     first = min(world.flying)
-    core.message("w", (kind, first if is_of_batch else lane.digest, *parts))
+    core.message("w", (kind, first if is_of_batch else queue.digest, *parts))
     core.message("w", tuple(parts))
-    lane.refused_on.clear()
-    lively(core, world, lane)
-    assert all(len(ticket.kinds) <= 1 for ticket in tickets)
-    ends = {ident for ident in world.flying if ident not in core.flights}
-    assert all(ticket.done or ticket.batch.ident not in ends for ticket in tickets if ticket.batch is not None)
+    queue.refused_on.clear()
+    lively(core, world, queue)
+    assert all(len(pending_job.kinds) <= 1 for pending_job in pending_jobs)
+    ends = {ident for ident in world.flying if ident not in core.batches}
+    assert all(
+        pending_job.done or pending_job.batch.ident not in ends
+        for pending_job in pending_jobs
+        if pending_job.batch is not None
+    )
     assert core.infos == {"w": WORKER}
 
 
@@ -141,12 +145,12 @@ NUMBERS = iter(range(1, 1 << 30))
 
 
 @settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
-@given(field=st.sampled_from(sorted(checks.BATCH)), value=plain)
+@given(field=st.sampled_from(sorted(batch_checks.BATCH)), value=plain)
 def test_an_agent_refuses_a_batch_that_it_cannot_use(agent: Loop, field: str, value: Any) -> None:
     """By name, and lives: the next batch is done."""
     odd, good = ("s", next(NUMBERS)), ("s", next(NUMBERS))
     facts = batch(**{field: value})
-    why = checks.of_batch(facts)
+    why = batch_checks.of_batch(facts)
     if why:
         agent.do(lambda: agent.agent.on_run(odd, "s", "abs", facts))
         end = agent.until(lambda message: message[:2] == ("end", odd))
@@ -164,12 +168,12 @@ def test_an_agent_refuses_a_computation_that_it_cannot_use(agent: Loop, field: s
     fields = msgpack.unpackb(of_function("abs", pickle.dumps(abs), None, ()).to_bytes()) | {field: value}
     digest = f"odd-{next(NUMBERS)}"
     known = set(agent.agent.computations.known)
-    from octapi.worker.computations import problem
+    from octapi.pool.computations import problem
 
     if problem(msgpack.packb(fields)):
         agent.do(lambda: agent.agent.on_define(digest, msgpack.packb(fields), {}))
         assert "cannot be used" in agent.until(lambda message: message[:2] == ("refused", digest))[2]
-    if checks.of_own(own):
+    if batch_checks.of_own(own):
         agent.do(lambda: agent.agent.on_define(digest, of_function("abs", pickle.dumps(abs), None, ()).to_bytes(), own))
     assert set(agent.agent.computations.known) == known
 
@@ -228,7 +232,7 @@ def ends_of(heard: list[Any]) -> list[Any]:
 
 
 @settings(max_examples=15, deadline=None, suppress_health_check=list(HealthCheck))
-@given(field=st.sampled_from(sorted(checks.BATCH)), value=plain)
+@given(field=st.sampled_from(sorted(batch_checks.BATCH)), value=plain)
 def test_a_master_refuses_a_batch_that_it_cannot_use(
     embedded: EmbeddedCluster, witness: octapi.Cluster, field: str, value: Any
 ) -> None:
@@ -236,7 +240,7 @@ def test_a_master_refuses_a_batch_that_it_cannot_use(
     name = f"odd-{next(NUMBERS)}"
     facts = batch(**{field: value})
     heard = asyncio.run(say(embedded.address, define(name), ("run", 1, 1, name, facts)))
-    if checks.of_batch(facts) and heard[-1][0] != "refused":
+    if batch_checks.of_batch(facts) and heard[-1][0] != "refused":
         (end,) = ends_of(heard)
         assert end[2] == "refused"
         assert field in end[4]["text"]
@@ -264,7 +268,7 @@ def test_a_client_cannot_touch_another_ones_computations(embedded: EmbeddedClust
     """It is told so, whatever it tries: forgetting, new files, another definition, the end of another's batches."""
     job = witness.submit(__import__("time").sleep, 2)
     witness.submit(abs, -1).result(60)
-    digests = list(witness.engine.lanes)
+    digests = list(witness.engine.queues)
     for message in (
         ("tell", None, ("forget", digests[0])),
         ("tell", None, ("renew", digests[0], {})),

@@ -4,8 +4,8 @@ import asyncio
 from types import SimpleNamespace
 from typing import Any
 
-from octapi.dispatch import wire
-from octapi.master.reception import Reception
+from octapi.master.gateway.listener import Listener
+from octapi.protocol import wire
 
 
 class Gate:
@@ -45,7 +45,7 @@ def test_what_is_left_of_an_old_connection_is_not_counted_on_the_new_one() -> No
 
     async def scene() -> None:
         gate: Any = Gate()
-        reception = Reception(gate, None)
+        reception = Listener(gate, None)
         port = await reception.listen("127.0.0.1", 0)
         old_reader, old = await come(port)
         _, new = await come(port)

@@ -4,9 +4,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, rule
 
-from octapi.dispatch import outcome
-from octapi.dispatch.outbox import Counter, Outbox
-from tests.faults.world import Told, World
+from octapi.protocol import outcome
+from octapi.protocol.reliable import Outbox, ReceivedCounter
+from tests.faults.simulation import Told, World
 
 WORKERS = st.integers(0, 1)
 
@@ -24,9 +24,9 @@ class Machine(RuleBasedStateMachine):
     def submit(self, count: int, retries: int) -> None:
         world = self.world
         for _ in range(count):
-            ticket = Told(len(world.tickets), retries)
-            world.tickets.append(ticket)
-            world.loop.do(world.lane.submit, ticket)
+            pending_job = Told(len(world.pending_jobs), retries)
+            world.pending_jobs.append(pending_job)
+            world.loop.do(world.queue.submit, pending_job)
 
     @rule(times=st.integers(1, 12))
     def all_goes_well_for_a_while(self, times: int) -> None:
@@ -93,13 +93,13 @@ class Machine(RuleBasedStateMachine):
         world = self.world
         try:
             world.finish()
-            for ticket in world.tickets:
-                assert len(ticket.outcomes) == 1, (ticket.number, ticket.outcomes)
-                assert ticket.provisionals <= world.started[ticket.number]
-                if ticket.retries:
-                    assert ticket.outcomes == [outcome.VALUE]
+            for pending_job in world.pending_jobs:
+                assert len(pending_job.outcomes) == 1, (pending_job.number, pending_job.outcomes)
+                assert pending_job.provisionals <= world.started[pending_job.number]
+                if pending_job.retries:
+                    assert pending_job.outcomes == [outcome.VALUE]
                 else:
-                    assert world.started[ticket.number] <= 1
+                    assert world.started[pending_job.number] <= 1
             assert not any(client.held or client.claims for client in world.gateway.clients.values())
         finally:
             world.close()
@@ -113,7 +113,7 @@ test_one_outcome_for_each_job_whatever_breaks = Machine.TestCase
 @given(moves=st.lists(st.sampled_from(["send", "arrive", "acknowledge", "break"]), max_size=80))
 def test_an_outbox_delivers_each_frame_once_and_in_order(moves: list[str]) -> None:
     """Whatever is lost on the way, the reader has a beginning of what was sent, and nothing is kept that it has."""
-    outbox, counter = Outbox(), Counter()
+    outbox, counter = Outbox(), ReceivedCounter()
     line: list[bytes] = []
     got: list[bytes] = []
     sent = 0

@@ -2,30 +2,30 @@
 
 from pathlib import Path
 
-from octapi.dispatch.lane import Lane
-from octapi.dispatch.outcome import WorkerInfo
-from octapi.dispatch.waiting import reason
+from octapi.client.queue import ComputationQueue
+from octapi.client.waiting import reason
+from octapi.protocol.outcome import WorkerInfo
+from tests.harness import Yard
 from tests.test_core import Told, world_of
-from tests.yard import Yard
 
 
 def worker(name: str, state: str = "ok") -> WorkerInfo:
     return WorkerInfo(name, "127.0.0.1", "h", 2, "test", "3", state=state)
 
 
-def lane_on(*workers: WorkerInfo, pinned_to: str | None = None, count: int = 3) -> Lane:
+def lane_on(*workers: WorkerInfo, pinned_to: str | None = None, count: int = 3) -> ComputationQueue:
     """Return a lane whose jobs have been given to the master, and wait there."""
-    core, _, lane = world_of(1)
+    core, _, queue = world_of(1)
     core.workers_changed({worker.name: worker for worker in workers})
     for number in range(count):
-        ticket = Told(number, 1)
-        ticket.worker = pinned_to
-        lane.submit(ticket)
-    return lane
+        pending_job = Told(number, 1)
+        pending_job.worker = pinned_to
+        queue.submit(pending_job)
+    return queue
 
 
-def why(lane: Lane) -> str:
-    return reason(lane, lane.dispatcher.infos) or ""
+def why(queue: ComputationQueue) -> str:
+    return reason(queue, queue.dispatcher.infos) or ""
 
 
 def test_workers_that_take_no_jobs_are_named_with_what_to_do() -> None:
@@ -36,15 +36,15 @@ def test_workers_that_take_no_jobs_are_named_with_what_to_do() -> None:
     text = why(lane_on(worker("red", "drained"), worker("blue", "silent"), count=1))
     assert text == f"1 job of f wait: red is drained {resume}; blue gives no sign of life."
 
-    lane = lane_on(worker("red", "drained"), worker("blue"), worker("green", "drained"))
-    assert "slots are being started" in why(lane)
-    lane.dispatcher.set_others(1, {})
-    assert "other scripts have all 2 slots" in why(lane)
-    lane.dispatcher.set_others(1, {next(iter(lane.flights)): "blue"})
-    assert "blue got them, and loads the function" in why(lane)
-    lane.refused_on["blue"] = "no"
-    assert "red, green are drained" in why(lane)
-    assert why(lane).endswith("; blue cannot run them.")
+    queue = lane_on(worker("red", "drained"), worker("blue"), worker("green", "drained"))
+    assert "slots are being started" in why(queue)
+    queue.dispatcher.set_others(1, {})
+    assert "other scripts have all 2 slots" in why(queue)
+    queue.dispatcher.set_others(1, {next(iter(queue.batches)): "blue"})
+    assert "blue got them, and loads the function" in why(queue)
+    queue.refused_on["blue"] = "no"
+    assert "red, green are drained" in why(queue)
+    assert why(queue).endswith("; blue cannot run them.")
 
 
 def test_jobs_of_a_worker_that_is_not_there_are_told() -> None:

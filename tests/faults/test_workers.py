@@ -10,10 +10,10 @@ from pathlib import Path
 import psutil
 
 import octapi
-from octapi.embedded import EmbeddedCluster
 from octapi.errors import WorkerLost
+from octapi.testing.embedded import EmbeddedCluster
 from tests.faults.test_connections import lines, start
-from tests.yard import Yard, until
+from tests.harness import Yard, until
 
 
 def slow(n: int, path: str) -> int:

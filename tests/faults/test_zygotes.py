@@ -12,10 +12,10 @@ import msgpack
 import pytest
 
 import octapi
-from octapi.embedded import EmbeddedCluster
 from octapi.errors import JobCrashed
-from octapi.worker import nursery, records
-from tests.yard import until
+from octapi.pool import processes, recorder
+from octapi.testing.embedded import EmbeddedCluster
+from tests.harness import until
 
 
 def fork_server() -> int:
@@ -148,13 +148,13 @@ class Silent:
 
 def test_a_slot_whose_frames_make_no_sense_is_killed(capsys: pytest.CaptureFixture[str]) -> None:
     """Nobody else notices, and the log says what came."""
-    slot: Any = Silent(records.HEAD.pack(3, records.SENDS_EVENT[0]) + b"\xc1\xc1\xc1")
+    slot: Any = Silent(recorder.HEAD.pack(3, recorder.SENDS_EVENT[0]) + b"\xc1\xc1\xc1")
 
     def take(child: Any, kind: int, body: bytes) -> None:
         msgpack.unpackb(body)
 
-    asyncio.run(nursery.frames(slot, take))
+    asyncio.run(processes.frames(slot, take))
 
     assert slot.is_killed
-    assert slot.killed_for == nursery.NONSENSE
+    assert slot.killed_for == processes.NONSENSE
     assert "cannot be used" in capsys.readouterr().err

@@ -13,8 +13,8 @@ from typing import Any, NamedTuple
 
 import pytest
 
+from tests.harness import Running, Yard, until
 from tests.test_metrics import MIXED, door_of
-from tests.yard import Running, Yard, until
 
 DEPLOY = Path(__file__).parents[2] / "deploy"
 CONFIG = DEPLOY / "monitoring"

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from octapi.dispatch.enclosed import Enclosures, paths_of
+from octapi.client.attached_files import AttachedFiles, paths_of
 from octapi.errors import JobNotSent
-from tests.yard import until
+from tests.harness import until
 
 if TYPE_CHECKING:
     import octapi
@@ -69,7 +69,7 @@ def test_files_that_have_not_changed_for_long_are_not_read_again(tmp_path: Path)
     """Their times tell; but what has just been written may be written again at the same time."""
     path = tmp_path / "data"
     path.write_text("x")
-    files = Enclosures()
+    files = AttachedFiles()
     files.digest((path,))
     assert not files._known
     os.utime(path, (1, 1))

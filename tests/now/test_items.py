@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from octapi.client.items import Items
 from octapi.errors import JobNotSent
-from octapi.items import Items
-from tests.yard import until
+from tests.harness import until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

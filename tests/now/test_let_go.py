@@ -11,11 +11,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import octapi
-from octapi.dispatch import lanes
-from octapi.embedded import EmbeddedCluster
+from octapi.client import queues
 from octapi.errors import JobNotSent
+from octapi.testing.embedded import EmbeddedCluster
+from tests.harness import until
 from tests.now import call, notebook
-from tests.yard import until
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -114,13 +114,13 @@ def test_thousands_of_callables_leave_nothing(cluster: octapi.Cluster) -> None:
     jobs += [cluster.submit(eval(f"lambda: {n}", {"__name__": "__main__"})) for n in range(300)]
     assert [job.result(timeout=120) for job in jobs] == list(range(300)) * 3
     del jobs
-    assert len(cluster._lanes) <= lanes.MOST
-    until(lambda: len(cluster.engine.lanes) <= lanes.MOST)
+    assert len(cluster._queues) <= queues.MOST
+    until(lambda: len(cluster.engine.queues) <= queues.MOST)
     for agent in agents_of(cluster):
-        until(lambda agent=agent: len(agent.computations.known) <= lanes.MOST)  # type: ignore[misc]
-        until(lambda agent=agent: len(list(agent.home.iterdir())) <= lanes.MOST + 5)  # type: ignore[misc]
+        until(lambda agent=agent: len(agent.computations.known) <= queues.MOST)  # type: ignore[misc]
+        until(lambda agent=agent: len(list(agent.home.iterdir())) <= queues.MOST + 5)  # type: ignore[misc]
     gc.collect()
-    assert len(cluster._lanes._callables._entries) <= lanes.MOST
+    assert len(cluster._queues._callables._entries) <= queues.MOST
 
 
 def test_computations_that_are_not_used_again_are_forgotten_everywhere(tmp_path: Path) -> None:
@@ -128,12 +128,12 @@ def test_computations_that_are_not_used_again_are_forgotten_everywhere(tmp_path:
     with EmbeddedCluster(workers=1, slots=1) as embedded, octapi.Cluster(embedded.address) as cluster:
         gate = tmp_path / "gate"
         long = cluster.submit(wait_for, str(gate))
-        makers = [notebook(f"def f{n}(): return {n}")[f"f{n}"] for n in range(lanes.MOST + 20)]
+        makers = [notebook(f"def f{n}(): return {n}")[f"f{n}"] for n in range(queues.MOST + 20)]
         jobs = [cluster.submit(maker) for maker in makers]
         gate.touch()
         assert long.result(timeout=60) == "open"
-        assert [job.result(timeout=60) for job in jobs] == list(range(lanes.MOST + 20))
-        until(lambda: len(cluster.engine.lanes) <= lanes.MOST)
+        assert [job.result(timeout=60) for job in jobs] == list(range(queues.MOST + 20))
+        until(lambda: len(cluster.engine.queues) <= queues.MOST)
         assert cluster.submit(makers[0]).result(timeout=60) == 0
 
 

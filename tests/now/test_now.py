@@ -260,7 +260,7 @@ def test_a_changing_function_comes_to_rest(cluster: octapi.Cluster) -> None:
         assert call(cluster, names["f"]) == number
     jobs = [cluster.submit(names["f"]) for _ in range(20)]
     assert {job.result(timeout=60) for job in jobs} == {19}
-    assert cluster._lanes._callables.content(names["f"]) is not None
+    assert cluster._queues._callables.content(names["f"]) is not None
 
 
 NUMBERS = st.integers(0, 3)

@@ -9,8 +9,8 @@ import itertools
 import types
 from typing import TYPE_CHECKING
 
-from octapi.dispatch import callables
-from octapi.dispatch.snapshot import same, signature
+from octapi.client import callables
+from octapi.client.snapshot import same, signature
 from tests.now import notebook
 
 if TYPE_CHECKING:

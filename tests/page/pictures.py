@@ -13,9 +13,9 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from tests.harness import Yard, until
 from tests.page.browser import browser, open_page
-from tests.page.sight import Sight
-from tests.yard import Yard, until
+from tests.page.screenshots import Sight
 
 if TYPE_CHECKING:
     from playwright.sync_api import Page

@@ -14,8 +14,8 @@ from schemathesis.specs.openapi.checks import (
 )
 
 from octapi.page import openapi
-from tests.page.sight import Sight
-from tests.yard import Yard
+from tests.harness import Yard
+from tests.page.screenshots import Sight
 
 DESCRIPTION = openapi.describe()
 #: what would end, remove or flood what other requests look at

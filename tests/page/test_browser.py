@@ -7,9 +7,9 @@ import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, Page, expect
 
+from tests.harness import Running, Yard, until
 from tests.page.browser import browser, open_page
-from tests.page.sight import Sight
-from tests.yard import Running, Yard, until
+from tests.page.screenshots import Sight
 
 HOSTILE = "<img src=x onerror=window.hacked=1><script>window.hacked=1</script>"
 BEGIN = "import time\nfrom octapi import Cluster\n"
@@ -308,9 +308,9 @@ def test_the_page_says_that_the_master_is_away_and_comes_back_by_itself(yard: Ya
 
 def ports_of(sight: Sight) -> tuple[str, str, str]:
     """Return the ports of a master."""
-    from tests import yard
+    from tests import harness
 
-    found = yard.ports_of(sight.master)
+    found = harness.ports_of(sight.master)
     return str(found["join"]), str(found["clients"]), str(found["dask"])
 
 

@@ -3,8 +3,8 @@
 import contextlib
 import socket
 
-from tests.page.sight import Sight, stream
-from tests.yard import Yard
+from tests.harness import Yard
+from tests.page.screenshots import Sight, stream
 
 #: what strangers send and then fall silent: nothing, half a head, a head without its body, half of a second head
 HALVES = (

@@ -3,10 +3,10 @@
 from pathlib import Path
 from typing import Any
 
-from octapi.dispatch.story import Story
+from octapi.device import health
 from octapi.page import explain
 from octapi.page.model import Model
-from octapi.worker import health
+from octapi.telemetry.run_trace import RunTrace
 
 WORKER = {
     "name": "pi-1", "address": "10.0.0.1", "host": "pi-1", "slots": 4, "platform": "Linux", "python": "3.13.1",
@@ -24,7 +24,7 @@ def frame(time: float, **more: Any) -> dict[str, Any]:
 
 def story(done: int, failed: int, busy_s: float, last: float) -> dict[str, Any]:
     """Return news of a story."""
-    told = Story(990.0)
+    told = RunTrace(990.0)
     told.took("pi-1", "work", 990.0, last, done + failed, failed, busy_s)
     return told.plain()
 

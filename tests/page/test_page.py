@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.page.sight import Sight, stream
-from tests.yard import Yard, until
+from tests.harness import Yard, until
+from tests.page.screenshots import Sight, stream
 
 SLOW = "import time\nfrom octapi import Cluster\ndef doze(n):\n    time.sleep(n)\n    return n\n"
 

@@ -8,13 +8,14 @@ from typing import Any
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from octapi.dispatch import cause, outcome, story
-from octapi.dispatch.outcome import Extra, WorkerInfo
-from octapi.dispatch.story import Story
-from octapi.dispatch.teller import Teller
 from octapi.errors import WorkerLost
-from octapi.master.book import Book
-from octapi.master.chronicle import Chronicle, pieces, whole
+from octapi.master.gateway.registry import RunRegistry
+from octapi.master.gateway.trace_writer import TraceWriter, pieces, whole
+from octapi.protocol import outcome
+from octapi.protocol.outcome import Extra, WorkerInfo
+from octapi.telemetry import failures, run_trace
+from octapi.telemetry.recorder import RunRecorder
+from octapi.telemetry.run_trace import RunTrace
 
 #: a moment that can be one, in epoch seconds
 NOW = 1.8e9
@@ -28,7 +29,7 @@ happening = st.tuples(
 )
 
 
-def happen(told: Story, kind: str, worker: str, start: float, seconds: float, number: int) -> None:
+def happen(told: RunTrace, kind: str, worker: str, start: float, seconds: float, number: int) -> None:
     """Let one thing happen to a run that began at 1000."""
     if kind == "batch":
         told.took(worker, "work", 1000.0 + start, 1000.0 + start + seconds, number, 0, seconds)
@@ -43,7 +44,7 @@ def happen(told: Story, kind: str, worker: str, start: float, seconds: float, nu
         told.count("cancelled", number)
 
 
-def comparable(told: Story) -> dict[str, Any]:
+def comparable(told: RunTrace) -> dict[str, Any]:
     """Return a story in one order."""
     plain = told.plain()
     for kind in ("workers", "functions", "buckets"):
@@ -56,13 +57,13 @@ def comparable(told: Story) -> dict[str, Any]:
 @given(st.lists(happening, max_size=60))
 def test_whoever_hears_all_news_knows_the_whole_story(happenings: list[Any]) -> None:
     """Merging every report, in order and over JSON, gives what the dispatcher has."""
-    told, heard = Story(1000.0), Story()
+    told, heard = RunTrace(1000.0), RunTrace()
     for kind, *rest in [*happenings, ("report", "", 0, 0, 0)]:
         happen(told, kind, *rest)
         if kind == "report" and (news := told.changes()) is not None:
             heard.merge(json.loads(json.dumps(news)))
 
-    if told.plain() != Story(1000.0).plain():
+    if told.plain() != RunTrace(1000.0).plain():
         assert comparable(heard) == comparable(told)
 
 
@@ -70,7 +71,7 @@ def test_ten_million_jobs_take_no_more_room_than_ten_thousand() -> None:
     """Only sums are kept, for each worker and bucket of time, however long a run lasts."""
 
     def size(batches: int) -> int:
-        told = Story(0.0)
+        told = RunTrace(0.0)
         for number in range(batches):
             worker = f"pi-{number % 8}"
             told.took(worker, "work", number * 0.5, number * 0.5 + 0.1, 1000, 0, 0.1)
@@ -83,7 +84,7 @@ def test_ten_million_jobs_take_no_more_room_than_ten_thousand() -> None:
 
 def test_what_a_hostile_script_tells_is_bounded() -> None:
     """Long names, many causes and endless output are cut to what fits."""
-    told = Story(0.0)
+    told = RunTrace(0.0)
     for number in range(5000):
         told.cause(f"cause {number} " + "x" * 5000)
         told.printed("w" * 500, "f" * 500, "line " * 100_000, "out")
@@ -91,27 +92,27 @@ def test_what_a_hostile_script_tells_is_bounded() -> None:
     news = told.changes()
     assert news is not None
 
-    heard = Story()
+    heard = RunTrace()
     heard.merge(news)
 
-    assert len(heard.causes) <= story.CAUSES + 1
-    assert len(heard.output) <= story.LINES
-    assert len(heard.workers) <= story.NAMES
+    assert len(heard.causes) <= run_trace.CAUSES + 1
+    assert len(heard.output) <= run_trace.LINES
+    assert len(heard.workers) <= run_trace.NAMES
     assert sum(row["count"] for row in told.plain()["causes"]) == 5000
 
 
 def test_failures_are_grouped_by_function_line_kind_and_words_but_not_by_numbers() -> None:
     """The first of each cause is kept with its arguments, worker and traceback."""
-    teller = Teller(lambda: 1001.0)
+    recorder = RunRecorder(lambda: 1001.0)
     text = 'Traceback (most recent call last):\n  File "/tmp/x/job.py", line 7, in work\nValueError: bad item {}\n'
     for number in range(5):
         data = pickle.dumps((b"", text.format(number)))
         payload = pickle.dumps(((number,), {}))
-        teller.job((WORKER, "work"), (outcome.ERROR, data), (1000.0, 0.5), None, lambda of=payload: of)
+        recorder.job((WORKER, "work"), (outcome.ERROR, data), (1000.0, 0.5), None, lambda of=payload: of)
     lost = pickle.dumps(WorkerLost("Its worker went away."))
-    teller.job((WORKER, "work"), (outcome.FAULT, lost), (1000.0, 0.5), Extra("said", "", 0), lambda: None)
+    recorder.job((WORKER, "work"), (outcome.FAULT, lost), (1000.0, 0.5), Extra("said", "", 0), lambda: None)
 
-    causes = sorted(teller.story.causes.values(), key=lambda row: -row["count"])
+    causes = sorted(recorder.story.causes.values(), key=lambda row: -row["count"])
     assert [(row["count"], row["kind"]) for row in causes] == [(5, "ValueError"), (1, "WorkerLost")]
     first = causes[0]
     assert (first["message"], first["line"], first["arguments"], first["worker"]) == (
@@ -126,28 +127,28 @@ def test_failures_are_grouped_by_function_line_kind_and_words_but_not_by_numbers
 
 def test_an_error_that_cannot_be_read_is_told_all_the_same() -> None:
     """Damaged bytes become a cause like any other."""
-    assert cause.read(outcome.ERROR, b"nonsense")["message"] == "its error cannot be read"
+    assert failures.read(outcome.ERROR, b"nonsense")["message"] == "its error cannot be read"
 
 
 def test_a_workers_wrong_clock_does_not_bend_the_timeline() -> None:
     """Its times are moved to where they must have been, when they are impossible or far off."""
-    teller = Teller(lambda: 5000.0)
-    teller.story.began = 4990.0
-    teller.batch((WORKER, "work"), (90_000.0, 90_002.0), 1, 0, 2.0)
+    recorder = RunRecorder(lambda: 5000.0)
+    recorder.story.began = 4990.0
+    recorder.batch((WORKER, "work"), (90_000.0, 90_002.0), 1, 0, 2.0)
 
-    assert teller.story.first == 4998.0
-    assert teller.story.last == 5000.0
+    assert recorder.story.first == 4998.0
+    assert recorder.story.last == 5000.0
 
 
 def test_a_story_is_kept_in_pieces_that_fit_and_found_again() -> None:
     """What the database gives back is what was told."""
-    told = Story(0.0)
+    told = RunTrace(0.0)
     for number in range(1500):
         happen(told, "batch", f"pi-{number % 5}", number / 10, 0.1, 1)
     kept: dict[str, list[Any]] = {}
     for (kind, _), data in sorted(pieces(told.plain()).items()):
         kept.setdefault(kind, []).append(json.loads(json.dumps(data)))
-    heard = Story()
+    heard = RunTrace()
     plain = whole(kept)
     assert plain is not None
     heard.merge(plain)
@@ -159,13 +160,13 @@ def test_a_story_is_kept_in_pieces_that_fit_and_found_again() -> None:
 def test_long_output_in_any_script_is_kept_whole_and_nothing_told_stops_a_run(tmp_path: Path) -> None:
     """Lines of letters that take three bytes each fit in smaller pieces; a piece that fits in none is left out."""
     said: list[str] = []
-    book = Book(tmp_path, say=said.append)
-    chronicle, told = Chronicle(book, clock=lambda: 0.0), Story(0.0)
+    book = RunRegistry(tmp_path, say=said.append)
+    trace_writer, told = TraceWriter(book, clock=lambda: 0.0), RunTrace(0.0)
     for _ in range(300):
         told.printed("pi-1", "work", "日" * 400, "out")
     told.causes["x"] = {"key": "x", "count": 1, "message": "й" * (1 << 18)}
-    chronicle.take("run", told)
-    chronicle.close("run")
+    trace_writer.take("run", told)
+    trace_writer.close("run")
     book.close()
     assert book.reader is not None
 
@@ -177,26 +178,26 @@ def test_long_output_in_any_script_is_kept_whole_and_nothing_told_stops_a_run(tm
 
 def test_a_record_without_a_time_makes_no_run_of_decades() -> None:
     """Such a job counts as just ended; nothing is told of a moment that nobody knows."""
-    teller = Teller(lambda: NOW)
+    recorder = RunRecorder(lambda: NOW)
     worker = WORKER._replace(name="red")
-    teller.job((worker, "f"), (outcome.VALUE, b""), (0.0, 0.25), None, lambda: None)
-    teller.batch((worker, "f"), (0.0, 0.0), 1, 0, 0.25)
-    teller.batch((worker, "f"), (NOW - 1.0, NOW), 1, 0, 1.0)
+    recorder.job((worker, "f"), (outcome.VALUE, b""), (0.0, 0.25), None, lambda: None)
+    recorder.batch((worker, "f"), (0.0, 0.0), 1, 0, 0.25)
+    recorder.batch((worker, "f"), (NOW - 1.0, NOW), 1, 0, 1.0)
 
-    assert teller.story.first == NOW - 1.0
-    assert teller.story.last == NOW
-    assert teller.story.pieces[0][0] == -0.25
+    assert recorder.story.first == NOW - 1.0
+    assert recorder.story.last == NOW
+    assert recorder.story.pieces[0][0] == -0.25
 
 
 def test_a_story_that_was_kept_with_such_a_moment_is_mended_when_it_is_read() -> None:
     """A run took 20,782 days for ever."""
-    old = Story(NOW)
+    old = RunTrace(NOW)
     old.took("red", "f", NOW + 1, NOW + 3, 2, 0, 2.0)
     old.first, old.last = 0.0, 0.1
     old.piece(0.0, 0.1, "red", "f", "ok")
     old.piece(NOW + 1, 0.1, "red", "f", "ok")
 
-    read = Story()
+    read = RunTrace()
     read.merge(old.plain())
 
     assert (read.first, read.last) == (NOW, NOW + 4.0)

@@ -6,10 +6,10 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
-from octapi.dispatch.story import Story
-from octapi.master.client import Client
-from octapi.master.watching import UNREAD_BYTES, UNREAD_S, Seen, Watching
-from tests.faults.world import Remembering
+from octapi.master.gateway.session import ClientSession
+from octapi.master.gateway.subscriptions import UNREAD_BYTES, UNREAD_S, Seen, Subscriptions
+from octapi.telemetry.run_trace import RunTrace
+from tests.faults.simulation import Remembering
 
 NEWS = {
     "output": [["pi-1", "work", "out", "secret"]],
@@ -41,13 +41,13 @@ def test_of_a_run_that_is_over_only_its_story_stays_in_memory() -> None:
     """Not the computations, the batches and the outcomes of its client."""
 
     async def scene() -> None:
-        client = Client(None, {})
-        client.run, client.story = "run", Story(0.0)
-        watching = Watching(list, list, lambda: 0.0)
+        client = ClientSession(None, {})
+        client.run, client.story = "run", RunTrace(0.0)
+        watching = Subscriptions(list, list, lambda: 0.0)
         watching.ended(client)
         del client
         gc.collect()
-        assert not [found for found in gc.get_objects() if isinstance(found, Client) and found.run == "run"]
+        assert not [found for found in gc.get_objects() if isinstance(found, ClientSession) and found.run == "run"]
         assert watching.over["run"][1] is not None
 
     asyncio.run(scene())
@@ -58,8 +58,8 @@ def test_a_watcher_that_reads_no_more_is_told_no_more_and_hung_up_on() -> None:
 
     async def scene() -> None:
         writer: Any = Unread()
-        client = Client(writer, {})
-        watching = Watching(list, lambda: [client], lambda: 0.0)
+        client = ClientSession(writer, {})
+        watching = Subscriptions(list, lambda: [client], lambda: 0.0)
         watching.add(client)
         (seen,) = watching._seen.values()
         news = {"output": ["x" * 10_000]}
@@ -89,11 +89,11 @@ def test_watchers_that_may_not_read_a_run_get_its_counts_but_no_words() -> None:
 
     async def scene() -> None:
         writer: Any = Unread()
-        stranger, owner = Client(writer, {}), Client(writer, {})
+        stranger, owner = ClientSession(writer, {}), ClientSession(writer, {})
         stories: dict[int, Any] = {}
-        watching = Watching(list, list, lambda: 0.0, lambda client, run: client is owner)
-        client = Client(None, {})
-        client.run, client.story = "run", Story(0.0)
+        watching = Subscriptions(list, list, lambda: 0.0, lambda client, run: client is owner)
+        client = ClientSession(None, {})
+        client.run, client.story = "run", RunTrace(0.0)
         client.story.printed("pi-1", "work", "secret", "out")
         found = client.story.cause("k")
         assert found is not None

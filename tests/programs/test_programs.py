@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from octapi.embedded import EmbeddedCluster
-from tests.yard import clean_environment
+from octapi.testing.embedded import EmbeddedCluster
+from tests.harness import clean_environment
 
 HERE = Path(__file__).parent
 PROGRAMS = sorted(path for path in HERE.glob("*.py") if path.stem not in ("__init__", "test_programs"))

@@ -13,9 +13,9 @@ import tempfile
 import time
 from pathlib import Path
 
-from octapi.checked import shown
+from octapi.protocol.checked import shown
 from tests.security import clients_say, dask_side, doors, inside_tasks, jobs_do, ports, visitors, workers_say
-from tests.security.field import Field, Succeeded
+from tests.security.attack_cluster import Field, Succeeded
 from tests.security.table import ATTACKS, WHO, attacker
 
 #: where the attacks are, which put themselves into the table

@@ -8,10 +8,10 @@ from typing import Any
 from distributed.comm.core import CommClosedError
 from distributed.protocol import Serialize
 
-from octapi.dispatch import wire
-from octapi.dispatch.story import Story
+from octapi.protocol import wire
+from octapi.telemetry.run_trace import RunTrace
 from octapi.trust.identity import Identity
-from tests.security.field import Bomb, Field, Succeeded, must_be_refused
+from tests.security.attack_cluster import Bomb, Field, Succeeded, must_be_refused
 from tests.security.table import attack
 from tests.security.well import all_is_well
 
@@ -33,7 +33,7 @@ async def until_cut(reader: asyncio.StreamReader, seconds: float = 10) -> str:
 
 
 def story(**change: Any) -> dict[str, Any]:
-    made = Story(1e9)
+    made = RunTrace(1e9)
     made.took("red", "f", 1e9, 1e9 + 1, 1, 0, 1.0)
     return made.plain() | change
 

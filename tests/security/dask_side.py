@@ -9,8 +9,8 @@ from typing import Any
 from distributed.comm.core import CommClosedError
 from distributed.protocol import Serialize, ToPickle
 
-from octapi.dasknode import QuietScheduler, QuietWorker
-from tests.security.field import Bomb, Field, Succeeded, frames, must_be_refused, raw_frames
+from octapi.engine.dask_nodes import QuietScheduler, QuietWorker
+from tests.security.attack_cluster import Bomb, Field, Succeeded, frames, must_be_refused, raw_frames
 from tests.security.table import attack
 
 #: Dask's own operations that hold no code, reach no other worker, and that a worker needs: all others are attacked

@@ -7,11 +7,11 @@ import struct
 import time
 from typing import Any
 
-from octapi.dispatch import wire
 from octapi.errors import PeerRefused
+from octapi.protocol import wire
 from octapi.trust import certificates, contexts
 from octapi.trust import joining as door_client
-from tests.security.field import Field, Succeeded, must_be_refused, must_hang_up
+from tests.security.attack_cluster import Field, Succeeded, must_be_refused, must_hang_up
 from tests.security.table import attack, expected
 
 

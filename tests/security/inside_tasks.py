@@ -10,10 +10,10 @@ from distributed.comm.core import CommClosedError
 from distributed.protocol import ToPickle
 from distributed.versions import get_versions
 
+from octapi.engine.dask_comm import Guard, GuardedSecurity
 from octapi.trust.contexts import Clock, Trust
-from octapi.trust.daskcomm import Guard, GuardedSecurity
+from tests.security.attack_cluster import Bomb, Field, Succeeded
 from tests.security.dask_side import FALSE_PORTS, registration
-from tests.security.field import Bomb, Field, Succeeded
 from tests.security.table import attack
 from tests.security.well import all_is_well
 

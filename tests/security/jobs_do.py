@@ -8,11 +8,11 @@ from pathlib import Path
 
 import psutil
 
-from octapi import account
-from tests.security.field import Field, Succeeded
+from octapi.device import accounts
+from tests.harness import until
+from tests.security.attack_cluster import Field, Succeeded
 from tests.security.table import attack, expected
 from tests.security.well import all_is_well
-from tests.yard import until
 
 #: what jobs do: the beginning of their script
 EVIL = Path(__file__).with_name("evil.py")
@@ -38,7 +38,7 @@ def room() -> Iterator[Path]:
 
 def have_accounts() -> bool:
     """Say whether jobs run under an account of their own here, as they do where OctaPi is installed."""
-    return account.unprivileged(account.SLOT_ACCOUNT)[0] is not None or not account.is_root()
+    return accounts.unprivileged(accounts.SLOT_ACCOUNT)[0] is not None or not accounts.is_root()
 
 
 async def said_by(field: Field, what: str, place: Path, home: str = "master") -> str:

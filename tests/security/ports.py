@@ -8,9 +8,9 @@ import struct
 import time
 from typing import Any
 
-from octapi.dispatch import wire
+from octapi.protocol import wire
 from octapi.trust import joining as door_client
-from tests.security.field import Field, Succeeded, frames, must_be_refused, must_hang_up
+from tests.security.attack_cluster import Field, Succeeded, frames, must_be_refused, must_hang_up
 from tests.security.table import ATTACKS
 
 EVERY_PORT = ("join", "clients", "dask", "red", "red's Dask")

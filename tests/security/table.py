@@ -3,7 +3,7 @@
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-from tests.security.field import Field, Succeeded
+from tests.security.attack_cluster import Field, Succeeded
 
 Attack = Callable[[Field], Awaitable[str]]
 ATTACKS: dict[str, Attack] = {}

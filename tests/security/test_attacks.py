@@ -8,15 +8,15 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from octapi.dispatch import wire
 from octapi.errors import OctapiError, TokenRefused
+from octapi.protocol import wire
 from octapi.trust import certificates, names
 from octapi.trust.authority import Authority, new_state
-from octapi.trust.door import Door
+from octapi.trust.enrolment_server import EnrolmentServer
 from octapi.trust.names import WORKER, label
 from octapi.trust.token import Token, parse
+from tests.security.attack_cluster import Field
 from tests.security.attacks import ATTACKS, run_all
-from tests.security.field import Field
 
 
 @pytest.mark.timeout(900)
@@ -131,7 +131,7 @@ class Line:
         return {"peername": ("192.0.2.9", 1), "peercert": None, "ssl_object": Tls}[name]
 
 
-def answers(door: Door, said: bytes) -> list[dict[str, object]]:
+def answers(door: EnrolmentServer, said: bytes) -> list[dict[str, object]]:
     """Return what the door answers to one connection, greeting first."""
 
     async def talk() -> bytes:
@@ -148,13 +148,13 @@ def answers(door: Door, said: bytes) -> list[dict[str, object]]:
 
 
 @pytest.fixture(scope="module")
-def door() -> Door:
-    return Door(Authority(new_state("school", 1e9)), lambda _: None)
+def door() -> EnrolmentServer:
+    return EnrolmentServer(Authority(new_state("school", 1e9)), lambda _: None)
 
 
 @settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(request=REQUESTS)
-def test_no_request_of_a_stranger_lets_it_in_or_hurts_the_door(door: Door, request: object) -> None:
+def test_no_request_of_a_stranger_lets_it_in_or_hurts_the_door(door: EnrolmentServer, request: object) -> None:
     """It is answered with an error, or the line is cut; nobody is written into the ledger."""
     found = answers(door, wire.pack(request))
 
@@ -166,7 +166,7 @@ def test_no_request_of_a_stranger_lets_it_in_or_hurts_the_door(door: Door, reque
 
 @settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(said=st.binary(max_size=400))
-def test_no_bytes_of_a_stranger_hurt_the_door(door: Door, said: bytes) -> None:
+def test_no_bytes_of_a_stranger_hurt_the_door(door: EnrolmentServer, said: bytes) -> None:
     """Frames that end early, are too long, or hold no msgpack."""
     found = answers(door, said)
 
@@ -180,7 +180,7 @@ def test_no_bytes_of_a_stranger_hurt_the_door(door: Door, said: bytes) -> None:
     other=st.dictionaries(st.sampled_from(["role", "name", "csr", "ssh_key", "secret", "token"]), VALUES, min_size=1)
 )
 def test_a_request_with_a_good_token_and_one_odd_part_is_refused_or_makes_a_good_member(
-    door: Door, other: dict[str, object]
+    door: EnrolmentServer, other: dict[str, object]
 ) -> None:
     """What is written into the ledger is always a worker with a proper name."""
     authority = Authority(new_state("school", 1e9))
@@ -191,7 +191,7 @@ def test_a_request_with_a_good_token_and_one_odd_part_is_refused_or_makes_a_good
         "csr": certificates.request(certificates.new_key(), nonce),
     }  # fmt: skip
     made |= other
-    inside = Door(authority, lambda _: None)
+    inside = EnrolmentServer(authority, lambda _: None)
     try:
         inside._answer({"op": "join", **made}, None, nonce, "192.0.2.9")
     except OctapiError:

@@ -10,18 +10,19 @@ from typing import Any
 
 import pytest
 
-from octapi import account, metrics
+from octapi.device import accounts
 from octapi.errors import TokenRefused, TrustError
-from octapi.master.client import Client
-from octapi.master.runner import Runner
-from octapi.master.sessions import is_same
-from octapi.master.submitted import Submitted
+from octapi.install import bootstrap
+from octapi.master.gateway.session import ClientSession
+from octapi.master.gateway.sessions import is_same
+from octapi.master.supervisor.script_files import SubmittedScript
+from octapi.master.supervisor.script_runner import ScriptRunner
 from octapi.settings import Settings
-from octapi.setup import bootstrap
-from octapi.trust import certificates, desk, names, ssh
+from octapi.telemetry import exposition
+from octapi.trust import certificates, control_socket, names, ssh
 from octapi.trust.authority import Authority, local_cluster, new_state
 from octapi.trust.names import WORKER, Peer
-from tests.yard import until
+from tests.harness import until
 
 OWNER = Peer("c" * 16, "client", "ada", "a" * 16)
 OTHER = Peer("c" * 16, "client", "eve", "e" * 16)
@@ -79,7 +80,7 @@ def test_a_session_is_given_back_to_its_own_login_with_its_key_alone() -> None:
     """A connection that only asks has no key, so nobody can come back to it."""
 
     async def answers() -> list[bool]:
-        client, asker = Client(None, {"session": "s", "token": "key"}, OWNER), Client(None, {}, OWNER)
+        client, asker = ClientSession(None, {"session": "s", "token": "key"}, OWNER), ClientSession(None, {}, OWNER)
         right = [is_same(client, {"token": "key"}, OWNER)]
         wrong = [(client, {"token": "key"}, OTHER), (client, {"token": "x"}, OWNER), (asker, {"token": ""}, OWNER)]
         return right + [is_same(*question) for question in (*wrong, (asker, {}, OWNER))]
@@ -87,18 +88,18 @@ def test_a_session_is_given_back_to_its_own_login_with_its_key_alone() -> None:
     assert asyncio.run(answers()) == [True, False, False, False, False]
 
 
-def runner(place: Path, **options: Any) -> Runner:
+def runner(place: Path, **options: Any) -> ScriptRunner:
     """Make a runner whose scripts get no identity."""
 
-    def introduce(run: Submitted, home: Path) -> dict[str, str]:
+    def introduce(run: SubmittedScript, home: Path) -> dict[str, str]:
         raise PermissionError(f"{home} is closed")
 
-    return Runner(place, Settings(), introduce, lambda _: None, options.pop("say", print), **options)
+    return ScriptRunner(place, Settings(), introduce, lambda _: None, options.pop("say", print), **options)
 
 
-def submitted(ident: str, owner: str) -> Submitted:
+def submitted(ident: str, owner: str) -> SubmittedScript:
     """Make a run."""
-    return Submitted(ident, "x.py", [], owner, "ada", "host", restartable=False, submitted=time.time())
+    return SubmittedScript(ident, "x.py", [], owner, "ada", "host", restartable=False, submitted=time.time())
 
 
 def test_scripts_are_out_with_the_login_that_submitted_them(tmp_path: Path) -> None:
@@ -128,20 +129,20 @@ def test_a_script_that_spoils_its_own_directory_ends_nothing_else(tmp_path: Path
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root gives accounts")
 def test_a_script_that_multiplies_is_ended_all_the_same() -> None:
     """Everything of its account is stopped before anything is killed, until nothing is left."""
-    uid = account.RUN_UIDS[-1]
+    uid = accounts.RUN_UIDS[-1]
     process = subprocess.Popen(["sh", "-c", HYDRA], user=uid, group=uid, extra_groups=[], cwd="/")
-    until(lambda: len(account.pids_of(uid)) > 3)
+    until(lambda: len(accounts.pids_of(uid)) > 3)
 
-    assert account.end_account(uid)
+    assert accounts.end_account(uid)
 
     process.wait(10)
-    assert account.pids_of(uid) == []
+    assert accounts.pids_of(uid) == []
 
 
 def test_accounts_of_jobs_and_scripts_are_no_logins() -> None:
     """Whatever groups they are in."""
-    assert desk.is_account(account.RUN_UIDS[0])
-    assert not desk.is_account(0)
+    assert control_socket.is_account(accounts.RUN_UIDS[0])
+    assert not control_socket.is_account(0)
 
 
 def test_a_worker_that_tells_nonsense_of_its_metrics_is_left_out_alone() -> None:
@@ -149,7 +150,7 @@ def test_a_worker_that_tells_nonsense_of_its_metrics_is_left_out_alone() -> None
     row = {"name": "red", "address": "10.0.0.1", "slots": 1, "metrics": {"port": 8791}}
     wrong = [row | {"metrics": {"port": 1, "host": 5}}, row | {"metrics": {"port": 1, "host": "a b"}}]
 
-    assert [entry["targets"] for entry in metrics.discovery([*wrong, row])] == [["10.0.0.1:8791"]]
+    assert [entry["targets"] for entry in exposition.discovery([*wrong, row])] == [["10.0.0.1:8791"]]
 
 
 def test_a_device_does_not_capture_the_hosts_that_its_owner_knows() -> None:

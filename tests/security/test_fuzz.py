@@ -16,15 +16,16 @@ from distributed.protocol.serialize import Serialized
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from octapi.checked import json_object
-from octapi.dispatch import wire
-from octapi.dispatch.story import Story
+from octapi.engine import dask_comm
 from octapi.errors import MessageRefused, PeerRefused, RoleRefused
-from octapi.master import reports, requests
+from octapi.master.gateway import client_messages, worker_messages
 from octapi.page import login
-from octapi.trust import daskcomm, desk, names, policy
-from octapi.trust.bearers import Bearers
-from octapi.trust.door import REQUEST
+from octapi.protocol import wire
+from octapi.protocol.checked import json_object
+from octapi.telemetry.run_trace import RunTrace
+from octapi.trust import control_socket, names, policy
+from octapi.trust.address_owners import AddressOwners
+from octapi.trust.enrolment_server import REQUEST
 from octapi.trust.names import CLIENT, WORKER, Peer
 from tests.security.dask_side import registration
 from tests.test_checked import ANYTHING
@@ -56,7 +57,7 @@ OF_CLIENTS: list[Any] = [
 
 
 def told_story() -> dict[str, Any]:
-    made = Story(1e9)
+    made = RunTrace(1e9)
     made.took("red", "f", 1e9, 1e9 + 1, 1, 0, 1.0)
     made.piece(1e9, 1.0, "red", "f", "ok")
     made.cause("key")
@@ -66,29 +67,29 @@ def told_story() -> dict[str, Any]:
 
 def all_of(message: Any) -> None:
     """Read a worker's message to its end."""
-    kind, _, rest = reports.said(message)
-    if kind in reports.BATCH:
-        reports.of_batch(kind, rest, 3)
+    kind, _, rest = worker_messages.said(message)
+    if kind in worker_messages.BATCH:
+        worker_messages.of_batch(kind, rest, 3)
 
 
 def dask_message(message: Any) -> None:
     """Read a message of Dask as the scheduler does."""
     frames = [bytes(frame) for frame in dumps({"op": "log-event", "x": message})]
-    found, _ = daskcomm.loads_plain(frames)
-    daskcomm.PLAIN(found)
+    found, _ = dask_comm.loads_plain(frames)
+    dask_comm.PLAIN(found)
 
 
 BORDERS: list[tuple[Callable[[Any], Any], list[Any]]] = [
     (all_of, OF_WORKERS),
-    (requests.said, OF_CLIENTS),
-    (requests.greeting, [["hello", {"protocol": 2, "oldest": 2, "script": "x", "token": "t", "seen": 0}]]),
-    (requests.STORY, [told_story()]),
-    (requests.question, [{"op": "submit", "script": "x"}, {"op": "stop", "run": "x"}]),
+    (client_messages.said, OF_CLIENTS),
+    (client_messages.greeting, [["hello", {"protocol": 2, "oldest": 2, "script": "x", "token": "t", "seen": 0}]]),
+    (client_messages.STORY, [told_story()]),
+    (client_messages.question, [{"op": "submit", "script": "x"}, {"op": "stop", "run": "x"}]),
     (REQUEST, [{"op": "join", "secret": b"x"}]),
-    (desk.REQUEST, [{"op": "token-create", "uses": 1, "life_s": 1.0}]),
-    (lambda m: Bearers().check(MOLE, m, is_stream=False), [registration("mole", "octapi://h:1")]),
+    (control_socket.REQUEST, [{"op": "token-create", "uses": 1, "life_s": 1.0}]),
+    (lambda m: AddressOwners().check(MOLE, m, is_stream=False), [registration("mole", "octapi://h:1")]),
     (lambda m: policy.check("scheduler", MOLE, m, is_stream=True), [{"op": "task-finished"}]),
-    (lambda m: Bearers().check(ANN, m, is_stream=True), [{"op": "heartbeat-client", "client": "c"}]),
+    (lambda m: AddressOwners().check(ANN, m, is_stream=True), [{"op": "heartbeat-client", "client": "c"}]),
 ]
 
 
@@ -148,7 +149,7 @@ def test_bytes_that_were_changed_on_their_way_are_read_or_refused(seed: int, dat
     body = bytearray(msgpack.packb(chance.choice(OF_WORKERS + OF_CLIENTS)))
     for byte in data:
         body[chance.randrange(len(body))] = byte
-    for read in (all_of, requests.said):
+    for read in (all_of, client_messages.said):
         with contextlib.suppress(ValueError, MessageRefused):
             read(wire.unpack(bytes(body)))
 
@@ -164,9 +165,9 @@ def test_frames_of_dask_that_were_changed_are_read_or_refused(seed: int, data: b
         frame = chance.choice([frame for frame in frames if frame])
         frame[chance.randrange(len(frame))] = byte
     try:
-        found, _ = daskcomm.loads_plain([bytes(frame) for frame in frames])
-        daskcomm.PLAIN(found)
-        Bearers().check(MOLE, found if isinstance(found, dict) else {}, is_stream=False)
+        found, _ = dask_comm.loads_plain([bytes(frame) for frame in frames])
+        dask_comm.PLAIN(found)
+        AddressOwners().check(MOLE, found if isinstance(found, dict) else {}, is_stream=False)
     except (RoleRefused, ValueError, TypeError, KeyError, IndexError, AttributeError, ImportError):
         pass  # each of these ends the connection, and is logged
 
@@ -192,7 +193,7 @@ def test_what_is_serialized_stays_so() -> None:
     """The reader knows that there is more to open."""
     frames = [bytes(frame) for frame in dumps({"op": "x", "data": Serialize(len)})]
 
-    found, holds_more = daskcomm.loads_plain(frames)
+    found, holds_more = dask_comm.loads_plain(frames)
 
     assert holds_more
     assert isinstance(found["data"], Serialized)

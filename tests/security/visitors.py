@@ -4,7 +4,7 @@ import asyncio
 import http.client
 import socket
 
-from tests.security.field import Field, Succeeded, must_be_refused
+from tests.security.attack_cluster import Field, Succeeded, must_be_refused
 from tests.security.table import attack, expected
 from tests.security.well import all_is_well, page
 

@@ -5,8 +5,8 @@ import http.client
 import json
 from typing import Any
 
-from octapi.dispatch import wire
-from tests.security.field import Field, Succeeded
+from octapi.protocol import wire
+from tests.security.attack_cluster import Field, Succeeded
 
 OTHERS = {"red", "blue", "slim"}
 

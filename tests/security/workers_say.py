@@ -7,10 +7,10 @@ from typing import Any
 
 from distributed.comm.core import CommClosedError
 
-from octapi.dispatch import wire
+from octapi.protocol import wire
 from octapi.trust.policy import STREAM_OP
+from tests.security.attack_cluster import Field, Succeeded, must_be_refused
 from tests.security.dask_side import FALSE_PORTS, METRICS, registration, until_registered
-from tests.security.field import Field, Succeeded, must_be_refused
 from tests.security.table import attack
 from tests.security.well import all_is_well
 

@@ -8,22 +8,24 @@ import pytest
 from octapi.cli import devices
 from octapi.cli import service as services
 from octapi.errors import ServiceProblem
-from octapi.setup import service, unit
-from tests.yard import Yard
+from octapi.install import systemd, systemd_units
+from tests.harness import Yard
 
 HOME = Path("/root/.octapi")
 
 
 def test_a_unit_has_walls_and_no_secret() -> None:
     """Jobs gain no rights and write nowhere; the token went into the identity before."""
-    text = unit.service("worker", ["/opt/octapi/current/bin/octapi", "worker", "--name", "pi 1"], [HOME], Path("/x"))
+    text = systemd_units.service(
+        "worker", ["/opt/octapi/current/bin/octapi", "worker", "--name", "pi 1"], [HOME], Path("/x")
+    )
 
     for wall in ("NoNewPrivileges=yes", "ProtectSystem=strict", "PrivateTmp=yes", "OOMPolicy=continue"):
         assert f"\n{wall}\n" in text
     assert f"\nReadWritePaths={HOME}\n" in text
     assert 'ExecStart=/opt/octapi/current/bin/octapi worker --name "pi 1"\n' in text
     assert "octapi1" not in text
-    assert "\nReadWritePaths=/root/.octapi /var/lib/octapi\n" in unit.service(
+    assert "\nReadWritePaths=/root/.octapi /var/lib/octapi\n" in systemd_units.service(
         "master", ["x"], [HOME], Path("/var/lib/octapi")
     )
 
@@ -34,16 +36,16 @@ def test_a_unit_has_walls_and_no_secret() -> None:
 )
 def test_words_reach_the_program_as_they_are(word: str, found: str) -> None:
     """Systemd would read % and $ as its own."""
-    assert unit.quoted(word) == found
+    assert systemd_units.quoted(word) == found
 
 
 @pytest.mark.parametrize("word", ["a\nExecStartPre=/bin/evil", "a\0b", "a\rb"])
 def test_a_word_cannot_become_a_setting(word: str) -> None:
     """Line breaks are refused."""
     with pytest.raises(ServiceProblem):
-        unit.quoted(word)
+        systemd_units.quoted(word)
     with pytest.raises(ServiceProblem):
-        unit.path_of(Path(word))
+        systemd_units.path_of(Path(word))
 
 
 def test_only_what_differs_from_the_default_goes_into_the_unit() -> None:
@@ -56,33 +58,33 @@ def test_only_what_differs_from_the_default_goes_into_the_unit() -> None:
         ("--page", False, None),
     ]
 
-    assert unit.arguments(given) == ["--name", "red", "--no-dask", "--port", "9000", "--no-page"]
+    assert systemd_units.arguments(given) == ["--name", "red", "--no-dask", "--port", "9000", "--no-page"]
     values = {name: row.default for name, row in inspect.signature(devices.worker).parameters.items()}
     changed = values | {"token": "octapi1.x", "install_service": True, "ssh_port": 0}
-    assert unit.arguments(services.options(devices.worker, changed)) == ["--ssh-port", "0"]
+    assert systemd_units.arguments(services.options(devices.worker, changed)) == ["--ssh-port", "0"]
 
 
 def test_without_systemd_nothing_is_changed_and_the_message_says_what_to_do(
     yard: Yard, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     """The same for those who are not root."""
-    monkeypatch.setattr(service, "BOOTED", tmp_path / "absent")
+    monkeypatch.setattr(systemd, "BOOTED", tmp_path / "absent")
     with pytest.raises(ServiceProblem, match="systemd does not run on this device"):
-        service.check("worker")
-    monkeypatch.setattr(service, "BOOTED", tmp_path)
-    monkeypatch.setattr(service.shutil, "which", lambda _: "/bin/systemctl")
-    monkeypatch.setattr(service.os, "geteuid", lambda: 1000)
+        systemd.check("worker")
+    monkeypatch.setattr(systemd, "BOOTED", tmp_path)
+    monkeypatch.setattr(systemd.shutil, "which", lambda _: "/bin/systemctl")
+    monkeypatch.setattr(systemd.os, "geteuid", lambda: 1000)
     with pytest.raises(ServiceProblem, match="sudo octapi master"):
-        service.check("master")
+        systemd.check("master")
 
 
 def test_units_of_others_are_left_alone(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """A unit that somebody wrote by hand is not replaced."""
-    monkeypatch.setattr(service, "UNITS", tmp_path)
+    monkeypatch.setattr(systemd, "UNITS", tmp_path)
     (tmp_path / "octapi-worker.service").write_text("[Service]\n")
 
     with pytest.raises(ServiceProblem, match="was not written by octapi"):
-        service.refuse_foreign("octapi-worker.service")
+        systemd.refuse_foreign("octapi-worker.service")
 
 
 def test_insecure_is_no_service(yard: Yard) -> None:

@@ -22,9 +22,9 @@ import pytest
 from packaging.utils import parse_wheel_filename
 
 from octapi.errors import WheelProblem
-from octapi.setup import bootstrap, counter, fetching, line, repack, shelf, stock
+from octapi.install import bootstrap, build_index, install_command, repack, wheel_download, wheel_index, wheel_server
 from octapi.trust import token as tokens
-from tests.yard import OCTAPI, Running, Yard, clean_environment, ports_of
+from tests.harness import OCTAPI, Running, Yard, clean_environment, ports_of
 
 BOOTSTRAP = Path(bootstrap.__file__)
 
@@ -33,14 +33,14 @@ BOOTSTRAP = Path(bootstrap.__file__)
 def packed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Make the wheels of this environment once."""
     place = tmp_path_factory.mktemp("packed") / "wheels"
-    stock.pack(place)
+    build_index.pack(place)
     return place
 
 
 @pytest.fixture
 def master(yard: Yard, packed: Path) -> Running:
     """Start a master with wheels on its shelf."""
-    shutil.copytree(packed, yard.home("master") / shelf.DIRECTORY)
+    shutil.copytree(packed, yard.home("master") / wheel_index.DIRECTORY)
     return yard.master()
 
 
@@ -61,7 +61,7 @@ def fetched(token: str, target: Path) -> subprocess.CompletedProcess[str]:
     )  # fmt: skip
 
 
-def said_by(port: int, data: bytes, protocols: tuple[str, ...] = (counter.ALPN,)) -> bytes:
+def said_by(port: int, data: bytes, protocols: tuple[str, ...] = (wheel_server.ALPN,)) -> bytes:
     """Say something to the door of a master on this computer, and return all that it answers."""
     context = ssl._create_unverified_context()
     context.set_alpn_protocols(list(protocols))
@@ -99,11 +99,11 @@ def test_wheels_made_again_are_whole(packed: Path) -> None:
 
 def test_the_list_is_true_and_packing_again_changes_nothing(packed: Path) -> None:
     """Sizes and hashes are those of the files; the second time is a glance."""
-    for wheel in shelf.read(packed):
-        assert shelf.hash_of(packed / wheel.name) == wheel
+    for wheel in wheel_index.read(packed):
+        assert wheel_index.hash_of(packed / wheel.name) == wheel
     before = {path: path.stat().st_mtime_ns for path in packed.iterdir()}
 
-    assert stock.pack(packed) == []
+    assert build_index.pack(packed) == []
     assert {path: path.stat().st_mtime_ns for path in packed.iterdir()} == before
 
 
@@ -127,15 +127,15 @@ def test_one_version_of_each_distribution_lies_there(tmp_path: Path) -> None:
         source.mkdir(exist_ok=True)
         for name in names:
             (source / name).write_text(name)
-        return shelf.put(place, source, "1")
+        return wheel_index.put(place, source, "1")
 
     put("octapi-1.0-py3-none-any.whl", "a_b-1-cp311-cp311-x.y.whl", "c-1-py3-none-any.whl")
 
     assert put("octapi-1.1-py3-none-any.whl", "a_b-1-cp311-cp311-y.x.whl") == ["octapi-1.0-py3-none-any.whl"]
-    assert [wheel.name for wheel in shelf.read(place)] == [
+    assert [wheel.name for wheel in wheel_index.read(place)] == [
         "a_b-1-cp311-cp311-y.x.whl", "c-1-py3-none-any.whl", "octapi-1.1-py3-none-any.whl",
     ]  # fmt: skip
-    assert sorted(path.name for path in place.glob("*.whl")) == [wheel.name for wheel in shelf.read(place)]
+    assert sorted(path.name for path in place.glob("*.whl")) == [wheel.name for wheel in wheel_index.read(place)]
 
 
 def test_what_the_system_or_a_developer_installed_is_refused(tmp_path: Path) -> None:
@@ -172,7 +172,7 @@ def test_requirements_are_read_for_the_python_that_is_wanted() -> None:
             raise NotImplementedError
 
     def names(python: str, *extras: str) -> list[str]:
-        environment = fetching.Target("aarch64", python).environment()
+        environment = wheel_download.Target("aarch64", python).environment()
         return [row.name for row, _ in repack.requirements(Package(), extras, environment)]
 
     assert names("3.11") == ["old"]
@@ -194,7 +194,7 @@ def test_a_home_that_the_wheels_make_is_good_for_an_identity(yard: Yard) -> None
 def test_odd_kinds_of_devices_are_refused(machine: str, python: str) -> None:
     """What goes to pip is a machine and a Python, nothing else."""
     with pytest.raises(WheelProblem, match="is no kind of device"):
-        fetching.targets([machine], [python])
+        wheel_download.targets([machine], [python])
 
 
 @pytest.mark.parametrize(
@@ -339,12 +339,12 @@ def test_the_line_runs_nothing_but_the_file_that_it_names(yard: Yard, master: Ru
 def test_the_lines_secret_is_in_no_argument() -> None:
     """It comes by stdin; echo is a part of the shell."""
     token = tokens.Token(b"p" * 32, "abcdef", b"s" * 16, ("10.0.0.1:8785",)).text()
-    text = line.make(token, "worker", "10.0.0.1:8785")
+    text = install_command.make(token, "worker", "10.0.0.1:8785")
 
     assert text.count(token) == 1
     assert text.startswith(f"echo '{token}' | ")
     with pytest.raises(WheelProblem, match="HOST:PORT"):
-        line.make(token, "worker", "10.0.0.1'; rm:8785")
+        install_command.make(token, "worker", "10.0.0.1'; rm:8785")
 
 
 # ---- strangers at the counter
@@ -378,9 +378,9 @@ def test_one_address_has_few_connections_at_once_and_joining_goes_on(yard: Yard,
     """Whoever holds four gets told to wait; the door for joining counts for itself."""
     port = ports_of(master)["join"]
     context = ssl._create_unverified_context()
-    context.set_alpn_protocols([counter.ALPN])
+    context.set_alpn_protocols([wheel_server.ALPN])
     with contextlib.ExitStack() as stack:
-        for _ in range(counter.MOST_OF_ONE):
+        for _ in range(wheel_server.MOST_OF_ONE):
             plain = stack.enter_context(socket.create_connection(("127.0.0.1", port), 20))
             stack.enter_context(context.wrap_socket(plain)).send(b"GET /")
 
@@ -391,14 +391,14 @@ def test_one_address_has_few_connections_at_once_and_joining_goes_on(yard: Yard,
 def test_bytes_are_counted_for_each_address_and_for_all() -> None:
     """After ten minutes the count begins anew."""
     clock = [0.0]
-    allowance = counter.Allowance(lambda: clock[0])
+    allowance = wheel_server.Allowance(lambda: clock[0])
 
-    assert allowance.take("a", counter.BYTES_OF_ONE)
+    assert allowance.take("a", wheel_server.BYTES_OF_ONE)
     assert not allowance.take("a", 1)
     assert allowance.take("b", 1)
-    taken = sum(allowance.take(f"c{n}", counter.BYTES_OF_ONE) for n in range(40))
-    assert taken == counter.BYTES_OF_ALL // counter.BYTES_OF_ONE - 2
-    clock[0] = counter.WINDOW_S + 1
+    taken = sum(allowance.take(f"c{n}", wheel_server.BYTES_OF_ONE) for n in range(40))
+    assert taken == wheel_server.BYTES_OF_ALL // wheel_server.BYTES_OF_ONE - 2
+    clock[0] = wheel_server.WINDOW_S + 1
     assert allowance.take("a", 1)
 
 

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from octapi.account import RUN_UIDS
-from tests.yard import Yard, until
+from octapi.device.accounts import RUN_UIDS
+from tests.harness import Yard, until
 
 if os.geteuid():
     assert not os.environ.get("CI"), "CI must run as root"
@@ -53,7 +53,7 @@ def test_a_submitted_script_reads_no_key_no_history_and_nothing_of_other_runs(
 ) -> None:
     """Two runs of one login cannot read or end each other either; both use the cluster with identities of their own."""
     python, env = open_python()
-    monkeypatch.setattr("tests.yard.OCTAPI", [python, "-m", "octapi.cli.app"])
+    monkeypatch.setattr("tests.harness.OCTAPI", [python, "-m", "octapi.cli.app"])
     monkeypatch.setattr(sys, "executable", python)
     for name, value in env.items():
         monkeypatch.setenv(name, value)

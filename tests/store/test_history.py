@@ -10,10 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from octapi.store.place import database
+from octapi.store.location import database
 from octapi.store.reader import Reader
 from octapi.store.writer import Writer
-from tests.yard import Yard, until
+from tests.harness import Yard, until
 
 #: real processes on machines that may be busy
 pytestmark = pytest.mark.timeout(300)

@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from octapi.store.place import database
+from octapi.store.location import database
 from octapi.store.reader import Reader
-from tests.yard import Running, Yard, ports_of, until
+from tests.harness import Running, Yard, ports_of, until
 
 #: real processes on machines that may be busy
 pytestmark = pytest.mark.timeout(300)

@@ -8,13 +8,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
-from octapi.account import Account
-from octapi.master.book import Book
+from octapi.device.accounts import Account
+from octapi.master.gateway.registry import RunRegistry
 from octapi.store import runs
-from octapi.store.nodes import Nodes
-from octapi.store.place import closed_to, database, prepare
+from octapi.store.location import closed_to, database, prepare
 from octapi.store.reader import Reader
 from octapi.store.runs import Run
+from octapi.store.workers import WorkerHistory
 from octapi.store.writer import Writer
 
 
@@ -81,7 +81,7 @@ def test_whatever_a_client_says_of_its_jobs_is_kept_safely(summary: dict[str, An
 
 def test_a_book_finds_runs_again_after_its_master_was_killed(tmp_path: Path) -> None:
     """Runs that ran are interrupted, those that are gone still wait, and those that ended stay as they were."""
-    book = Book(tmp_path)
+    book = RunRegistry(tmp_path)
     ids = [f"261124-16145{n}-abc" for n in range(4)]
     for ident in ids:
         book.begin(ident, {"script": "a.py", "user": "ada", "arguments": ["1"]}, "owner", 4)
@@ -89,7 +89,7 @@ def test_a_book_finds_runs_again_after_its_master_was_killed(tmp_path: Path) -> 
     book.move(ids[1], "left")
     book.move(ids[2], "bye")
     book.writer.flush().result(30)
-    again = Book(tmp_path)
+    again = RunRegistry(tmp_path)
     book.close()
     states = {run.id: run.state for run in again.recent()}
     assert states == dict(zip(ids, (runs.INTERRUPTED, runs.GONE, runs.DONE, runs.INTERRUPTED), strict=True))
@@ -106,7 +106,7 @@ def test_a_book_finds_runs_again_after_its_master_was_killed(tmp_path: Path) -> 
 def test_outcomes_and_runs_have_an_age_limit(tmp_path: Path) -> None:
     """Outcomes expire after days, runs and their story after a year."""
     now = [time.time()]
-    book = Book(tmp_path, lambda: now[0])
+    book = RunRegistry(tmp_path, lambda: now[0])
     ident = book.new_id()
     book.begin(ident, {}, "owner", 1)
     book.outcomes.keep(ident, 1, b"x", now[0])
@@ -135,7 +135,7 @@ def test_outcomes_and_runs_have_an_age_limit(tmp_path: Path) -> None:
 
 def test_a_book_without_a_place_forgets_and_goes_on() -> None:
     """Everything works, in memory."""
-    book = Book(None)
+    book = RunRegistry(None)
     ident = book.new_id()
     book.begin(ident, {"script": "a.py"}, "", 1)
     assert [run.script for run in book.recent()] == ["a.py"]
@@ -148,7 +148,7 @@ def test_a_book_without_a_place_forgets_and_goes_on() -> None:
 def test_nodes_have_a_history(tmp_path: Path) -> None:
     """Joins, deaths and health over time, in few rows."""
     found = Writer(tmp_path / "history.db")
-    nodes = Nodes(found)
+    nodes = WorkerHistory(found)
     facts = {"address": "10.0.0.2", "host": "red", "slots": 4, "platform": "Linux", "python": "3.13.1"}
     facts |= {"name": "red", "release": "1", "memory": 1 << 30}
     for day in range(3):

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from tests.yard import Running, Yard, until
+from tests.harness import Running, Yard, until
 
 #: real processes on machines that may be busy
 pytestmark = pytest.mark.timeout(300)

@@ -7,8 +7,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from octapi.errors import RunError
-from octapi.master.runlog import SEGMENTS, RunLog
-from octapi.master.submitted import MOST_FILES, Shelf, Submitted, of_request
+from octapi.master.supervisor.script_files import MOST_FILES, ScriptFiles, SubmittedScript, of_request
+from octapi.master.supervisor.script_log import SEGMENTS, RunLog
 
 REQUEST = {"run": "261124-161455-abc", "script": "a.py", "arguments": ["1"], "owner": "me", "user": "ada", "host": "h"}
 
@@ -38,8 +38,8 @@ def test_a_request_that_makes_no_sense_is_refused_before_anything_is_written(wro
         of_request(REQUEST | wrong, 1.0)
 
 
-def shelf(tmp_path: Path, limit: int = 1000) -> tuple[Shelf, Submitted]:
-    found = Shelf(tmp_path / "runs", limit)
+def shelf(tmp_path: Path, limit: int = 1000) -> tuple[ScriptFiles, SubmittedScript]:
+    found = ScriptFiles(tmp_path / "runs", limit)
     found.open()
     run = of_request(REQUEST, 1.0)
     found.create(run)
@@ -82,7 +82,7 @@ def test_runs_are_found_again_and_damaged_ones_left_alone(tmp_path: Path) -> Non
     found.save(run)
     (tmp_path / "runs" / "damaged").mkdir()
     (tmp_path / "runs" / "damaged" / "facts.json").write_text("{")
-    assert Shelf(tmp_path / "runs", 1).open() == [run]
+    assert ScriptFiles(tmp_path / "runs", 1).open() == [run]
     found.remove(run)
     assert not found.place(run).exists()
 

@@ -5,14 +5,14 @@ from pathlib import Path
 
 import pytest
 
-from octapi.dispatch import wire
-from octapi.master.book import Book
-from octapi.master.client import Client, Held
-from octapi.master.vault import Vault, part_of, place
+from octapi.master.gateway.outcome_spool import OutcomeSpool, part_of, place
+from octapi.master.gateway.registry import RunRegistry
+from octapi.master.gateway.session import BatchRecord, ClientSession
+from octapi.protocol import wire
 from octapi.store import writer
 from octapi.store.reader import Reader
 from octapi.store.writer import Writer
-from tests.yard import until
+from tests.harness import until
 
 
 def test_outcomes_that_the_database_cannot_take_are_written_when_it_can(
@@ -22,19 +22,19 @@ def test_outcomes_that_the_database_cannot_take_are_written_when_it_can(
     monkeypatch.setattr(writer, "MOST_WAITING", 20)
     monkeypatch.setattr(writer, "RETRY_S", 0.05)
     (tmp_path / "full").touch()
-    book = Book(None)
+    book = RunRegistry(None)
     book.writer = book.outcomes.writer = Writer(tmp_path / "full" / "history.db")
     until(lambda: book.trouble)
 
     async def outcomes() -> None:
-        client = Client(None, {"session": "s", "token": "t", "recoverable": True})
+        client = ClientSession(None, {"session": "s", "token": "t", "recoverable": True})
         client.run, client.is_run = "run", True
-        vault = Vault(book)
-        vault.spill(client)
+        spool = OutcomeSpool(book)
+        spool.persist(client)
         for ident in range(100):
             number = client.deliver("pi-1", ("results", ident, b"x"))
             client.names[ident] = (1, "work")
-            vault.ended(client, number, Held(client, ident, "", {"jobs": 1}))
+            spool.ended(client, number, BatchRecord(client, ident, "", {"jobs": 1}))
         assert client.behind
         (tmp_path / "full").unlink()
         until(lambda: not book.trouble)
@@ -43,7 +43,7 @@ def test_outcomes_that_the_database_cannot_take_are_written_when_it_can(
         over = {row[0] - first for row in reader.batches("run") if row[3]}
         there = {wire.unpack(frame[wire.LENGTH.size :])[2][1] for _, frame in reader.outcomes("run", limit=1000)}
         assert over <= there < set(range(100))
-        vault.catch_up(client)
+        spool.catch_up(client)
         assert not client.behind
         book.writer.flush().result(30)
         assert [number - first for number, _ in reader.outcomes("run", limit=1000)] == list(range(1, 101))

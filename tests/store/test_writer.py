@@ -16,9 +16,9 @@ from octapi.errors import StateError
 from octapi.store import schema, writer
 from octapi.store.outcomes import Outcomes
 from octapi.store.reader import Reader
-from octapi.store.story import Story
+from octapi.store.trace_table import TraceTable
 from octapi.store.writer import Writer, open_for_writing
-from tests.yard import until
+from tests.harness import until
 
 WRITES = """
 import sys
@@ -78,7 +78,7 @@ def test_changes_are_grouped_and_an_idle_database_is_not_written(
     monkeypatch.setattr(writer, "commit", count)
     monkeypatch.setattr(writer, "GROUP_S", 30.0)
     found = Writer(tmp_path / "history.db")
-    story = Story(found)
+    story = TraceTable(found)
     for number in range(1000):
         story.tell("run", "rate", number % 10, {"done": number})
     found.flush().result(30)

@@ -11,10 +11,10 @@ from pathlib import Path
 
 import pytest
 
-from octapi import account
-from octapi.trust import desk
+from octapi.device import accounts
+from octapi.trust import control_socket
 from octapi.trust.authority import Authority, new_state
-from tests.yard import Yard, clean_environment
+from tests.harness import Yard, clean_environment
 
 if os.geteuid():
     assert not os.environ.get("CI"), "CI must run as root"
@@ -23,7 +23,7 @@ if os.geteuid():
 
 def open_python() -> tuple[str, dict[str, str]]:
     """Return a Python of this version that every account may run, with this environment's packages."""
-    if not account.unreadable():
+    if not accounts.unreadable():
         return sys.executable, {}
     found = f"/usr/bin/python{sys.version_info.major}.{sys.version_info.minor}"
     sources = [entry for entry in sys.path if entry.endswith("src")]
@@ -37,7 +37,7 @@ def open_python() -> tuple[str, dict[str, str]]:
     return found, env
 
 
-SCHEDULER, SLOTS = account.find(account.SCHEDULER_ACCOUNT), account.find(account.SLOT_ACCOUNT)
+SCHEDULER, SLOTS = accounts.find(accounts.SCHEDULER_ACCOUNT), accounts.find(accounts.SLOT_ACCOUNT)
 
 SPY = """
 import octapi, os, sys
@@ -102,7 +102,7 @@ def test_jobs_and_the_scheduler_cannot_read_any_identity(yard: Yard, monkeypatch
     The same holds for Dask's tasks, but for the certificate of their own process, whose memory no job reads.
     """
     python, env = open_python()
-    monkeypatch.setattr("tests.yard.OCTAPI", [python, "-m", "octapi.cli.app"])
+    monkeypatch.setattr("tests.harness.OCTAPI", [python, "-m", "octapi.cli.app"])
     monkeypatch.setattr(sys, "executable", python)
     for name, value in env.items():
         monkeypatch.setenv(name, value)
@@ -169,11 +169,13 @@ def test_the_group_of_the_masters_computer_are_clients_without_a_token(
 ) -> None:
     """The kernel says who asks. Members become clients, and only that; others are told how to become one."""
     python, env = open_python()
-    monkeypatch.setattr(desk, "GROUP", group)
+    monkeypatch.setattr(control_socket, "GROUP", group)
     place = Path("/run") / f"octapi-test-{os.getpid()}"
     authority = Authority(new_state("school", 1e9))
     said: list[str] = []
-    counter = desk.Desk(authority, lambda: ["127.0.0.1:1"], lambda: {"addresses": []}, lambda _: None, said.append)
+    counter = control_socket.ControlSocket(
+        authority, lambda: ["127.0.0.1:1"], lambda: {"addresses": []}, lambda _: None, said.append
+    )
 
     async def ask() -> str:
         await counter.listen(place / "master.sock")

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from octapi.errors import IdentityProblem
-from octapi.trust import certificates, store
+from octapi.trust import authority_file, certificates
 from octapi.trust.authority import Authority, new_state
 from octapi.trust.names import WORKER
 
@@ -31,8 +31,8 @@ def test_a_good_backup_makes_a_master(tmp_path: Path) -> None:
     source = tmp_path / "backup"
     source.write_text(json.dumps(good()))
 
-    assert store.restore(tmp_path / "home", source) == "school"
-    assert [member.name for member in store.open_authority(tmp_path / "home")[0].ledger.active()] == ["red"]
+    assert authority_file.restore(tmp_path / "home", source) == "school"
+    assert [member.name for member in authority_file.open_authority(tmp_path / "home")[0].ledger.active()] == ["red"]
 
 
 @pytest.mark.parametrize(
@@ -59,7 +59,7 @@ def test_a_damaged_backup_is_refused_and_nothing_is_written(tmp_path: Path, chan
     source.write_text(json.dumps(plain))
 
     with pytest.raises(IdentityProblem):
-        store.restore(tmp_path / "home", source)
+        authority_file.restore(tmp_path / "home", source)
     assert not (tmp_path / "home").exists()
 
 
@@ -70,15 +70,15 @@ def test_what_is_no_backup_is_refused(tmp_path: Path, data: bytes) -> None:
     source.write_bytes(data)
 
     with pytest.raises(IdentityProblem):
-        store.restore(tmp_path / "home", source)
+        authority_file.restore(tmp_path / "home", source)
 
 
 def test_a_backup_is_not_written_through_a_link(tmp_path: Path) -> None:
     """Also where the link leads nowhere; the message says what to do."""
-    store.open_authority(tmp_path / "home", "school")
+    authority_file.open_authority(tmp_path / "home", "school")
     target = tmp_path / "stick"
     target.symlink_to(tmp_path / "elsewhere")
 
     with pytest.raises(IdentityProblem, match="only a link"):
-        store.backup(tmp_path / "home", target)
+        authority_file.backup(tmp_path / "home", target)
     assert not (tmp_path / "elsewhere").exists()

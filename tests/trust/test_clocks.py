@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.yard import Yard, ports_of
+from tests.harness import Yard, ports_of
 
 WEEKS_S = 3 * 7 * 86400
 CODE = "import octapi\nwith octapi.Cluster() as c:\n    job = c.submit(abs, -7)\n    print(job.result(), job.worker)"

@@ -7,9 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from octapi.master.disk import Disk
-from octapi.trust import files, ssh
-from tests.yard import Yard, until
+from octapi.device import files
+from octapi.master.supervisor.retry_writes import RetryingWrites
+from octapi.trust import ssh
+from tests.harness import Yard, until
 
 WORKER = {"name": "red", "address": "10.0.0.1", "ssh": {"port": 8722, "user": "pi"}}
 
@@ -38,7 +39,7 @@ def test_the_list_for_ssh_is_written_only_when_it_changes(tmp_path: Path) -> Non
 def test_what_cannot_be_written_is_said_once_and_when_it_can_again(tmp_path: Path) -> None:
     """The second failure for the same reason is silent; nothing is raised."""
     said: list[str] = []
-    disk, home = Disk(said.append), tmp_path / "home"
+    disk, home = RetryingWrites(said.append), tmp_path / "home"
     home.touch()
     for _ in range(3):
         assert not disk.attempt("the list", lambda: files.update(home / "list", "x"))

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.yard import Yard, ports_of, until
+from tests.harness import Yard, ports_of, until
 
 COUNT = (
     "import octapi\nwith octapi.Cluster() as c: print(sorted(c.map(abs, [-1, -2, -3])), [w.name for w in c.workers()])"

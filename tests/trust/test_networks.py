@@ -9,8 +9,8 @@ from collections.abc import Iterator
 import pytest
 
 from octapi.trust.token import Token, parse
-from tests.room import Room
-from tests.yard import Running, Yard, ports_of
+from tests.harness import Running, Yard, ports_of
+from tests.netns import Room
 
 if os.geteuid() or not shutil.which("ip"):
     assert not os.environ.get("CI"), "CI must run as root and have iproute2"

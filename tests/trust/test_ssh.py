@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from octapi.trust import certificates, ssh
-from tests.yard import Running, Yard, until
+from tests.harness import Running, Yard, until
 
 if not ssh.sshd_program() or not shutil.which("ssh"):
     assert not os.environ.get("CI"), "CI must have openssh-server"

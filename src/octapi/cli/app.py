@@ -11,7 +11,7 @@ from octapi._version import __version__
 from octapi.cli import container, devices, doctor, drain, fleet, jobs, page, recover, runs, scripts, trust, wheels
 from octapi.cli.commands import CARE, CLUSTER, MOST, RUNS, USE, Command, Group
 from octapi.errors import OctapiError
-from octapi.visible import visible
+from octapi.text.escape import visible
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -47,9 +47,9 @@ def octapi(
 ) -> None:
     """Turn a pile of devices into one computer for Python."""
     if context.invoked_subcommand is None:
-        from octapi.cli import standing
+        from octapi.cli import status
 
-        standing.show()
+        status.show()
 
 
 def add(

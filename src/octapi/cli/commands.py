@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from typer.core import TyperCommand, TyperGroup
 
-from octapi.visible import visible
+from octapi.text.escape import visible
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

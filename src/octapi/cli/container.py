@@ -14,7 +14,7 @@ from typing import Annotated
 import typer
 
 from octapi.errors import SettingsError
-from octapi.pulse import PATIENCE_S
+from octapi.telemetry.heartbeat import PATIENCE_S
 from octapi.trust.names import NAME
 
 ROLES = ("master", "worker", "agent")
@@ -33,9 +33,9 @@ def start(
     if role not in ROLES:
         raise SettingsError(f"OCTAPI_ROLE is {role!r}; it must be one of {', '.join(ROLES)}.")
     if role == "agent":
-        from octapi import actions
+        from octapi.device import power
 
-        return actions.serve()
+        return power.serve()
     clear(os.environ.get("TMPDIR", ""))
     return start_master() if role == "master" else start_worker()
 
@@ -130,8 +130,8 @@ def health(
     ] = PATIENCE_S,
 ) -> None:
     """Say whether the master or worker of this container is alive; the exit code is 1 when it is stuck."""
-    from octapi import pulse
+    from octapi.telemetry import heartbeat
 
-    is_well, text = pulse.health(patience)
+    is_well, text = heartbeat.health(patience)
     print(text)
     raise typer.Exit(0 if is_well else 1)

@@ -12,11 +12,11 @@ import typer
 
 from octapi.cli import secret, service, tables
 from octapi.errors import IdentityProblem, InsecureRefused, NotAMember, OctapiError
-from octapi.reasons import in_words
-from octapi.visible import visible
+from octapi.text.escape import visible
+from octapi.text.reasons import in_words
 
 if TYPE_CHECKING:
-    from octapi.master.keeper import Keeper
+    from octapi.master.supervisor.supervisor import MasterSupervisor
     from octapi.worker.service import Options
 
 WARNING = "octapi: --insecure: no encryption and no login. Anyone who reaches this port can run code here."
@@ -120,31 +120,31 @@ def master(
         refuse_metrics(metrics)
         warn_insecure("authority/authority.json")
         return run_insecure_master(listen or "127.0.0.1", port, dask_port)
-    from octapi.master.keeper import Keeper
-    from octapi.master.metering import Metrics
-    from octapi.master.paging import wish_of
+    from octapi.master.supervisor.metrics_access import MetricsAccess
+    from octapi.master.supervisor.page_process import wish_of
+    from octapi.master.supervisor.supervisor import MasterSupervisor
     from octapi.settings import default_home
-    from octapi.trust.store import open_authority
+    from octapi.trust.authority_file import open_authority
 
     home = default_home()
     life_s = secret.duration(certificate_life) if certificate_life else None
     authority, is_new = open_authority(home, name, life_s)
     if install_service:
         return service.install("master", service.options(master, given), home, ssh_port)
-    watched = Metrics(home, metrics, metrics_share)
-    wish = wish_of(given)
+    watched = MetricsAccess(home, metrics, metrics_share)
+    page_config = wish_of(given)
     ports = (join_port, port, dask_port)
-    keeper = Keeper(home, authority, listen or "0.0.0.0", ports, advertise, ssh_port, watched, wish)
+    keeper = MasterSupervisor(home, authority, listen or "0.0.0.0", ports, advertise, ssh_port, watched, page_config)
     return run_keeper(keeper, is_new, share_token)
 
 
-def run_keeper(keeper: Keeper, is_new: bool, share_token: Path | None) -> None:
+def run_keeper(keeper: MasterSupervisor, is_new: bool, share_token: Path | None) -> None:
     """Run a secured master to its end.  Raises :exc:`OctapiError` when it cannot listen."""
     import asyncio
 
     from octapi.trust import ssh
 
-    def ready(found: Keeper) -> None:
+    def ready(found: MasterSupervisor) -> None:
         print_ready(found, is_new)
         if share_token is not None:
             share(found, share_token)
@@ -171,7 +171,7 @@ NO_ADDRESS = (
 SHARED_LIFE_S = 10 * 365 * 86400.0
 
 
-def print_ready(keeper: Keeper, is_new: bool) -> None:
+def print_ready(keeper: MasterSupervisor, is_new: bool) -> None:
     """Say that the master runs, and at the first start how devices join."""
     cluster = keeper.authority.state.cluster
     where = f"joins at {keeper.join_port}, clients at {keeper.port}, workers at {keeper.dask_port}"
@@ -181,7 +181,7 @@ def print_ready(keeper: Keeper, is_new: bool) -> None:
         print(NO_ADDRESS, flush=True)
     if keeper.metrics.port() is not None:
         print(f"octapi master: metrics at port {keeper.metrics.port()}, for 'octapi token metrics'", flush=True)
-    if keeper.paging.port:
+    if keeper.page_process.port:
         print_page(keeper)
     if is_new and secret.shows():
         token = keeper.authority.new_token("worker", keeper.addresses(), 86400.0)
@@ -197,21 +197,21 @@ def print_ready(keeper: Keeper, is_new: bool) -> None:
         )
 
 
-def print_page(keeper: Keeper) -> None:
+def print_page(keeper: MasterSupervisor) -> None:
     """Print the page's link on a terminal, and otherwise where to get it: it holds a secret."""
     if secret.shows():
-        found = keeper.paging.new_link()
+        found = keeper.page_process.new_link()
         print(f"\nThe page, for 24 hours (again with 'octapi page'):\n\n  {found['link']}\n", flush=True)
         if found["fingerprint"]:
             print(f"  Its certificate's SHA-256: {found['fingerprint']}\n", flush=True)
     else:
-        print(f"octapi master: page at port {keeper.paging.port}; 'octapi page' prints the link.", flush=True)
+        print(f"octapi master: page at port {keeper.page_process.port}; 'octapi page' prints the link.", flush=True)
 
 
-def share(keeper: Keeper, path: Path) -> None:
+def share(keeper: MasterSupervisor, path: Path) -> None:
     """Keep a token for workers in a file that only root can read; it lives until it is revoked."""
     from octapi.trust import token as tokens
-    from octapi.trust.store import write_beside
+    from octapi.trust.authority_file import write_beside
 
     ledger, now = keeper.authority.ledger, keeper.authority.now()
     if path.exists():
@@ -231,7 +231,7 @@ def run_insecure_master(listen: str, port: int, dask_port: int) -> None:
     """Run a master without encryption."""
     import asyncio
 
-    from octapi.master import alone
+    from octapi.master.gateway import insecure as alone
 
     def ready(found: int, dask_found: int) -> None:
         print(f"octapi master: clients at {listen}:{found}, workers at {listen}:{dask_found}", flush=True)
@@ -272,7 +272,7 @@ def worker(
 ) -> None:
     """Run a worker: this device's cores join the cluster. A device that has joined needs no token again."""
     given = locals()
-    from octapi.limits import cores
+    from octapi.device.limits import cores
 
     if remove_service:
         return service.remove("worker")
@@ -284,7 +284,7 @@ def worker(
         return run_insecure_worker(token, name, slots or cores(), host)
     from octapi.settings import default_home
     from octapi.trust import identity as identities
-    from octapi.worker.again import is_again
+    from octapi.worker.respawn import is_again
     from octapi.worker.service import FILE, Options
 
     home = default_home()
@@ -305,7 +305,7 @@ def become_member(home: Path, text: str, old: Any, options: Options) -> str:
     import socket
 
     from octapi.trust.token import parse
-    from octapi.worker.sayings import say
+    from octapi.worker.log import say
     from octapi.worker.service import JOIN_FIRST, join, must_join
 
     if old is None and not text:
@@ -325,7 +325,7 @@ def run_worker(home: Path, text: str, old: Any, options: Options) -> None:
     """Join if that is needed, and work; a device that was removed joins anew if it has a token."""
     import asyncio
 
-    from octapi.worker.again import work_again
+    from octapi.worker.respawn import work_again
     from octapi.worker.service import Service, join
 
     name = become_member(home, text, old, options)
@@ -347,7 +347,7 @@ def run_insecure_worker(address: str, name: str, slots: int, host: str) -> None:
     import asyncio
     import socket
 
-    from octapi.worker.again import work_again
+    from octapi.worker.respawn import work_again
 
     if not address:
         raise InsecureRefused("Give the master's host:port: octapi worker HOST:8788 --insecure")
@@ -358,12 +358,12 @@ def run_insecure_worker(address: str, name: str, slots: int, host: str) -> None:
         print(f"octapi worker: joined {address} from {found}", flush=True)
 
     async def work() -> None:
-        from octapi.worker import node
-        from octapi.worker.place import Place
-        from octapi.worker.station import Station
+        from octapi.worker import connection
+        from octapi.worker.addresses import Addresses
+        from octapi.worker.resumable_agent import ResumableAgent
 
-        station = Station(slots, name or socket.gethostname())
-        await node.serve_again(address.removeprefix("tcp://"), station, Place(host or None), ready)
+        resumable = ResumableAgent(slots, name or socket.gethostname())
+        await connection.serve_again(address.removeprefix("tcp://"), resumable, Addresses(host or None), ready)
 
     def work_on() -> None:
         try:
@@ -391,7 +391,7 @@ def nodes(
     if context.invoked_subcommand:
         return
     if watch:
-        from octapi.cli import watch as watching
+        from octapi.cli import live_view as watching
 
         watching.follow(address, watching.node_rows, watching.NODES, as_json)
         return

@@ -11,7 +11,7 @@ from typing import Annotated
 import typer
 
 from octapi.cli import secret
-from octapi.visible import visible
+from octapi.text.escape import visible
 
 MARKS = {"ok": "ok  ", "note": "note", "fail": "FAIL"}
 
@@ -25,7 +25,7 @@ def doctor(
 ) -> None:
     """Look step by step why this device does, or does not, reach its cluster."""
     from octapi._version import __version__
-    from octapi.diagnosis import Diagnosis
+    from octapi.cli.diagnosis import Diagnosis
     from octapi.settings import default_home
 
     text = secret.take(token, token_file, ask=False)

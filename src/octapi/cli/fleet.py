@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from octapi.errors import ActionFailed, TrustError
-from octapi.visible import shown_lines, visible
+from octapi.text.escape import shown_lines, visible
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -54,9 +54,9 @@ def shutdown(on: On = "", as_json: AsJson = False) -> None:
 
 def device(action: Annotated[str, typer.Argument(metavar="ACTION", help="reboot or shutdown")]) -> None:
     """Reboot or shut down this device."""
-    from octapi import actions
+    from octapi.device import power
 
-    print(actions.act(action))
+    print(power.act(action))
 
 
 def tool(name: str) -> list[str]:

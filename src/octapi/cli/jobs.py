@@ -15,8 +15,8 @@ from octapi.errors import OctapiError
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from octapi.client.endpoint import MasterEndpoint
     from octapi.cluster import Cluster
-    from octapi.dispatch.way import Way
 
 Address = Annotated[str, typer.Option(metavar="HOST:PORT", help="host:port of the master.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
@@ -28,13 +28,13 @@ jobs_app = typer.Typer(
 )
 
 
-def ask_master(address: str, *question: Any) -> tuple[Any, Way]:
+def ask_master(address: str, *question: Any) -> tuple[Any, MasterEndpoint]:
     """Ask the master a question, and return its answer and the way to it."""
     import asyncio
 
-    from octapi.connect import any_way, by_way
-    from octapi.dispatch.remote import hello
-    from octapi.dispatch.way import ask
+    from octapi.client.connect import any_way, by_way
+    from octapi.client.endpoint import ask
+    from octapi.client.remote import hello
     from octapi.settings import Settings
 
     settings = Settings.load()
@@ -55,7 +55,7 @@ def jobs(
     if context.invoked_subcommand:
         return
     if watch:
-        from octapi.cli import watch as watching
+        from octapi.cli import live_view as watching
 
         watching.follow(address, watching.job_rows, watching.JOBS, as_json)
         return

@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from octapi.errors import OctapiError, RunError
-from octapi.visible import visible
+from octapi.text.escape import visible
 
 if TYPE_CHECKING:
-    from octapi.dispatch.recovery import Recovered
-    from octapi.dispatch.way import Way
+    from octapi.client.endpoint import MasterEndpoint
+    from octapi.client.recovery import Recovered
 
 #: the most letters of a value or an error in the list for people
 SHOWN = 70
@@ -38,7 +38,7 @@ def recover(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Fetch the results of a script that was killed; what was fetched is not kept any longer."""
-    from octapi.dispatch.recovery import recover
+    from octapi.client.recovery import recover
 
     wanted, way = what(run, key, address)
     if file is not None and file.exists():
@@ -63,9 +63,9 @@ def recover(
         key.unlink(missing_ok=True)
 
 
-def what(run: str, key: Path | None, address: str) -> tuple[dict[str, str], Way]:
+def what(run: str, key: Path | None, address: str) -> tuple[dict[str, str], MasterEndpoint]:
     """Return what is to be fetched, and the way to it.  Raises :exc:`RunError` for a key that is none."""
-    from octapi.connect import any_way
+    from octapi.client.connect import any_way
     from octapi.settings import Settings
 
     if bool(run) == (key is not None):

@@ -15,13 +15,13 @@ import typer
 from octapi.cli import tables
 from octapi.cli.scripts import like
 from octapi.errors import RunError
-from octapi.visible import visible
+from octapi.text.escape import visible
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Iterator
 
-    from octapi.dispatch.conversation import Conversation
-    from octapi.dispatch.way import Way
+    from octapi.client.endpoint import MasterEndpoint
+    from octapi.client.master_rpc import MasterRpc
 
 Address = Annotated[str, typer.Option(metavar="HOST:PORT", help="host:port of the master.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
@@ -36,18 +36,18 @@ PATIENCE_S = 10.0
 REASON = 60
 
 
-def converse(address: str, work: Callable[[Conversation], Coroutine[Any, Any, Any]]) -> Any:
+def converse(address: str, work: Callable[[MasterRpc], Coroutine[Any, Any, Any]]) -> Any:
     """Open a conversation with the master, and return what ``work`` returns."""
-    from octapi.connect import any_way, by_way
-    from octapi.dispatch.conversation import Conversation
-    from octapi.dispatch.remote import hello
+    from octapi.client.connect import any_way, by_way
+    from octapi.client.master_rpc import MasterRpc
+    from octapi.client.remote import hello
     from octapi.settings import Settings
 
     settings = Settings.load()
     way = any_way(address, settings)
 
-    async def run(found: Way) -> Any:
-        async with Conversation(found, max(settings.patience_s, PATIENCE_S), hello()) as conversation:
+    async def run(found: MasterEndpoint) -> Any:
+        async with MasterRpc(found, max(settings.patience_s, PATIENCE_S), hello()) as conversation:
             return await work(conversation)
 
     return by_way(way, lambda found: asyncio.run(run(found)))
@@ -102,7 +102,7 @@ def modules(script: Path) -> Iterator[tuple[str, Path]]:
     """Return the modules beside a script that it imports, and those that they import."""
     import zipfile
 
-    from octapi.dispatch.modules import needed_by
+    from octapi.client.user_modules import needed_by
 
     if not zipfile.is_zipfile(script):  # an archive brings its own
         yield from needed_by(script)
@@ -121,7 +121,7 @@ def contents(path: Path) -> Iterator[tuple[str, Path]]:
         raise RunError(f"There is no file {path}.")
 
 
-async def send(master: Conversation, question: dict[str, Any], files: dict[str, Path]) -> str:
+async def send(master: MasterRpc, question: dict[str, Any], files: dict[str, Path]) -> str:
     """Send a script with its files and start it; return the run's id."""
     run: str = (await master.manage("submit", **question))["run"]
     total = sum(path.stat().st_size for path in files.values())
@@ -156,7 +156,7 @@ def runs(
 ) -> None:
     """List the latest runs: what ran, who started it, and what became of it."""
     if watch:
-        from octapi.cli import watch as watching
+        from octapi.cli import live_view as watching
 
         watching.follow(address, watching.run_rows, watching.RUNS, as_json)
         return
@@ -225,7 +225,7 @@ def logs(
     raise typer.Exit(code if 0 <= code < 256 else 128 - code)
 
 
-async def print_log(master: Conversation, run: str, follow: bool) -> int:
+async def print_log(master: MasterRpc, run: str, follow: bool) -> int:
     """Print a log, and return the run's exit code if its end was waited for, else 0."""
     offset = 0
     while True:

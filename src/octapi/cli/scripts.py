@@ -19,7 +19,7 @@ from octapi.cli.commands import Command
 from octapi.errors import OctapiError
 
 if TYPE_CHECKING:
-    from octapi.page.beside import Opened
+    from octapi.page.local_page import Opened
 
 #: gives ``import dispy`` to scripts where the second distribution is not installed
 SHIM = Path(__file__).parent.parent / "shim"
@@ -137,8 +137,8 @@ def to_its_end(command: list[str], env: dict[str, str]) -> int:
 
 def open_page(address: str) -> Opened:
     """Open the page of a cluster, and print its link."""
-    from octapi.connect import way_to
-    from octapi.page.beside import Opened
+    from octapi.client.connect import way_to
+    from octapi.page.local_page import Opened
 
     opened = Opened(way_to(address))
     print(f"The page: {opened.link}", flush=True)
@@ -151,7 +151,7 @@ def demo(
     page: Annotated[bool, typer.Option("--page", help="Show the page, until Ctrl-C.")] = False,
 ) -> None:
     """Start a real master and workers on loopback, run a script on them, and print who did what."""
-    from octapi.embedded import EmbeddedCluster
+    from octapi.testing.embedded import EmbeddedCluster
 
     path = script or str(Path(__file__).parent.parent / "examples" / "compute.py")
     print(f"Starting a master and {workers} workers on this computer ...", flush=True)

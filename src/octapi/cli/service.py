@@ -21,11 +21,11 @@ ONCE: Final = ("token", "token_file", "insecure", "install_service", "remove_ser
 def check(role: str, *, insecure: bool) -> None:
     """Raise :exc:`ServiceProblem` unless a service can be installed, before anything is changed."""
     from octapi.errors import ServiceProblem
-    from octapi.setup import service
+    from octapi.install import systemd
 
     if insecure:
         raise ServiceProblem("--insecure is for experiments; it is no service that starts with the device.")
-    service.check(role)
+    systemd.check(role)
 
 
 def options(command: Callable[..., object], given: Mapping[str, object]) -> list[tuple[str, object, object]]:
@@ -39,7 +39,7 @@ def options(command: Callable[..., object], given: Mapping[str, object]) -> list
 
 def install(role: str, given: Sequence[tuple[str, object, object]], home: Path, ssh_port: int = 0) -> None:
     """Install a service with these options, and say how to look at it; it may write where they name a path."""
-    from octapi.setup import service, unit
+    from octapi.install import systemd, systemd_units
     from octapi.trust import ssh
 
     if role == "master":
@@ -49,15 +49,15 @@ def install(role: str, given: Sequence[tuple[str, object, object]], home: Path, 
     ]
     paths = [value for _, value, _ in given if isinstance(value, Path)]
     places = [path if path.is_dir() else path.parent for path in paths]
-    names = service.install(role, unit.arguments(given), (home.absolute(), *places), ssh_port)
+    names = systemd.install(role, systemd_units.arguments(given), (home.absolute(), *places), ssh_port)
     print(f"octapi {role}: {' and '.join(names)} started, and at every start of this device.")
     print(f"octapi {role}: 'journalctl -u octapi-{role} -f' shows what it says; --remove-service removes it.")
 
 
 def remove(role: str) -> None:
     """Remove a service, and say what stays."""
+    from octapi.install import systemd
     from octapi.settings import default_home
-    from octapi.setup import service
 
-    names = service.remove(role)
+    names = systemd.remove(role)
     print(f"octapi {role}: {' and '.join(names)} removed. The identity in {default_home()} stays.")

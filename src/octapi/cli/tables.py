@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING, Any
 
-from octapi.visible import visible
+from octapi.text.escape import visible
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

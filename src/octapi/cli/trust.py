@@ -21,7 +21,7 @@ identity_app = typer.Typer(help="Back up, restore or replace the cluster's ident
 
 def ask_desk(operation: str, **facts: Any) -> dict[str, Any]:
     """Ask the master on this computer.  Raises :exc:`MasterNotFound` when none runs, and :exc:`TrustError`."""
-    from octapi.connect import sockets
+    from octapi.client.connect import sockets
     from octapi.trust import login
 
     places = sockets()
@@ -87,14 +87,14 @@ def create(
     if file is not None and file.exists():
         raise TrustError(f"{file} exists already. Give the name of a new file.")
     if address:
-        from octapi.setup import line as lines
+        from octapi.install import install_command as lines
 
         lines.check(address)
     if install:
         from octapi.cli import wheels
-        from octapi.setup import stock
+        from octapi.install import build_index
 
-        stock.pack(wheels.place())
+        build_index.pack(wheels.place())
     found = ask_desk(
         "token-create",
         role=role,
@@ -107,7 +107,7 @@ def create(
     if install:
         line = found["line"] = line_for(found["token"], role)
     if file is not None:
-        from octapi.trust.store import write_beside
+        from octapi.trust.authority_file import write_beside
 
         write_beside(file, (line if install else found["token"]) + "\n")
         print(f"Wrote token {found['ident']} to {file}.")
@@ -119,10 +119,10 @@ def create(
 
 def line_for(text: str, role: str) -> str:
     """Return the line for a bare device, which asks at the token's first address."""
-    from octapi.setup import line
+    from octapi.install import install_command
     from octapi.trust.token import parse
 
-    found = line.for_token(text, role)
+    found = install_command.for_token(text, role)
     addresses = parse(text).addresses
     if len(addresses) > 1 and sys.stderr.isatty():
         others = ", ".join(addresses[1:])
@@ -166,7 +166,7 @@ def metrics(
     new: Annotated[bool, typer.Option("--new", help="Make another token; the old one is good for nothing.")] = False,
 ) -> None:
     """Write the token with which Prometheus reads metrics, and can do nothing else."""
-    from octapi.trust.files import replace_as_owner
+    from octapi.device.files import replace_as_owner
 
     found = ask_desk("metrics-token", renew=new)
     replace_as_owner(file, found["token"] + "\n", 0o600)
@@ -186,9 +186,9 @@ def backup(
 ) -> None:
     """Write the cluster's identity to a file. Whoever has it is the master."""
     from octapi.settings import default_home
-    from octapi.trust import store
+    from octapi.trust import authority_file
 
-    store.backup(default_home(), file)
+    authority_file.backup(default_home(), file)
     print(f"Wrote the cluster's identity to {file}. Keep it safe: whoever has this file is the master.")
 
 
@@ -197,9 +197,9 @@ def restore(
 ) -> None:
     """Make this device the master of a cluster from a backup; its workers find it."""
     from octapi.settings import default_home
-    from octapi.trust import store
+    from octapi.trust import authority_file
 
-    name = store.restore(default_home(), file)
+    name = authority_file.restore(default_home(), file)
     print(f"This device is the master of {name!r} now. Start it with 'octapi master'; its workers find it.")
 
 

@@ -17,17 +17,17 @@ app = typer.Typer(help="Make, fetch and list the wheels that devices get from th
 
 def place() -> Path:
     """Return the shelf of this user's master."""
+    from octapi.install import wheel_index
     from octapi.settings import default_home
-    from octapi.setup import shelf
 
-    return default_home() / shelf.DIRECTORY
+    return default_home() / wheel_index.DIRECTORY
 
 
 def pack() -> None:
     """Make the wheels of what is installed here: for devices with this machine and this Python. Needs no internet."""
-    from octapi.setup import stock
+    from octapi.install import build_index
 
-    gone = stock.pack(place())
+    gone = build_index.pack(place())
     report()
     if gone:
         print(f"Removed {len(gone)} of other versions; for devices of other kinds run 'octapi wheels fetch' again.")
@@ -40,18 +40,18 @@ def fetch(
     python: Annotated[list[str] | None, typer.Option(metavar="VERSION", help="Such as 3.13; may be repeated.")] = None,
 ) -> None:
     """Fetch what devices of other kinds need, by pip; Debian 12 and 13 on aarch64 and x86_64 if nothing is said."""
-    from octapi.setup import fetching, stock
+    from octapi.install import build_index, wheel_download
 
-    wanted = fetching.targets(machine or fetching.MACHINES, python or fetching.PYTHONS)
-    stock.fetch(place(), wanted, lambda text: print(f"octapi wheels: {text}", file=sys.stderr, flush=True))
+    wanted = wheel_download.targets(machine or wheel_download.MACHINES, python or wheel_download.PYTHONS)
+    build_index.fetch(place(), wanted, lambda text: print(f"octapi wheels: {text}", file=sys.stderr, flush=True))
     report()
 
 
 def show(as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False) -> None:
     """List the wheels that devices get."""
-    from octapi.setup import shelf
+    from octapi.install import wheel_index
 
-    rows = sorted(shelf.read(place()))
+    rows = sorted(wheel_index.read(place()))
     if as_json:
         print(json.dumps([row._asdict() for row in rows]))
         return
@@ -63,9 +63,9 @@ def show(as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = 
 
 def report() -> None:
     """Say what is there."""
-    from octapi.setup import shelf
+    from octapi.install import wheel_index
 
-    rows = shelf.read(place())
+    rows = wheel_index.read(place())
     size = sum(row.size for row in rows) / 1e6
     kind = f"{platform.machine()} with Python {platform.python_version()}"
     print(f"{len(rows)} wheels, {size:.0f} MB, in {place()}; this computer is {kind}.")

@@ -7,7 +7,7 @@ import pickletools
 import sys
 from typing import TYPE_CHECKING, Any
 
-from octapi.dispatch import payload
+from octapi.client import payload
 
 if TYPE_CHECKING:
     from collections.abc import Set

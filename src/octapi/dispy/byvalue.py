@@ -11,14 +11,14 @@ from collections import ChainMap
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from octapi.dispatch.modules import is_library
+from octapi.client.user_modules import is_library
 
 if TYPE_CHECKING:
-    from octapi.dispatch.pieces import Piece
+    from octapi.protocol.source_pieces import Piece
 
 
 def dumps(thing: Any, source: Piece | None) -> bytes:
-    """Pickle it with its place and its text, for tracebacks; what reads it is ``octapi.worker.text.take``.
+    """Pickle it with its place and its text, for tracebacks; what reads it is ``octapi.pool.source_text.take``.
 
     Raises whatever pickling raises.
     """

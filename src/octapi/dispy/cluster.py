@@ -8,23 +8,23 @@ import time
 import traceback
 from typing import TYPE_CHECKING, Any
 
-from octapi.dispatch import pieces
 from octapi.dispy import allocate, sources, table
 from octapi.dispy.arguments import call_bytes
 from octapi.dispy.callbacks import LOOK_S, STANDSTILL_S, Call, Owed, Patience
 from octapi.dispy.describe import checked, describe, interval, new_shapes, own_facts, warn_about
 from octapi.dispy.failures import Failures
 from octapi.dispy.job import DispyJob
+from octapi.dispy.listener import DispyListener
 from octapi.dispy.logger import logger
 from octapi.dispy.node import ClusterStatus, DispyNode
 from octapi.dispy.nodes import Nodes, avail_info
 from octapi.dispy.session import Session
-from octapi.dispy.watch import Watch
 from octapi.errors import DispyError
+from octapi.protocol import source_pieces
 
 if TYPE_CHECKING:
-    from octapi.dispatch.computation import Computation
-    from octapi.dispatch.outcome import WorkerInfo
+    from octapi.protocol.computation import Computation
+    from octapi.protocol.outcome import WorkerInfo
 
 #: names that old scripts pass; what they set is OctaPi's own affair now
 TOLERATED = {"port", "node_port", "scheduler_node"}
@@ -109,9 +109,11 @@ class JobCluster:
         for worker in self.session.engine.workers():
             self.nodes.consider(worker)
         facts = {name: own_facts(args, files) for name, (args, files) in self.nodes.early.items()}
-        self._lane = self.session.engine.open(found, limits=self.nodes.limits, listener=Watch(self), worker_facts=facts)
+        self._lane = self.session.engine.open(
+            found, limits=self.nodes.limits, listener=DispyListener(self), worker_facts=facts
+        )
         self._lane.wanted = self.nodes.wanted()
-        self.nodes.lane = self._lane
+        self.nodes.queue = self._lane
         self.session.clusters.add(self)
 
     @property
@@ -179,7 +181,7 @@ class JobCluster:
         except (DispyError, OSError, TypeError) as why:
             logger.warning("Creating job failed: %s", why)
             return False
-        job.code = pieces.write(shapes.pieces).encode()
+        job.code = source_pieces.write(shapes.pieces).encode()
         return True
 
     def cancel(self, job: DispyJob) -> int:

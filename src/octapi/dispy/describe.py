@@ -7,14 +7,14 @@ import inspect
 import pickle
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from octapi.dispatch import computation as kinds
-from octapi.dispatch import pieces
-from octapi.dispatch.computation import Computation, File
 from octapi.dispy import sources
 from octapi.dispy.logger import logger
 from octapi.dispy.shapes import Shapes, owner_of
 from octapi.errors import DispyError
-from octapi.worker.loader import PREIMPORTED
+from octapi.pool.loader import PREIMPORTED
+from octapi.protocol import computation as kinds
+from octapi.protocol import source_pieces
+from octapi.protocol.computation import Computation, File
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -84,7 +84,7 @@ def describe(computation: Any, depends: Any, setup: Any, cleanup: Any, dest: Any
         shapes.call(INIT)
         extra["forked"] = True
     extra["python_bound"] = shapes.has_bytecode
-    code = pieces.write(shapes.pieces).encode()
+    code = source_pieces.write(shapes.pieces).encode()
     name = str(getattr(getattr(computation, "func", computation), "__name__", entry))
     return Described(Computation(kinds.SOURCE, name, code, entry, files, **extra), frozenset(shapes.names))
 

@@ -11,23 +11,23 @@ import threading
 import time
 from typing import TYPE_CHECKING, Any
 
-from octapi.dispatch import outcome
-from octapi.dispatch.ticket import Ticket
+from octapi.client.pending_job import PendingJob
 from octapi.dispy.guard import guarded
 from octapi.dispy.logger import logger
 from octapi.errors import JobError, JobStopped, WorkerLost
 from octapi.pickling import loads_result
+from octapi.protocol import outcome
 
 if TYPE_CHECKING:
-    from octapi.dispatch.outcome import Extra, WorkerInfo
     from octapi.dispy.cluster import JobCluster
     from octapi.dispy.window import Window
+    from octapi.protocol.outcome import Extra, WorkerInfo
 
 _FINISH = threading.Lock()
 _ids = itertools.count(1)
 
 
-class DispyJob(Ticket):
+class DispyJob(PendingJob):
     """What ``submit`` returns.  Times are epoch seconds; ``exception`` is None or a traceback text."""
 
     Created = 5
@@ -79,7 +79,7 @@ class DispyJob(Ticket):
         self.attempts = 0
         self.past = ()
         self.serial = 0
-        self.lane = self.batch = None
+        self.queue = self.batch = None
         self.index = 0
         self.done = False
         self._cluster = cluster

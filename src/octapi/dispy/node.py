@@ -7,7 +7,7 @@ import time
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from octapi.dispatch.outcome import WorkerInfo
+    from octapi.protocol.outcome import WorkerInfo
 
 
 class DispyNodeAvailInfo:

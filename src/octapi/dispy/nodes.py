@@ -13,11 +13,11 @@ from octapi.dispy.sources import read
 from octapi.errors import DispyError
 
 if TYPE_CHECKING:
-    from octapi.dispatch.computation import File
-    from octapi.dispatch.lane import Lane
-    from octapi.dispatch.outcome import WorkerInfo
+    from octapi.client.queue import ComputationQueue
     from octapi.dispy.allocate import NodeAllocate
     from octapi.dispy.cluster import JobCluster
+    from octapi.protocol.computation import File
+    from octapi.protocol.outcome import WorkerInfo
 
 
 def avail_info(worker: WorkerInfo) -> DispyNodeAvailInfo | None:
@@ -36,9 +36,9 @@ class Nodes:
         self.limits: dict[str, int] = {}
         self.running: dict[str, set[DispyJob]] = {}
         self.closing: set[str] = set()
-        #: each node's setup arguments and files from before the lane was open
+        #: each node's setup arguments and files from before the queue was open
         self.early: dict[str, tuple[bytes, tuple[File, ...]]] = {}
-        self.lane: Lane | None = None
+        self.queue: ComputationQueue | None = None
         self.wide = all(entry.is_pattern for entry in entries)
 
     # ---- which workers
@@ -90,10 +90,10 @@ class Nodes:
     def _give_own(self, name: str, entry: NodeAllocate) -> None:
         files = self._own_files(name, entry)
         args = pickle.dumps(tuple(entry.setup_args)) if entry.setup_args else b""
-        if self.lane is None:
+        if self.queue is None:
             self.early[name] = (args, files)
         else:
-            self.lane.set_worker(name, args, files)
+            self.queue.set_worker(name, args, files)
 
     def _own_files(self, name: str, entry: NodeAllocate) -> tuple[File, ...]:
         try:
@@ -122,9 +122,9 @@ class Nodes:
 
     def apply(self) -> None:
         """Tell the engine the limits."""
-        if self.lane is not None:
-            self.lane.wanted = self.wanted()
-            self.lane.set_limits(self.limits)
+        if self.queue is not None:
+            self.queue.wanted = self.wanted()
+            self.queue.set_limits(self.limits)
 
     # ---- what scripts do with nodes
 
@@ -153,7 +153,7 @@ class Nodes:
     def close(self, node: Any, terminate: bool) -> int:
         """Let a node finish its jobs (or kill them), clean up there, and use it no more."""
         found = self.get(node)
-        if found is None or self.lane is None:
+        if found is None or self.queue is None:
             return -1
         self.limits[found.name] = 0
         self.closing.add(found.name)
@@ -161,20 +161,20 @@ class Nodes:
         if terminate:
             self._kill(found.name)
         self.apply()
-        self.lane.drop(found.name)
+        self.queue.drop(found.name)
         return 0
 
     def resetup(self, node: Any, terminate: bool) -> int:
         """Let a node finish its jobs (or kill them), then run cleanup and setup again."""
         found = self.get(node)
         worker = next((w for w in self._cluster.session.engine.workers() if found and w.name == found.name), None)
-        if worker is None or self.lane is None:
+        if worker is None or self.queue is None:
             return -1
         if terminate:
             self._kill(worker.name)
         self.consider(worker)
         self.apply()
-        self.lane.renew(worker.name)
+        self.queue.renew(worker.name)
         return 0
 
     def _kill(self, name: str) -> None:
@@ -209,9 +209,9 @@ class Nodes:
         found = self.get(node)
         with open(path, "rb"):  # noqa: PTH123  (FileNotFoundError is what scripts expect)
             pass
-        if found is None or self.lane is None:
+        if found is None or self.queue is None:
             return -1
-        self.lane.send_file(read(path, self._cluster.session.cwd), found.name)
+        self.queue.send_file(read(path, self._cluster.session.cwd), found.name)
         return 0
 
     # ---- what happens to nodes

@@ -9,16 +9,16 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from octapi.connect import any_way, way_to
-from octapi.dispatch.recovery import recover
+from octapi.client.connect import any_way, way_to
+from octapi.client.recovery import recover
 from octapi.dispy.job import DispyJob
 from octapi.dispy.logger import logger
 from octapi.errors import ClusterError, DispyError
 from octapi.settings import Settings, default_home
 
 if TYPE_CHECKING:
-    from octapi.dispatch.recovery import Recovered
-    from octapi.dispatch.way import Way
+    from octapi.client.endpoint import MasterEndpoint
+    from octapi.client.recovery import Recovered
 
 PATTERN = "_dispy_*"
 #: below OctaPi's own files, for scripts in directories where they may not write
@@ -97,7 +97,7 @@ def recover_jobs(
     return jobs
 
 
-def way_back(address: str) -> Way:
+def way_back(address: str) -> MasterEndpoint:
     """Return the way to the master of a recovery file; on another computer it is this login's own."""
     if address.endswith(".json") and not Path(address).exists():
         return any_way("", Settings.load())

@@ -9,19 +9,19 @@ import threading
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from octapi.connect import connect
-from octapi.dispatch.link import LOCAL
+from octapi.client.connect import connect
+from octapi.client.link import LOCAL
+from octapi.client.progress import Bar, is_wanted
 from octapi.dispy.callbacks import Callbacks, say
 from octapi.dispy.guard import guarded
 from octapi.dispy.logger import logger
 from octapi.dispy.recover import RecoverFile
-from octapi.progress import Bar, is_wanted
 from octapi.settings import Settings
 
 if TYPE_CHECKING:
-    from octapi.dispatch.dispatcher import Dispatcher
-    from octapi.dispatch.outcome import WorkerInfo
+    from octapi.client.dispatcher import Dispatcher
     from octapi.dispy.cluster import JobCluster
+    from octapi.protocol.outcome import WorkerInfo
 
 #: how long a script that has ended waits for its jobs before it says so, in seconds
 SPEAK_S = 2.0

@@ -11,9 +11,9 @@ import sys
 import types
 from typing import TYPE_CHECKING, Any
 
-from octapi.dispatch.pieces import BELOW, Piece
 from octapi.dispy.byvalue import dumps, is_own
 from octapi.errors import DispyError
+from octapi.protocol.source_pieces import BELOW, Piece
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -90,7 +90,7 @@ class Shapes:
             self.pieces.append(source)  # as dispy does: what is missing there is said by the job
             return
         self.has_bytecode = True
-        loading = f"__import__('octapi.worker.text', fromlist=['take']).take({data!r}, globals())"
+        loading = f"__import__('octapi.pool.source_text', fromlist=['take']).take({data!r}, globals())"
         self.pieces.append(Piece(OURS, 1, f"{name} = {loading}\n"))
 
 

@@ -9,9 +9,9 @@ import types
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from octapi.dispatch.computation import File
 from octapi.dispy.shapes import name_of
 from octapi.errors import DispyError
+from octapi.protocol.computation import File
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

@@ -10,12 +10,12 @@ from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
 
 from octapi import _version
-from octapi.dispatch.story import without_words
 from octapi.errors import OctapiError
-from octapi.metrics import CONTENT_TYPE
 from octapi.page import devices, openapi
 from octapi.page.guard import problem
 from octapi.page.login import may_act
+from octapi.telemetry.exposition import CONTENT_TYPE
+from octapi.telemetry.run_trace import without_words
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable

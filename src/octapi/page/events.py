@@ -10,7 +10,7 @@ import asyncio
 import json
 from typing import TYPE_CHECKING, Any, Final
 
-from octapi.dispatch.story import without_words
+from octapi.telemetry.run_trace import without_words
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable

@@ -7,15 +7,15 @@ import contextlib
 import time
 from typing import TYPE_CHECKING, Any, Final
 
-from octapi.dispatch import wire
-from octapi.dispatch.remote import hello
-from octapi.dispatch.way import refused
+from octapi.client.endpoint import refused
+from octapi.client.remote import hello
 from octapi.errors import OctapiError
+from octapi.protocol import wire
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from octapi.dispatch.way import Way
+    from octapi.client.endpoint import MasterEndpoint
 
 #: how long the master is still asked after the last one has looked, in seconds
 LINGER_S: Final = 15.0
@@ -32,7 +32,7 @@ class GatewayFeed:
     """Watches through a client's connection.  ``on_frame`` and ``on_lost`` are called in the loop."""
 
     def __init__(
-        self, way: Callable[[], Way], on_frame: Callable[[Frame], None], on_lost: Callable[[str], None]
+        self, way: Callable[[], MasterEndpoint], on_frame: Callable[[Frame], None], on_lost: Callable[[str], None]
     ) -> None:
         self._way = way
         self._on_frame = on_frame

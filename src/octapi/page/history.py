@@ -5,11 +5,11 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Any, Final
 
-from octapi.dispatch.story import Story
 from octapi.errors import StateError
-from octapi.master.chronicle import ROWS, TOTALS, whole
+from octapi.master.gateway.trace_writer import ROWS, TOTALS, whole
 from octapi.page.model import Run
 from octapi.store.reader import Reader
+from octapi.telemetry.run_trace import RunTrace
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -66,15 +66,15 @@ class History:
             return {"health": [], "events": []}
 
 
-def told(plain: dict[str, Any] | None) -> Story:
+def told(plain: dict[str, Any] | None) -> RunTrace:
     """Return a story as it was kept; totals alone make one without lists."""
-    story = Story()
+    story = RunTrace()
     if plain is not None:
         story.merge({kind: [] for kind in ROWS} | plain | {"anew": True})
     return story
 
 
-def row_of(kept: Kept, story: Story) -> dict[str, Any]:
+def row_of(kept: Kept, story: RunTrace) -> dict[str, Any]:
     """Return a run for people: the same row as of a run that goes on."""
     run = Run()
     run.story = story

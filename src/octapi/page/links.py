@@ -1,4 +1,4 @@
-"""The links that let people see the page.  The keeper makes and keeps them; only hashes of their secrets are written.
+"""The links that let people see the page.  The supervisor makes and keeps them; only hashes of their secrets are written.
 
 A link's token is ``IDENT.SECRET``: the ident is public and stands in lists and logs, the secret is 192 random bits.
 """
@@ -10,8 +10,8 @@ import secrets
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
+from octapi.device import files
 from octapi.errors import TrustError
-from octapi.trust import files
 from octapi.trust.token import hash_of, new_ident
 
 if TYPE_CHECKING:

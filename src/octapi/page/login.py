@@ -1,7 +1,7 @@
 """Who comes: tokens of links, cookies made of them, how many wrong ones, and requests that others have forged.
 
 A token is exchanged once for a cookie, ``IDENT.ENDS.MAC``: whose link it was, until when it is good (epoch seconds) and
-an HMAC of both under a key that only the keeper and this process have.  It is void as soon as its link is revoked.
+an HMAC of both under a key that only the supervisor and this process have.  It is void as soon as its link is revoked.
 No input or output here.
 """
 
@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlsplit
 
 from octapi.page.links import ACT, STAY_S, Link
-from octapi.trust.door import Attempts
+from octapi.trust.enrolment_server import Attempts
 from octapi.trust.token import hash_of
 
 if TYPE_CHECKING:

@@ -1,7 +1,7 @@
 """The one model of state: frames of the master in, rows for people out.
 
 Page, API, event stream and ``octapi nodes|jobs|runs --watch`` read it.  It has no clock, no input and no output: the
-time comes with the frames (see :mod:`octapi.master.watching`).
+time comes with the frames (see :mod:`octapi.master.gateway.subscriptions`).
 """
 
 from __future__ import annotations
@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections import deque
 from typing import Any, Final
 
-from octapi.dispatch.story import Story
 from octapi.page import explain
+from octapi.telemetry.run_trace import RunTrace
 
 Row = dict[str, Any]
 Table = dict[str, Row]
@@ -31,7 +31,7 @@ class Run:
 
     def __init__(self) -> None:
         self.facts: Row = {}
-        self.story = Story()
+        self.story = RunTrace()
         self.counts: deque[tuple[float, int]] = deque(maxlen=40)
 
     def finished(self) -> int:
@@ -85,7 +85,7 @@ class Run:
         return found
 
 
-def tail_s(story: Story) -> float:
+def tail_s(story: RunTrace) -> float:
     """Return for how long, at the end, less than half of the usual work was done, in seconds."""
     sums: dict[int, float] = {}
     for (_, place), found in story.buckets.items():
@@ -171,7 +171,7 @@ class Model:
 
     # ---- what people read
 
-    def story(self, run: str) -> Story | None:
+    def story(self, run: str) -> RunTrace | None:
         """Return a run's story; None for a run that is not known here."""
         found = self._runs.get(run)
         return None if found is None else found.story

@@ -1,7 +1,7 @@
 """The page's process: started by the master (or by a script, for its own cores), told everything over stdin.
 
-It holds no key but its own client's; it never sees the authority's.  What it asks of the keeper goes over stdout
-(:mod:`octapi.lines`), and its end is the end of stdin.
+It holds no key but its own client's; it never sees the authority's.  What it asks of the supervisor goes over stdout
+(:mod:`octapi.protocol.stdio_json`), and its end is the end of stdin.
 """
 
 from __future__ import annotations
@@ -17,26 +17,28 @@ from typing import TYPE_CHECKING, Any
 
 import uvicorn
 
-from octapi import errors, levels, lines
-from octapi.account import become
-from octapi.dispatch.way import Way
+from octapi import errors
+from octapi.client.endpoint import MasterEndpoint
+from octapi.device import files
+from octapi.device.accounts import become
 from octapi.errors import OctapiError
 from octapi.page.app import build
 from octapi.page.callers import Callers, Impatient
 from octapi.page.feed import GatewayFeed
 from octapi.page.history import History
-from octapi.page.local import LocalFeed
+from octapi.page.local_feed import LocalFeed
 from octapi.page.login import Gate
 from octapi.page.proxies import networks
 from octapi.page.site import Site
-from octapi.trust import files
+from octapi.protocol import stdio_json
+from octapi.telemetry import levels
 from octapi.trust.contexts import Clock, Trust
 from octapi.trust.identity import Identity
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-#: how long the keeper may take to answer, in seconds
+#: how long the supervisor may take to answer, in seconds
 ANSWER_S = 10.0
 #: how long requests may take to end when the page ends, in seconds
 GRACE_S = 1
@@ -47,7 +49,7 @@ def say(text: str) -> None:
     levels.log(f"octapi {text}")
 
 
-class Keeper:
+class SupervisorRpc:
     """The process that started this one, as seen from here."""
 
     def __init__(self) -> None:
@@ -58,7 +60,7 @@ class Keeper:
         """Ask for something.  Raises :exc:`OctapiError` when it is refused."""
         number = next(self._numbers)
         self._waiting[number] = asyncio.get_running_loop().create_future()
-        lines.tell({"kind": "ask", "number": number, "op": operation, **facts})
+        stdio_json.tell({"kind": "ask", "number": number, "op": operation, **facts})
         try:
             answer = await asyncio.wait_for(self._waiting[number], ANSWER_S)
         except TimeoutError as error:
@@ -89,12 +91,12 @@ class Secured:
         if start.get("identity"):
             self.trust = Trust(Identity.from_json(start["identity"]), clock, start.get("removed", ()))
 
-    def way(self) -> Way:
+    def way(self) -> MasterEndpoint:
         """Return the way."""
-        return Way(self._places, self.trust, insecure=self._insecure)
+        return MasterEndpoint(self._places, self.trust, insecure=self._insecure)
 
     def take(self, news: dict[str, Any]) -> None:
-        """Take the keeper's news of trust."""
+        """Take the supervisor's news of trust."""
         if self.trust is None:
             return
         if "page_identity" in news:
@@ -192,13 +194,13 @@ def server_of(site: Site, context: ssl.SSLContext | None) -> Server:
 
 
 class Page:
-    """The page's process: the site, and the lines of the keeper."""
+    """The page's process: the site, and the lines of the supervisor."""
 
     def __init__(self, start: dict[str, Any]) -> None:
         clock = Clock()
         if start.get("time"):
             clock.set(start["time"])
-        self._keeper = Keeper()
+        self._keeper = SupervisorRpc()
         self._secured = Secured(start, clock) if start.get("places") else None
         self._context = tls_context(start["tls"]) if start.get("tls") else None
         gate = Gate(start["key"], start["links"], clock.now, say)
@@ -229,7 +231,7 @@ class Page:
             )
 
     def take(self, message: dict[str, Any]) -> None:
-        """Take one line of the keeper."""
+        """Take one line of the supervisor."""
         kind = message.get("kind")
         if kind == "answer":
             self._keeper.answer(message)
@@ -253,11 +255,11 @@ class Page:
             load(self._context, news["tls"])
 
     async def run(self, sock: socket.socket, on_ready: Callable[[], None]) -> None:
-        """Serve until the keeper is gone."""
+        """Serve until the supervisor is gone."""
         self.open_feed()
         server = server_of(self.site, self._context)
         serving = asyncio.create_task(server.serve(sockets=[sock]))
-        following = asyncio.create_task(lines.follow(await lines.stdin(), self.take, say))
+        following = asyncio.create_task(stdio_json.follow(await stdio_json.stdin(), self.take, say))
         on_ready()
         await asyncio.wait((serving, following), return_when=asyncio.FIRST_COMPLETED)
         server.end()
@@ -268,13 +270,13 @@ class Page:
 
 def main() -> None:
     """Be the page, as the process on the other end of stdin says."""
-    start = lines.read_first()
+    start = stdio_json.read_first()
     sock = listener(start)
     page = Page(start)
     become(start.get("account"))
     port = sock.getsockname()[1]
     with contextlib.suppress(KeyboardInterrupt, BrokenPipeError):
-        asyncio.run(page.run(sock, lambda: lines.tell({"kind": "ready", "port": port})))
+        asyncio.run(page.run(sock, lambda: stdio_json.tell({"kind": "ready", "port": port})))
 
 
 if __name__ == "__main__":

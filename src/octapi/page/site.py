@@ -1,4 +1,4 @@
-"""What the parts of one page share: its model, its feed, its gate, and the way to the keeper."""
+"""What the parts of one page share: its model, its feed, its gate, and the way to the supervisor."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class Feed(Protocol):
 
 
 async def nobody(operation: str, **_: Any) -> dict[str, Any]:
-    """Stand for the keeper where there is none."""
+    """Stand for the supervisor where there is none."""
     from octapi.errors import OctapiError
 
     raise OctapiError(f"This cluster lives on one computer and has no {operation}.")
@@ -47,7 +47,7 @@ class Site:
     ``names`` are the names of hosts under which it may be asked for; behind a ``proxy`` the headers X-Forwarded-For
     and X-Forwarded-Proto are believed, from loopback and the networks ``proxy_from``.
     ``ask_keeper(operation, **facts)`` reaches the process with the authority's key, and raises
-    :exc:`octapi.errors.OctapiError`.  ``members`` and ``refusals`` are the keeper's latest news.
+    :exc:`octapi.errors.OctapiError`.  ``members`` and ``refusals`` are the supervisor's latest news.
     """
 
     gate: Gate

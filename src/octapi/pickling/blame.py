@@ -9,7 +9,7 @@ import sys
 import types
 from typing import TYPE_CHECKING, Any, Final
 
-from octapi.dispatch.modules import is_own
+from octapi.client.user_modules import is_own
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -18,7 +18,7 @@ from typing import Any, Final
 
 from cloudpickle import cloudpickle
 
-from octapi.dispatch.snapshot import names_of, reads_freely
+from octapi.client.snapshot import names_of, reads_freely
 from octapi.pickling import arriving, classes
 from octapi.pickling.arriving import MAIN
 

@@ -2,7 +2,7 @@
 
 What is kept of a run are the messages that its clients would have got, each with a number that grows, and which batches
 were on their way, so that a job that got no outcome because the master died is told as such.  ``keep_mb`` and
-``keep_days`` in :class:`octapi.settings.Settings` bound it; :mod:`octapi.master.vault` sees to that.
+``keep_days`` in :class:`octapi.settings.Settings` bound it; :mod:`octapi.master.gateway.outcome_spool` sees to that.
 """
 
 from __future__ import annotations

@@ -10,8 +10,8 @@ import json
 import sqlite3
 from typing import TYPE_CHECKING, Any
 
-from octapi.checked import GREATEST
 from octapi.errors import StateError
+from octapi.protocol.checked import GREATEST
 from octapi.store import runs
 from octapi.store.runs import COLUMNS, Run
 

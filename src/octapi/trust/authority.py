@@ -1,6 +1,6 @@
 """The cluster's authority: it signs who may be in.
 
-A cluster on one computer has one in memory; a master keeps one on disk (:mod:`octapi.trust.store`).
+A cluster on one computer has one in memory; a master keeps one on disk (:mod:`octapi.trust.authority_file`).
 """
 
 from __future__ import annotations

@@ -11,8 +11,9 @@ import ssl
 import time
 from typing import TYPE_CHECKING, Any, Final
 
+from octapi.device import files
 from octapi.errors import PeerRefused, TrustError
-from octapi.trust import files, names
+from octapi.trust import names
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable

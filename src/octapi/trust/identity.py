@@ -7,8 +7,8 @@ import random
 from dataclasses import asdict, dataclass, field, fields, replace
 from typing import TYPE_CHECKING, Any
 
+from octapi.device import files
 from octapi.errors import IdentityProblem
-from octapi.trust import files
 from octapi.trust.names import Peer
 
 if TYPE_CHECKING:

@@ -13,10 +13,10 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
 from octapi import errors
-from octapi.dispatch import wire
 from octapi.errors import MasterNotFound, PeerRefused, TrustError
-from octapi.reasons import in_words
-from octapi.trust import door, names
+from octapi.protocol import wire
+from octapi.text.reasons import in_words
+from octapi.trust import enrolment_server, names
 from octapi.trust.contexts import client_context, load
 from octapi.trust.names import AUTHORITY
 
@@ -61,19 +61,21 @@ async def conversation(
     """Open a connection to a door, asking for the authority ``asked``, and read its greeting."""
     host, port = split(address)
     reader, writer = await asyncio.wait_for(
-        asyncio.open_connection(host, port, ssl=context, server_hostname=f"{asked}.octapi", limit=door.FRAME_LIMIT),
+        asyncio.open_connection(
+            host, port, ssl=context, server_hostname=f"{asked}.octapi", limit=enrolment_server.FRAME_LIMIT
+        ),
         ATTEMPT_S,
     )
     try:
-        facts = await asyncio.wait_for(wire.read_frame(reader, door.FRAME_LIMIT), ATTEMPT_S)
+        facts = await asyncio.wait_for(wire.read_frame(reader, enrolment_server.FRAME_LIMIT), ATTEMPT_S)
         try:
             greeting = Greeting(facts)
         except (KeyError, TypeError, ValueError) as error:
             raise PeerRefused(f"Something answers at {address}, but not as an OctaPi master does.") from error
-        if greeting.protocol != door.PROTOCOL:
+        if greeting.protocol != enrolment_server.PROTOCOL:
             raise errors.VersionMismatch(
                 f"The master at {address} joins devices by protocol {greeting.protocol}, this release by "
-                f"{door.PROTOCOL}. Install the same release of OctaPi on both."
+                f"{enrolment_server.PROTOCOL}. Install the same release of OctaPi on both."
             )
         yield greeting, reader, writer
     finally:
@@ -130,7 +132,7 @@ async def ask(
         names.check_role(peer, identity.cluster_id if identity is not None else greeting.cluster_id, (AUTHORITY,))
         names.check_dates(certificate, max(greeting.time, identity.begins if identity is not None else 0.0))
         writer.write(wire.pack(request(greeting)))
-        answer = await asyncio.wait_for(wire.read_frame(reader, door.FRAME_LIMIT), ATTEMPT_S)
+        answer = await asyncio.wait_for(wire.read_frame(reader, enrolment_server.FRAME_LIMIT), ATTEMPT_S)
     if "ok" in answer:
         return greeting, answer["ok"]
     kind = getattr(errors, str(answer.get("error")), TrustError)

@@ -15,9 +15,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from octapi import errors
-from octapi.dispatch import wire
 from octapi.errors import MasterNotFound, NotAMember, PeerRefused, TrustError
-from octapi.reasons import in_words
+from octapi.protocol import wire
+from octapi.text.reasons import in_words
 from octapi.trust import identity as identities
 from octapi.trust.identity import Identity
 from octapi.trust.names import CLIENT, label
@@ -48,14 +48,14 @@ def join(token: Token, home: Path, name: str = "") -> tuple[Identity, Greeting]:
 
     Raises :exc:`MasterNotFound` and :exc:`TrustError`.
     """
-    from octapi import discovery
-    from octapi.trust import here, joining
+    from octapi.device import discovery
+    from octapi.trust import joining, local_master
 
     path = home / FILE
     old = identities.load(path)
     name = name or name_of_login()
     try:
-        guesses = here.doors(token.addresses)
+        guesses = local_master.doors(token.addresses)
         found, greeting = apart(joining.join(token, token.addresses, CLIENT, name, old, guesses=guesses))
     except (MasterNotFound, PeerRefused):
         print("octapi: looking for the master in the network ...", file=sys.stderr)
@@ -138,11 +138,11 @@ def found_again(path: Path) -> Identity | None:
 
 def doors(known: Identity) -> Iterator[str]:
     """Return where the master may be, the likeliest places first."""
-    from octapi import discovery
-    from octapi.trust import here
+    from octapi.device import discovery
+    from octapi.trust import local_master
 
     yield from known.addresses
-    yield from here.doors(known.addresses, [Path(known.desk)] if known.desk else None)
+    yield from local_master.doors(known.addresses, [Path(known.desk)] if known.desk else None)
     print("octapi: the master does not answer where it was; looking in the network ...", file=sys.stderr)
     for row in discovery.browse_apart(cluster_id=known.cluster_id):
         if row.cluster_id == known.cluster_id:

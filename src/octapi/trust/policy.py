@@ -2,7 +2,7 @@
 
 Dask itself lets every holder of a certificate do everything.  These lists say what the parts of a cluster need of each
 other; all else is refused.  ``rpc`` are single requests, ``stream`` are messages on a connection that stays.  Who
-speaks is the connection, never the message: :mod:`octapi.trust.bearers` sees to that.
+speaks is the connection, never the message: :mod:`octapi.trust.address_owners` sees to that.
 """
 
 from __future__ import annotations
@@ -70,7 +70,7 @@ WORKER_MESSAGES: Final[dict[str, str]] = {
     "request-refresh-who-has": "As who_has.",
     "steal-response": "Whether a task of its own has begun.",
     "close-stream": "It hangs up.",
-    STREAM_OP: "OctaPi's own words, which :mod:`octapi.master.reports` reads.",
+    STREAM_OP: "OctaPi's own words, which :mod:`octapi.master.gateway.worker_messages` reads.",
 }
 WORKER_AT_SCHEDULER: Final = Allowed(frozenset(WORKER_REQUESTS), frozenset(WORKER_MESSAGES))
 #: primitives of Dask that clients use too; only they close a semaphore, which is everybody's who knows its name
@@ -96,7 +96,7 @@ CLIENT_AT_SCHEDULER: Final = Allowed(
     ),
 )
 WORKER_AT_WORKER: Final = Allowed(words("get_data shuffle_receive actor_execute actor_attribute"), frozenset())
-#: what clients inside tasks call besides, see :mod:`octapi.trust.nested`
+#: what clients inside tasks call besides, see :mod:`octapi.trust.nested_clients`
 NESTED: Final = Allowed(
     words(
         "register-client identity gather scatter replicate retry ncores has_what nbytes update_data get_metadata "

@@ -19,8 +19,9 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+from octapi.device import files
 from octapi.errors import TrustError
-from octapi.trust import files, names
+from octapi.trust import names
 from octapi.trust.authority import SSH_PRINCIPAL
 
 if TYPE_CHECKING:
@@ -91,7 +92,7 @@ def server_config(place: Path, port: int, user: str, *, has_own_keys: bool, has_
         "PermitUserEnvironment": "no",
         # without PAM sshd turns away users whose password is locked, though no password is asked for
         "UsePAM": "yes" if has_locked_password else "no",
-        # sshd would refuse files below /tmp or a shared mount; their modes are checked by octapi.trust.files
+        # sshd would refuse files below /tmp or a shared mount; their modes are checked by octapi.device.files
         "StrictModes": "no",
         "X11Forwarding": "no",
         "PrintMotd": "no",

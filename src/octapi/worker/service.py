@@ -10,25 +10,28 @@ import subprocess
 import sys
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from octapi import discovery, errors, lines, pulse
-from octapi.account import SLOT_ACCOUNT, unprivileged
+from octapi import errors
+from octapi.device import discovery, files
+from octapi.device.accounts import SLOT_ACCOUNT, unprivileged
+from octapi.device.signals import until_signalled
 from octapi.errors import IdentityProblem, MasterNotFound, NotAMember, PeerRefused, TrustError
-from octapi.reasons import in_words
-from octapi.signals import until_signalled
-from octapi.trust import files, here, joining, ssh
+from octapi.protocol import stdio_json
+from octapi.telemetry import heartbeat
+from octapi.text.reasons import in_words
 from octapi.trust import identity as identities
+from octapi.trust import joining, local_master, ssh
 from octapi.trust.token import parse
-from octapi.worker.sayings import say
+from octapi.worker.log import say
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from octapi.account import Account
-    from octapi.scrapes import Door
+    from octapi.device.accounts import Account
+    from octapi.telemetry.exporter import MetricsServer
     from octapi.trust.identity import Identity
     from octapi.trust.token import Token
-    from octapi.worker.membership import Member
-    from octapi.worker.station import Station
+    from octapi.worker.certificate_renewer import CertificateRenewer
+    from octapi.worker.resumable_agent import ResumableAgent
 
 FILE = "worker.json"
 LOCK = "worker.lock"
@@ -70,7 +73,7 @@ def join(home: Path, text: str, name: str) -> None:
     old = identities.load(path)
     addresses = list(token.addresses)
     try:
-        facts = join_apart(path, text, addresses, name, here.doors(addresses))
+        facts = join_apart(path, text, addresses, name, local_master.doors(addresses))
     except (MasterNotFound, PeerRefused):
         say("the master does not answer at the token's addresses; looking in the network ...")
         found = discovery.doors_except(addresses)
@@ -90,8 +93,8 @@ def join_apart(
     """Join in a process of its own, and return what it tells.  Raises what it raised."""
     files.private_directory(path.parent)
     done = subprocess.run(
-        [sys.executable, "-m", "octapi.trust.apart", "join", str(path)],
-        input=lines.to_line({"token": token, "addresses": addresses, "name": name, "guesses": guesses or []}),
+        [sys.executable, "-m", "octapi.trust.in_subprocess", "join", str(path)],
+        input=stdio_json.to_line({"token": token, "addresses": addresses, "name": name, "guesses": guesses or []}),
         capture_output=True,
         text=True,
         check=False,
@@ -129,7 +132,7 @@ class Service:
         self.lock = self._lock()
         self.sshd = ssh.Sshd(home, options.ssh_port)
         self.account: Account | None = None
-        self.station: Station
+        self.resumable: ResumableAgent
         self.state = "starting"
 
     def _lock(self) -> Any:
@@ -154,26 +157,26 @@ class Service:
 
     async def run(self) -> None:
         """Work until a signal comes.  Raises :exc:`NotAMember` once this worker was removed."""
-        from octapi.worker.membership import Member
-        from octapi.worker.station import Station
+        from octapi.worker.certificate_renewer import CertificateRenewer
+        from octapi.worker.resumable_agent import ResumableAgent
 
-        member = Member(self.identity, self.home / FILE, takes_tasks=self.options.takes_tasks)
+        member = CertificateRenewer(self.identity, self.home / FILE, takes_tasks=self.options.takes_tasks)
         member.on_renewed = lambda identity: self.sshd.renew(identity.ssh)
         self.account, why = unprivileged(SLOT_ACCOUNT)
         if why:
             say(why)
         if self.account is not None:
             os.setgroups([])
-        self.station = Station(self.options.slots, self.identity.name, self.account)
+        self.resumable = ResumableAgent(self.options.slots, self.identity.name, self.account)
         door = await self._open_metrics(member)
         self._start_ssh(member)
-        beating = asyncio.create_task(pulse.beat("worker", lambda: self.state))
+        beating = asyncio.create_task(heartbeat.beat("worker", lambda: self.state))
         try:
             while not await self._once(member):
                 say("lost the master; looking for it again.")
         finally:
             beating.cancel()
-            self.station.close()
+            self.resumable.close()
             if door is not None:
                 door.close()
             self.sshd.stop()
@@ -196,7 +199,7 @@ class Service:
             why = joining.reason(error)
         return say(f"could not leave the cluster's list of devices ({why}).")
 
-    def _start_ssh(self, member: Member) -> None:
+    def _start_ssh(self, member: CertificateRenewer) -> None:
         if not self.options.ssh_port:
             return
         try:
@@ -205,16 +208,16 @@ class Service:
             say(f"SSH is off: {error}")
         member.ssh = self.sshd.facts()
 
-    async def _open_metrics(self, member: Member) -> Door | None:
+    async def _open_metrics(self, member: CertificateRenewer) -> MetricsServer | None:
         """Open the door for monitoring systems, if there is to be one.  Raises :exc:`SettingsError`."""
         if not self.options.metrics:
             return None
-        from octapi.worker import meter
+        from octapi.worker import collector
 
-        member.meter = meter.Meter(self.station)
-        return await meter.serve(member.meter, member, self.options.metrics, self.options.node_exporter, say)
+        member.meter = collector.WorkerCollector(self.resumable)
+        return await collector.serve(member.meter, member, self.options.metrics, self.options.node_exporter, say)
 
-    async def _once(self, member: Member) -> bool:
+    async def _once(self, member: CertificateRenewer) -> bool:
         """Find the master and work for it; say whether a signal came."""
         told = asyncio.create_task(until_signalled())
         looking = asyncio.create_task(self.find(member))
@@ -229,9 +232,9 @@ class Service:
             await asyncio.gather(told, looking, return_exceptions=True)
         return await self._serve(member, master)
 
-    async def _serve(self, member: Member, master: str) -> bool:
-        from octapi.worker import node
-        from octapi.worker.place import Place
+    async def _serve(self, member: CertificateRenewer, master: str) -> bool:
+        from octapi.worker import connection
+        from octapi.worker.addresses import Addresses
 
         def ready(address: str) -> None:
             self.state = f"working for {member.identity.cluster}"
@@ -239,14 +242,14 @@ class Service:
 
         options = self.options
         try:
-            place = Place(options.host, options.port, options.advertise or address_outside(member.seen))
-            return await node.serve(master, self.station, place, ready, member)
+            place = Addresses(options.host, options.port, options.advertise or address_outside(member.seen))
+            return await connection.serve(master, self.resumable, place, ready, member)
         except (OSError, RuntimeError, ValueError) as error:
             say(f"could not work for the master at {master}: {in_words(error)}")
             await asyncio.sleep(AGAIN_S)
             return False
 
-    async def find(self, member: Member) -> str:
+    async def find(self, member: CertificateRenewer) -> str:
         """Return ``host:port`` of the scheduler, by known addresses, then by multicast; go on until it is there."""
         loop = asyncio.get_running_loop()
         said = -SAY_S
@@ -258,7 +261,7 @@ class Service:
             except MasterNotFound as error:
                 why = str(error)
             with contextlib.suppress(MasterNotFound):
-                return await member.find(await asyncio.to_thread(here.doors, known))
+                return await member.find(await asyncio.to_thread(local_master.doors, known))
             rows = await asyncio.to_thread(discovery.browse_apart, discovery.BROWSE_S, member.identity.cluster_id)
             own = [row for row in rows if row.cluster_id == member.identity.cluster_id]
             try:

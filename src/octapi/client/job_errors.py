@@ -1,0 +1,150 @@
+"""From what an agent saw of a death to an error that says cause and place."""
+
+from __future__ import annotations
+
+import pickle
+import signal
+from typing import TYPE_CHECKING, Any
+
+from octapi.errors import (
+    BatchRefused,
+    FileNotWritten,
+    HandlingFailed,
+    JobCrashed,
+    JobError,
+    JobTimeout,
+    PythonMismatch,
+    SetupFailed,
+    WorkerLost,
+)
+from octapi.text.stderr import story_of
+
+if TYPE_CHECKING:
+    from octapi.errors import Attempt
+    from octapi.protocol.computation import Computation
+    from octapi.protocol.outcome import WorkerInfo
+
+ARGUMENTS_LIMIT = 80
+#: how every cause of want of memory begins
+OUT_OF_MEMORY = "ran out of memory"
+#: the cause of an attempt that is lost with its worker
+WENT_AWAY = "its worker went away"
+
+
+def shortened(payload: bytes) -> str:
+    """Return a job's arguments as one short text; nothing that a ``__repr__`` raises gets out."""
+    try:
+        *_, args, kwargs = pickle.loads(payload)  # before them there may be the function
+        parts = [repr(arg) for arg in args] + [f"{key}={value!r}" for key, value in kwargs.items()]
+    except Exception as error:
+        return f"<{type(error).__name__} while reading the arguments>"
+    text = ", ".join(part if len(part) <= 40 else part[:37] + "..." for part in parts)
+    return text if len(text) <= ARGUMENTS_LIMIT else text[: ARGUMENTS_LIMIT - 3] + "..."
+
+
+def cause(info: dict[str, Any]) -> str:
+    """Say in words how a process ended."""
+    if info.get("out_of_memory"):
+        limit = info.get("limit")
+        why = f": its slot may hold {limit / 1e6:.0f} MB (slot_memory_mb)" if limit else " on its worker"
+        return f"{OUT_OF_MEMORY}{why}; it had taken {info.get('memory', 0) / 1e6:.0f} MB, and was killed"
+    if info.get("why") == "frozen":
+        return "stood still, stopped from outside, and was killed"
+    if info.get("why") == "nonsense":
+        return "sent its worker what makes no sense, and was killed"
+    number = info.get("signal")
+    if number is not None:
+        try:
+            name = signal.Signals(number).name
+        except ValueError:
+            name = "a signal"
+        hint = " (by hand, or for want of memory)" if name == "SIGKILL" else ""
+        return f"was killed by {name} ({number}){hint}"
+    return f"ended with exit code {info.get('exit_code')}"
+
+
+def is_own_end(info: dict[str, Any]) -> bool:
+    """Say whether a job ended its process by itself, so that it would do so anywhere: it is not started again.
+
+    Who was killed from outside, stood still, or ran out of memory may have better luck elsewhere.
+    """
+    if info.get("out_of_memory") or info.get("why") in ("frozen", "nonsense"):
+        return False
+    return info.get("exit_code") is not None or info.get("signal") not in (signal.SIGKILL, signal.SIGTERM)
+
+
+def autopsy_error(
+    computation: Computation, payload: bytes, worker: str, info: dict[str, Any], past: tuple[Attempt, ...] = ()
+) -> JobError:
+    """Return the error for a job whose process died under it."""
+    facts = {
+        "function": computation.name,
+        "arguments": shortened(payload),
+        "worker": worker,
+        "stderr": info.get("stderr", ""),
+    }
+    if info.get("why") == "timeout":
+        return JobTimeout(f"It ran longer than its limit of {computation.timeout_s} s and was stopped.", **facts)
+    error = JobCrashed(f"Its process {cause(info)} after {info.get('ran_s', 0.0):.1f} s.", **facts)
+    error.signal, error.exit_code = info.get("signal"), info.get("exit_code")
+    error.memory, error.is_out_of_memory = info.get("memory", 0), bool(info.get("out_of_memory"))
+    error.attempts = past
+    return error
+
+
+def lost_error(computation: Computation, payload: bytes, worker: str, past: tuple[Attempt, ...], most: int) -> JobError:
+    """Return the error for a job whose worker went away; ``most`` is how often it may start."""
+    error = WorkerLost(
+        f"Its worker went away while it had the job (attempt {len(past)} of {most}).",
+        function=computation.name,
+        arguments=shortened(payload),
+        worker=worker,
+    )
+    error.attempts = past
+    return error
+
+
+def handling_error(error: BaseException, function: str = "") -> JobError:
+    """Return the error for jobs whose handling here has raised one."""
+    if isinstance(error, JobError):
+        return error
+    text = (
+        f"It could not be handled here: {type(error).__name__}: {error}. What it gave back may be lost; the other jobs "
+        f"go on. Where it happened:\n{story_of(error)}"
+    )
+    return HandlingFailed(text, function=function, arguments="...")
+
+
+def file_error(path: str, error: BaseException, function: str, worker: str) -> JobError:
+    """Return the error for a job whose file cannot be written here."""
+    text = (
+        f"The file {path} that it sent home cannot be written here: {type(error).__name__}: {error}. "
+        "Choose another place with files_to, or make room there."
+    )
+    return FileNotWritten(text, function=function, arguments="...", worker=worker)
+
+
+def batch_error(text: str, function: str, worker: str) -> JobError:
+    """Return the error for a batch that its worker cannot use."""
+    return BatchRefused(
+        f"What was sent for it cannot be used: {text}", function=function, arguments="...", worker=worker
+    )
+
+
+def refused_error(computation: Computation, refusals: dict[str, str]) -> JobError:
+    """Return the error for jobs that no worker can run."""
+    name, text = next(iter(refusals.items()))
+    return SetupFailed(
+        f"No worker could load or set up the function; {name} says:\n{text}", function=computation.name, arguments="..."
+    )
+
+
+def mismatch_error(computation: Computation, workers: list[WorkerInfo]) -> JobError:
+    """Return the error for jobs whose bytecode no worker's Python can load."""
+    others = ", ".join(sorted({f"{worker.name} {worker.python}" for worker in workers}))
+    return PythonMismatch(
+        f"It travels as bytecode of Python {computation.python}, which no worker can load: {others}. "
+        "Put the function into a module beside the script, which travels as source, or use the same Python.",
+        function=computation.name,
+        arguments="...",
+    )

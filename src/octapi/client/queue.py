@@ -1,0 +1,490 @@
+"""The queue of one computation in one client, and the batches it has on their way."""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import pickle
+from collections import deque
+from typing import TYPE_CHECKING, Any
+
+from octapi.client.batch import AnyBatch, Entry, ItemBatch, JobBatch
+from octapi.client.batcher import Batcher
+from octapi.client.item_range import CannotSend, ItemRange, RawOutcome, Unsent
+from octapi.client.job_errors import WENT_AWAY, handling_error, mismatch_error, refused_error
+from octapi.errors import ClusterClosed, JobNotSent
+from octapi.protocol import outcome
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterable, Mapping
+
+    from octapi.client.core import Core
+    from octapi.client.pending_job import PendingJob
+    from octapi.errors import JobError
+    from octapi.protocol.computation import Computation, File
+    from octapi.protocol.outcome import WorkerInfo
+
+
+#: a batch of more jobs than one takes no more than about so much, in bytes
+BATCH_BYTES = 32 << 20
+#: what waits fails when it could not be sent so often in a row
+STUMBLES = 3
+
+
+class ComputationListener:
+    """What wants to know about a computation's life on workers; every method may be overridden."""
+
+    def ready(self, worker: WorkerInfo) -> None:
+        """The computation is set up on ``worker``."""
+
+    def refused(self, worker: WorkerInfo, text: str) -> None:
+        """It could not be loaded or set up there; ``text`` is the traceback."""
+
+    def closed(self, worker: WorkerInfo) -> None:
+        """It was cleaned up there."""
+
+    def file(self, file: File, pending_job: PendingJob | None) -> None:
+        """A job sent a file, under a relative path."""
+
+
+class ComputationQueue:
+    """One computation's jobs in one client.  ``submit``, ``cancel`` and ``close`` may be called from any thread."""
+
+    numbers = itertools.count(1)
+
+    def __init__(
+        self,
+        dispatcher: Core,
+        computation: Computation,
+        limits: Mapping[str, int] | None,
+        listener: ComputationListener,
+    ) -> None:
+        self.dispatcher = dispatcher
+        self.computation = computation
+        self.listener = listener
+        self.limits = None if limits is None else dict(limits)
+        #: what its jobs wait for when no worker may run them, for people
+        self.wanted = ""
+        self.worker_facts: dict[str, dict[str, Any]] = {}
+        self.number = next(self.numbers)
+        self.spec = computation.to_bytes()
+        self.digest = f"{computation.digest()}-{dispatcher.client}-{self.number}"
+        self.unpinned: deque[Entry] = deque()
+        self.pinned: deque[Entry] = deque()
+        #: jobs for workers that are not there, by worker
+        self.absent: dict[str, deque[Entry]] = {}
+        self.batches: dict[int, AnyBatch] = {}
+        self.batcher = Batcher()
+        self.is_idle = True
+        #: how often in a row it could not send what waits
+        self.stumbles = 0
+        #: the link knows it
+        self.is_introduced = False
+        self.ready_on: set[str] = set()
+        self.refused_on: dict[str, str] = {}
+        self._numbers = itertools.count(1)
+        self.is_closed = False
+        #: nobody will find it again; it is closed once it has no jobs
+        self.is_dropped = False
+        #: how many may still add jobs; kept by who finds queues
+        self.holders = 0
+        self.is_retired = False
+
+    # ---- from any thread
+
+    def submit(self, pending_job: PendingJob) -> None:
+        """Queue a job; never blocks.  Raises :exc:`ClusterClosed` after :meth:`close`."""
+        pending_job.queue = self
+        pending_job.serial = next(self._numbers)
+        if len(pending_job.payload) > self.dispatcher.largest:
+            error = large_error(self.computation.name, len(pending_job.payload), self.dispatcher.largest)
+            return self.dispatcher.call(self.fail, [pending_job], error)
+        return self.add(pending_job)
+
+    def add(self, entry: Entry) -> None:
+        """Queue a job or a span of items; never blocks.  Raises :exc:`ClusterClosed` after :meth:`close`."""
+        self.dispatcher.check_open()
+        if self.is_closed:
+            raise ClusterClosed("The cluster was shut down, so it takes no more jobs. Make a new one.")
+        if isinstance(entry, ItemRange):
+            entry.page.number = next(self._numbers)
+        if entry.worker is None and not entry.code and not entry.files:
+            self.unpinned.append(entry)
+        else:
+            self.pinned.append(entry)
+        if self.is_idle:
+            self.is_idle = False
+            self.dispatcher.call(self.pump)
+        if self.dispatcher.is_closed:  # meanwhile: what waited has been cancelled, and this may have come too late
+            self.cancel_entries(self.take_waiting())
+
+    def cancel(self, pending_job: PendingJob, grace_s: float = 1.0) -> bool:
+        """Take a job back, or stop it if it runs; False if it was done already."""
+        if pending_job.done:
+            return False
+        self.dispatcher.call(self.dispatcher.cancel, self, pending_job, grace_s)
+        return True
+
+    def cancel_pages(self, reader: Any) -> None:
+        """Take all items of one reader back, and stop those that run."""
+        self.dispatcher.call(self._cancel_pages, reader)
+
+    def set_limits(self, limits: Mapping[str, int] | None) -> None:
+        """Say anew which workers may run it, and how many jobs at once each."""
+        self.limits = None if limits is None else dict(limits)
+        self.dispatcher.call(self.define)
+
+    def set_worker(self, worker: str, setup_args: bytes = b"", files: Iterable[File] = ()) -> None:
+        """Give one worker setup arguments (a pickled tuple) and files of its own, before it gets the computation."""
+        rows = [(file.path, file.data, file.mode, file.mtime) for file in files]
+        self.worker_facts[worker] = {"setup_args": setup_args, "files": rows}
+
+    def renew(self, worker: str) -> None:
+        """Run cleanup and setup again on one worker, once no job of this computation runs there."""
+        facts = {**self.worker_facts.get(worker, {}), "limit": None if self.limits is None else self.limits.get(worker)}
+        self.refused_on.pop(worker, None)
+        self.dispatcher.call(self._tell_anew, worker, ("renew", self.digest, facts))
+
+    def drop(self, worker: str) -> None:
+        """Clean up on one worker; it gets no more jobs."""
+        self.dispatcher.call(self._tell_anew, worker, ("forget", self.digest))
+
+    def _tell_anew(self, worker: str, message: tuple[Any, ...]) -> None:
+        """Tell a worker what begins the computation anew there: that it refused it before is over."""
+        self.refused_on.pop(worker, None)
+        self.dispatcher.tell(worker, message)
+
+    def send_file(self, file: File, worker: str) -> None:
+        """Put a file into the computation's directory on one worker; jobs submitted afterwards find it.
+
+        It waits until the file is on its way: a pump that runs just now could send a job before it.
+        """
+        row = (file.path, file.data, file.mode, file.mtime)
+        self.dispatcher.call_and_wait(self.dispatcher.tell, worker, ("file", self.digest, row))
+
+    def close(self, terminate: bool = False) -> None:
+        """Forget the computation everywhere; with ``terminate`` its jobs are stopped first."""
+        if not self.is_closed:
+            self.is_closed = True
+            self.dispatcher.call(self.dispatcher.close_queue, self, terminate)
+
+    def retire(self) -> None:
+        """Close it as soon as it has no jobs; it gets no more."""
+        self.dispatcher.call(self._retire)
+
+    @property
+    def pending(self) -> int:
+        """The number of jobs that have no outcome yet."""
+        flying = sum(len(batch.ours()) for batch in list(self.batches.values()))
+        return sum(len(entries) for entries in self.waiting_lists()) + flying
+
+    def waiting_lists(self) -> list[deque[Entry]]:
+        """Return what waits: for any worker, by itself or for one worker, and for workers that are not there."""
+        return [self.pinned, self.unpinned, *list(self.absent.values())]
+
+    def take_waiting(self) -> list[Entry]:
+        """Take out everything that waits."""
+        self.is_idle = True  # first: what is added meanwhile calls pump
+        found: list[Entry] = []
+        for entries in self.waiting_lists():
+            with contextlib.suppress(IndexError):  # it is empty
+                while True:
+                    found.append(entries.popleft())
+        self.absent.clear()
+        return found
+
+    def why_waiting(self) -> str | None:
+        """Say why its jobs cannot start, if that is so and can be known just now."""
+        from octapi.client.waiting import reason
+
+        try:
+            return reason(self, self.dispatcher.infos)
+        except RuntimeError:  # it has changed while it was read
+            return None
+
+    # ---- on the dispatcher's thread
+
+    def may_use(self, worker: WorkerInfo) -> bool:
+        """Say whether the limits allow a worker."""
+        return self.limits is None or self.limits.get(worker.name, 0) > 0
+
+    def fits(self, worker: WorkerInfo) -> bool:
+        """Say whether a worker's Python can load the computation: bytecode needs the same minor version."""
+        return not self.computation.python_bound or minor(worker.python) == minor(self.computation.python)
+
+    def usable(self, workers: Iterable[WorkerInfo]) -> list[WorkerInfo]:
+        """Return those workers that may run its jobs."""
+        return [worker for worker in workers if self.may_use(worker) and self.fits(worker)]
+
+    def slots_of(self, workers: Iterable[WorkerInfo]) -> int:
+        """Return how many slots of these workers it may use at once."""
+        if self.limits is None:
+            return sum(worker.slots for worker in workers)
+        return sum(min(worker.slots, self.limits.get(worker.name, 0)) for worker in workers)
+
+    def misfits(self) -> list[WorkerInfo]:
+        """Return the workers that could run the jobs if their Python were another."""
+        return [w for w in self.dispatcher.infos.values() if self.may_use(w) and not self.fits(w)]
+
+    def define(self) -> None:
+        """Tell the link about the computation, and send its jobs."""
+        self.introduce()
+        self.pump()
+
+    def introduce(self) -> None:
+        """Tell the link about the computation."""
+        self.dispatcher.queues[self.digest] = self
+        facts = {
+            "limits": self.limits,
+            "workers": self.worker_facts,
+            "python": self.computation.python if self.computation.python_bound else "",
+            "name": self.computation.name,
+        }
+        self.dispatcher.link_define(self.digest, self.spec, facts)
+        self.is_introduced = True
+
+    def _retire(self) -> None:
+        self.is_retired = True
+        self.rest()
+
+    def rest(self) -> None:
+        """Close it if it is retired and has no jobs left."""
+        if self.is_retired and not (self.is_closed or self.unpinned or self.pinned or self.batches):
+            self.close()
+
+    def pump(self) -> None:
+        """Send batches while there are jobs and room for them."""
+        self.rest()
+        if self.is_closed and not (self.unpinned or self.pinned):
+            return
+        if not self.is_introduced:
+            self.introduce()
+        why = self.dispatcher.broken() or self._why_none()
+        if why is not None:
+            self.fail_waiting(why)
+        elif self.dispatcher.link is not None:
+            self._send()
+        self.stumbles = 0
+        if not self.unpinned:
+            self.go_idle()
+        self.rest()
+
+    def go_idle(self) -> None:
+        """Have the next job that is added call :meth:`pump`."""
+        self.is_idle = True
+        if self.unpinned or self.pinned:  # one was added just before
+            self.is_idle = False
+            self.dispatcher.call(self.pump)
+
+    def _why_none(self) -> JobError | None:
+        """Return why none of its jobs can ever run on the workers that there are, if so."""
+        usable = self.dispatcher.usable(self)
+        if not self.slots_of(usable) and self.misfits():
+            return mismatch_error(self.computation, self.misfits())
+        return refused_error(self.computation, self.refused_on) if self.is_refused(usable) else None
+
+    def is_refused(self, usable: list[WorkerInfo]) -> bool:
+        """Say whether every worker that may run its jobs has said that it cannot."""
+        return bool(usable and self.refused_on) and all(worker.name in self.refused_on for worker in usable)
+
+    def _send(self) -> None:
+        slots = self.dispatcher.capacity(self)
+        room = self.batcher.in_flight(slots) - len(self.batches)
+        while self.pinned and slots:
+            entry = self.pinned.popleft()
+            if entry.worker is not None and entry.worker not in self.dispatcher.infos:
+                self.absent.setdefault(entry.worker, deque()).append(entry)
+            elif entry.worker in self.refused_on:  # no other may run it
+                refusal = {str(entry.worker): self.refused_on[str(entry.worker)]}
+                self.fail([entry], refused_error(self.computation, refusal))
+            else:
+                self.send_safely([entry])
+        while room > 0 and self.unpinned and slots:
+            room -= self.send_safely(self.take(slots))
+
+    def send_safely(self, entries: list[Entry]) -> int:
+        """Send a batch as :meth:`fly` does; if that fails, its jobs fail, and nothing else."""
+        before = set(self.batches)
+        try:
+            return self.send_batch(entries)
+        except BaseException as error:
+            self.dispatcher.complain(error, f"a batch of {self.computation.name} could not be sent")
+            self.spoil(entries, error)
+            for ident in self.batches.keys() - before:
+                self.batches.pop(ident)
+                self.dispatcher.batches.pop(ident, None)
+            return 0
+
+    def workers_changed(self, names: Collection[str], same: Collection[str]) -> None:
+        """Take which workers there are, and which of them are those that there were: what others refused is over."""
+        self.ready_on &= set(names)
+        for name in [name for name in self.refused_on if name not in same]:
+            del self.refused_on[name]
+        for name in [name for name in self.absent if name in names]:
+            self.pinned.extend(self.absent.pop(name))
+        self.pump()
+
+    def take(self, slots: int) -> list[Entry]:
+        """Take the next batch from the queue: single jobs, or one span."""
+        entries = self.unpinned
+        head = entries[0]
+        if isinstance(head, ItemRange):
+            count = self.batcher.size(len(head) * len(entries), slots)
+            if count >= len(head):
+                return [entries.popleft()]
+            entries[0] = head.piece(head.start + count, head.stop)
+            return [head.piece(head.start, head.start + count)]
+        found: list[Entry] = []
+        room = BATCH_BYTES
+        for _ in range(self.batcher.size(len(entries), slots)):
+            entry = entries[0]
+            if isinstance(entry, ItemRange) or room < 0:
+                break
+            room -= len(entry.payload)
+            found.append(entries.popleft())
+        return found
+
+    def send_batch(self, entries: list[Entry]) -> int:
+        """Send a batch; return 1, or 0 if nothing was left to send."""
+        ident = self.dispatcher.next_ident()
+        batch: AnyBatch
+        if isinstance(entries[0], ItemRange):
+            span = entries[0]
+            try:
+                packed = span.packed()
+                while size_of(packed) > BATCH_BYTES and len(span) > 1:
+                    self.unpinned.appendleft(span.piece(span.start + len(span) // 2, span.stop))
+                    span = span.piece(span.start, span.start + len(span) // 2)
+                    packed = span.packed()
+                if size_of(packed) > self.dispatcher.largest:
+                    error = large_error(self.computation.name, size_of(packed), self.dispatcher.largest)
+                    fill(span, failed(error))
+                    return 0
+                batch = ItemBatch(ident, self, span, packed)
+            except CannotSend:
+                self._sift(span)
+                return 0
+        else:
+            pending_jobs = [entry for entry in entries if not isinstance(entry, ItemRange) and not entry.done]
+            if not pending_jobs:
+                return 0
+            batch = JobBatch(ident, self, pending_jobs)
+        facts = batch.facts()
+        facts["budget_s"] = self.batcher.budget_s(self.dispatcher.slots)
+        facts["timeout_s"] = self.computation.timeout_s
+        self.batches[ident] = self.dispatcher.batches[ident] = batch
+        assert self.dispatcher.link is not None
+        self.dispatcher.link.run(ident, self.number, self.digest, facts)
+        return 1
+
+    def _sift(self, span: ItemRange) -> None:
+        """Fail the items that cannot be pickled, and queue the others again."""
+        for place in range(span.start, span.stop):
+            item = span.page.args[place]
+            if isinstance(item, Unsent):
+                span.page.put(place, failed(JobNotSent(item.text, function=self.computation.name)))
+        self.back(list(span.open_pieces()))
+
+    def _cancel_pages(self, reader: Any) -> None:
+        for entries in self.waiting_lists():
+            for entry in [e for e in entries if isinstance(e, ItemRange) and e.page.reader is reader]:
+                entries.remove(entry)
+                self.dispatcher.recorder.story.count("cancelled", entry_size(entry))
+        for batch in list(self.batches.values()):
+            if isinstance(batch, ItemBatch) and batch.span.page.reader is reader:
+                batch.span.retries = -1
+                self.dispatcher.tell(batch.worker, ("stop", batch.ident, 1.0))
+        self.rest()
+
+    def back(self, entries: list[Entry]) -> None:
+        """Put jobs that did not start back to the head of the queue."""
+        for entry in reversed(entries):
+            if entry.worker is None and not (entry.code or entry.files or must_be_single(entry)):
+                self.unpinned.appendleft(entry)
+            else:
+                self.pinned.appendleft(entry)
+
+    def fail_waiting(self, error: Exception) -> None:
+        """Fail everything that waits."""
+        self.fail(self.take_waiting(), error)
+
+    def spoil(self, entries: Iterable[Entry], error: BaseException) -> None:
+        """Fail jobs whose handling has raised an error."""
+        self.fail(entries, handling_error(error, self.computation.name))
+
+    def stumble(self, error: BaseException, pending_jobs: list[PendingJob]) -> None:
+        """Fail the jobs that an error concerns; what waits is tried again before it fails."""
+        self.stumbles += 1
+        if pending_jobs or self.stumbles >= STUMBLES:
+            self.spoil(pending_jobs or self.take_waiting(), error)
+        self.go_idle()
+
+    def fail(self, entries: Iterable[Entry], error: Exception) -> None:
+        """Give jobs that will not run their outcome."""
+        data = pickle.dumps(error)
+        for entry in entries:
+            size = entry_size(entry)
+            self.dispatcher.run_safely(self.dispatcher.recorder.refused, self.computation.name, data, size)
+            self._end(entry, outcome.FAULT, data)
+
+    def cancel_entries(self, entries: Iterable[Entry]) -> None:
+        """End jobs as cancelled."""
+        for entry in entries:
+            self.dispatcher.recorder.story.count("cancelled", entry_size(entry))
+            self._end(entry, outcome.CANCELLED, b"")
+
+    def _end(self, entry: Entry, kind: int, data: bytes) -> None:
+        """Give a job or a span its outcome; whatever that raises, the others get theirs."""
+        try:
+            if isinstance(entry, ItemRange):
+                fill(entry, RawOutcome(kind, data))
+            else:
+                entry.settle_once(kind, data)
+        except BaseException as error:
+            self.dispatcher.complain(error, f"an outcome of {self.computation.name}")
+
+    def unfinished(self) -> list[Entry]:
+        """Return everything that has no outcome."""
+        waiting = [entry for entries in self.waiting_lists() for entry in entries]
+        return [*waiting, *(entry for batch in self.batches.values() for entry in batch.ours())]
+
+
+def entry_size(entry: Entry) -> int:
+    """Return how many jobs without an outcome an entry is."""
+    return len(entry) if isinstance(entry, ItemRange) else int(not entry.done)
+
+
+def size_of(packed: tuple[bool, Any]) -> int:
+    """Return how many bytes the items of a span take."""
+    is_simple, data = packed
+    return len(data) if is_simple else sum(map(len, data))
+
+
+def large_error(function: str, size: int, limit: int) -> JobError:
+    """Return the error for arguments that are too large to be sent."""
+    text = (
+        f"Its arguments take {size / 1e6:,.0f} MB; the limit is {limit >> 20} MB (largest_mb). Put what is large into "
+        "a file that workers can read, or set OCTAPI_LARGEST_MB."
+    )
+    return JobNotSent(text, function=function, arguments="...")
+
+
+def must_be_single(entry: Entry) -> bool:
+    """Say whether an earlier start killed its process, so that it must not take others with it."""
+    return any(attempt.cause != WENT_AWAY for attempt in entry.past)
+
+
+def minor(version: str) -> list[str]:
+    """Return the part of a Python version that bytecode depends on."""
+    return version.split(".")[:2]
+
+
+def fill(span: ItemRange, value: RawOutcome) -> None:
+    """Give all items of a span that have none the same outcome."""
+    for place in range(span.start, span.stop):
+        span.page.put(place, value)
+
+
+def failed(error: JobError) -> RawOutcome:
+    """Make an error an outcome."""
+    return RawOutcome(outcome.FAULT, pickle.dumps(error))

@@ -1,0 +1,448 @@
+"""Dask's connections under roles: the scheme ``octapi://``, TLS with the cluster's certificates.
+
+A role is decided when TLS is accepted, before the first read.  Every message is read as plain data and checked against
+:mod:`octapi.trust.policy` before anything in it is unpickled and before Dask sees it; what a worker sends to the
+scheduler is never unpickled there, but for tasks that submit tasks (:mod:`octapi.trust.nested_clients`).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import struct
+import weakref
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, cast
+
+import msgpack
+from distributed.comm.core import CommClosedError, FatalCommClosedError
+from distributed.comm.registry import backends
+from distributed.comm.tcp import (
+    TLS,
+    BaseTCPBackend,
+    TLSConnector,
+    TLSListener,
+    convert_stream_closed_error,
+    read_bytes_rw,
+)
+from distributed.comm.utils import from_frames
+from distributed.core import Status, error_message
+from distributed.protocol.core import msgpack_opts
+from distributed.protocol.serialize import Serialized, msgpack_decode_default
+from distributed.protocol.utils import unpack_frames
+from distributed.security import Security
+from tornado.iostream import StreamClosedError
+
+from octapi.errors import MessageRefused, PeerRefused, RoleRefused
+from octapi.protocol.checked import plain
+from octapi.trust import policy
+from octapi.trust.address_owners import AddressOwners
+from octapi.trust.contexts import HANDSHAKE_S, Trust
+from octapi.trust.names import CLIENT, MASTER, WORKER, Peer
+from octapi.trust.nested_clients import is_nested
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Iterator, Sequence
+
+    from octapi.trust.nested_clients import NestedClients
+
+SCHEME: Final = "octapi"
+#: the longest message that is read, in bytes; longer ones are a mistake or an attack
+MESSAGE_LIMIT: Final = 1 << 33
+#: the longest message of somebody who has not yet introduced himself to Dask
+GREETING_LIMIT: Final = 1 << 16
+#: connections that may be in the middle of introducing themselves
+HALF_OPEN_LIMIT: Final = 128
+NO_PICKLES: Final = "A pickle came where none is read."
+#: what a message of Dask may hold besides plain values; keys of tasks lie deep in lists
+PLAIN: Final = plain(40, 5_000_000, leaves=(Serialized, Status), is_dask=True)
+
+
+class Guard:
+    """One Dask server's rules: who may be here, what they may call, and who is here now."""
+
+    def __init__(self, trust: Trust, side: str) -> None:
+        self.trust = trust
+        self.side = side
+        self.bearers = AddressOwners()
+        self.comms: weakref.WeakSet[GuardedComm] = weakref.WeakSet()
+        self.half_open = 0
+        #: ``host:port`` of the scheduler, where only the master may answer
+        self.scheduler = ""
+        #: whether this process takes Dask's own tasks and data; an agent never does
+        self.takes_tasks = True
+        #: whether this worker takes part in a run of a shuffle, and whether an actor lives here
+        self.knows_shuffle: Callable[[str, int], Awaitable[bool]] = knows_no_shuffle
+        self.knows_actor: Callable[[str], bool] = lambda _: False
+        #: the clients inside tasks, on the scheduler's side
+        self.nested: NestedClients | None = None
+
+    def check(self, peer: Peer, message: dict[str, Any], *, is_stream: bool, opened: str = "") -> None:
+        """Raise :exc:`RoleRefused` unless ``peer`` may send ``message`` here.
+
+        ``opened`` is the request that turned the connection into a stream.
+        """
+        if self.nested is not None and peer.role == WORKER and is_nested(message, opened, is_stream=is_stream):
+            return self.nested.check(peer, message, opened, is_stream=is_stream)
+        policy.check(self.side, peer, message, is_stream=is_stream)
+        if self.side == policy.SCHEDULER_SIDE:
+            self.bearers.check(peer, message, is_stream=is_stream)
+        if self.side == policy.WORKER_SIDE and not self.takes_tasks and is_for_tasks(message, is_stream=is_stream):
+            raise RoleRefused(
+                f"An agent may not be asked for {message['op']!r:.60}: Dask's tasks have a process of their own, "
+                "and none where a worker was started with --no-dask."
+            )
+        return None
+
+    def drop(self, idents: set[str]) -> list[str]:
+        """Cut every connection of these members, and return the addresses of those that were workers."""
+        for comm in [comm for comm in self.comms if comm.peer is not None and comm.peer.ident in idents]:
+            comm.abort()
+        return self.bearers.addresses(idents)
+
+    def expected(self, address: str) -> tuple[str, ...]:
+        """Return the roles that may answer at an address."""
+        if self.trust.identity.role == CLIENT or address == self.scheduler:
+            return (MASTER,)
+        return (WORKER,)
+
+    def check_bearer(self, address: str, peer: Peer) -> None:
+        """Raise :exc:`PeerRefused` when another worker answers than the one that registered an address."""
+        bearer = self.bearers.by_address.get(address)
+        if self.side == policy.SCHEDULER_SIDE and bearer is not None and bearer.ident != peer.ident:
+            raise PeerRefused(f"it is {peer}, and {bearer} registered there")
+
+
+async def knows_no_shuffle(shuffle: str, run: int) -> bool:
+    """Know none, as a scheduler."""
+    return False
+
+
+#: what brings code or data of Dask's own into a worker
+TASK_OPS: Final = policy.words(
+    "compute-task run run_coroutine actor_execute plugin-add upload_file update_data "
+    "shuffle_receive acquire-replicas gather"
+)
+
+
+def is_for_tasks(message: dict[str, Any], *, is_stream: bool) -> bool:
+    """Say whether a message is for a process of Dask's tasks: every single request, which nobody makes of an agent.
+
+    Dask's worker ends for good at an odd one, also where it only forgets keys.
+    """
+    operation = str(message.get("op"))
+    return operation in TASK_OPS if is_stream else operation != "close"
+
+
+class GuardedComm(TLS):  # type: ignore[misc]
+    """One connection whose peer is known."""
+
+    peer: Peer | None = None
+    guard: Guard | None = None
+    #: whether the peer opened it, so that what comes are requests
+    is_inbound = False
+    is_greeted = False
+    #: what turned this connection into a stream, on which messages come in lists until it ends
+    opened = ""
+    #: whether the next message may be the word by which Dask says that data have arrived
+    is_thanked = False
+
+    async def read(self, deserializers: Any = None) -> Any:
+        """Read one message that this peer may send.  Raises CommClosedError for any other."""
+        frames = await self._frames(MESSAGE_LIMIT if self.is_greeted else GREETING_LIMIT)
+        assert self.peer is not None
+        assert self.guard is not None
+        try:
+            self.guard.trust.check_member(self.peer)
+            is_greeting, self.is_greeted = not self.is_greeted, True
+            return await self._read(frames, deserializers, is_greeting)
+        except (RoleRefused, PeerRefused, ValueError, TypeError, KeyError, IndexError, struct.error) as error:
+            self.guard.trust.on_refused(f"{self.peer} at {self.peer_address}: {error}")
+            self.abort()
+            raise CommClosedError(f"refused a message of {self.peer}: {error}") from error
+
+    async def _read(self, frames: list[Any], deserializers: Any, is_greeting: bool) -> Any:
+        """Check a message as plain data, whoever sent it, and only then open what it holds."""
+        takes_pickles = not is_greeting and (not self._is_plain or self._may_nest)
+        message, held = loads_plain(frames, takes_pickles=takes_pickles)
+        if is_greeting or self._is_plain:
+            PLAIN(message)
+        if is_greeting:
+            return message
+        checked = self._checked(message)
+        if checked is not message:
+            return checked
+        is_welcome = not self._is_plain or await self._is_welcome_data(message)
+        if not held.anything:
+            return message
+        if is_welcome or (held.pickles and self._is_of_tasks(message)):
+            return await self._open(frames, deserializers)
+        if held.pickles:
+            raise RoleRefused(NO_PICKLES)
+        return message
+
+    async def _is_welcome_data(self, message: Any) -> bool:
+        """Say whether this is for an actor, or of a shuffle that runs here: all that one worker sends another."""
+        assert self.guard is not None
+        if not isinstance(message, dict) or self.guard.side != policy.WORKER_SIDE:
+            return False
+        if message.get("op") in ("actor_execute", "actor_attribute"):
+            if not self.guard.knows_actor(str(message.get("actor"))):
+                raise RoleRefused("No such actor lives here.")
+            return True
+        if message.get("op") != "shuffle_receive":
+            return False
+        shuffle, run = message.get("shuffle_id"), message.get("run_id")
+        if not (isinstance(shuffle, str) and isinstance(run, int) and await self.guard.knows_shuffle(shuffle, run)):
+            raise RoleRefused(f"No shuffle {str(shuffle)[:40]!r} runs here.")
+        return True
+
+    def _is_of_tasks(self, message: Any) -> bool:
+        """Say whether all of this comes from a client inside a task: no other pickles of workers are read."""
+        assert self.guard is not None
+        assert self.peer is not None
+        if self.guard.nested is None or not self.guard.nested.has_tasks(self.peer):
+            return False
+        parts = list(self._requests(message))
+        return all(is_nested(part, self.opened, is_stream=stream) for part, stream in parts)
+
+    async def _open(self, frames: list[Any], deserializers: Any) -> Any:
+        """Read a message as Dask does, unpickling what it holds."""
+        return await from_frames(
+            frames, deserialize=self.deserialize, deserializers=deserializers, allow_offload=self.allow_offload
+        )
+
+    @property
+    def _may_nest(self) -> bool:
+        """Say whether a worker may speak here as a client inside a task."""
+        assert self.guard is not None
+        return self.is_inbound and self.guard.nested is not None
+
+    @property
+    def _is_plain(self) -> bool:
+        """Say whether messages are read without unpickling anything."""
+        assert self.peer is not None
+        assert self.guard is not None
+        if self.is_inbound and not self.guard.takes_tasks:
+            return True  # an agent: what clients send through the scheduler comes from the master
+        return self.peer.role == WORKER and (self.is_inbound or self.guard.side == policy.SCHEDULER_SIDE)
+
+    def _checked(self, message: Any) -> Any:
+        assert self.guard is not None
+        assert self.peer is not None
+        if not self.is_inbound and self.peer.role != MASTER:
+            return message  # the answer to a request of ours
+        if not self.is_inbound and self.guard.side != policy.WORKER_SIDE:
+            return message
+        for part, is_stream in self._requests(message):
+            try:
+                self.guard.check(self.peer, part, is_stream=is_stream, opened=self.opened)
+            except RoleRefused as error:
+                if is_stream or not part.get("reply", True):
+                    raise
+                self.guard.trust.on_refused(f"{self.peer} at {self.peer_address}: {error}")
+                return {"op": policy.REFUSED_OP, "text": str(error), "close": bool(part.get("close"))}
+            if self.is_inbound and not is_stream:
+                self.opened = part["op"] if part["op"] in policy.OPENS_STREAM else ""
+                self.is_thanked = part["op"] == "get_data" and self.guard.side == policy.WORKER_SIDE
+        return message
+
+    def _requests(self, message: Any) -> Iterator[tuple[dict[str, Any], bool]]:
+        """Split what came into requests, each with whether it came on a stream.
+
+        Raises :exc:`MessageRefused` for what is none; only on a connection that this side opened there are answers.
+        """
+        if isinstance(message, dict) and not self.opened and ("op" in message or not self.is_inbound):
+            if "op" in message:
+                yield message, False
+        elif isinstance(message, (dict, tuple, list)) and (self.opened or not self.is_inbound):
+            for part in (message,) if isinstance(message, dict) else message:
+                if isinstance(part, dict):
+                    if self.is_inbound and not isinstance(part.get("op"), str):
+                        raise MessageRefused("a message does not say what is wanted")
+                    yield part, True
+                elif self.is_inbound and part != "OK":
+                    raise MessageRefused("a part of a message is no request")
+        elif self.is_inbound and not (self.is_thanked and message == "OK"):
+            raise MessageRefused("it is no request")
+
+    stream: Any
+
+    async def _frames(self, limit: int) -> list[Any]:
+        """Read the frames of one message, of at most ``limit`` bytes."""
+        if self.stream is None:
+            raise CommClosedError
+        try:
+            (size,) = struct.unpack("Q", await self.stream.read_bytes(8))
+            check_size(size, limit)
+            head = await read_bytes_rw(self.stream, size)
+            frames, sizes = unpack_frames(head, partial=True)
+            check_size(size + sum(sizes), limit)
+            for size in sizes:
+                frames.append(await read_bytes_rw(self.stream, size))
+        except StreamClosedError as error:
+            self.stream = None
+            self._closed = True
+            convert_stream_closed_error(self, error)
+        except BaseException as error:
+            self.abort()
+            if isinstance(error, (ValueError, struct.error, IndexError, MemoryError)):
+                raise CommClosedError(f"cannot read a message of {self.peer}: {error}") from error
+            raise
+        return list(frames)
+
+
+def check_size(size: int, limit: int) -> None:
+    """Raise ValueError for a message that is too long."""
+    if size > limit:
+        raise ValueError(f"a message of {size:,} bytes; the limit is {limit:,}")
+
+
+class Held(NamedTuple):
+    """What a message holds besides plain values: anything serialized or pickled, and whether any of it is pickled."""
+
+    anything: bool
+    pickles: bool
+
+
+def loads_plain(frames: Sequence[Any], *, takes_pickles: bool = False) -> tuple[Any, Held]:
+    """Read a message without unpickling anything, and say what it holds besides plain values.
+
+    What is serialized stays so; with ``takes_pickles`` None stands for what is pickled, else :exc:`RoleRefused` is
+    raised.
+    """
+    serialized, pickles = False, False
+
+    def decode(plain: dict[Any, Any]) -> Any:
+        nonlocal serialized, pickles
+        if "__Pickled__" in plain:
+            if not takes_pickles:
+                raise RoleRefused(NO_PICKLES)
+            pickles = True
+            return None
+        if "__Serialized__" not in plain:
+            return msgpack_decode_default(plain)
+        serialized = True
+        offset = plain["__Serialized__"]
+        if isinstance(offset, int) and 0 < offset < len(frames):
+            header = msgpack.loads(frames[offset], object_hook=msgpack_decode_default, use_list=False, **msgpack_opts)
+            return Serialized(header, frames[offset + 1 : offset + 1 + header["num-sub-frames"]])
+        return msgpack_decode_default(plain)
+
+    message = msgpack.loads(frames[0], object_hook=decode, use_list=False, **msgpack_opts)
+    return message, Held(serialized or pickles, pickles)
+
+
+class GuardedConnector(TLSConnector):  # type: ignore[misc]
+    """Connects, and looks who answers."""
+
+    prefix = f"{SCHEME}://"
+    comm_class = GuardedComm
+
+    async def connect(self, address: str, deserialize: bool = True, **arguments: Any) -> GuardedComm:
+        """Connect.  Raises FatalCommClosedError when somebody answers who must not."""
+        guard: Guard = arguments["guard"]
+        comm = cast("GuardedComm", await super().connect(address, deserialize, **arguments))
+        try:
+            comm.peer = guard.trust.admit(comm.extra_info.get("peercert"), guard.expected(address))
+            guard.check_bearer(f"{self.prefix}{address}", comm.peer)
+        except PeerRefused as error:
+            comm.abort()
+            guard.trust.on_refused(f"whoever answers at {address}: {error}")
+            raise FatalCommClosedError(f"Refused whoever answers at {address}: {error}.") from error
+        comm.guard = guard
+        guard.comms.add(comm)
+        return comm
+
+
+class GuardedListener(TLSListener):  # type: ignore[misc]
+    """Listens, and looks who comes."""
+
+    prefix = f"{SCHEME}://"
+    comm_class = GuardedComm
+
+    def __init__(self, *arguments: Any, guard: Guard, **keywords: Any) -> None:
+        super().__init__(*arguments, **keywords)
+        self.guard = guard
+
+    async def _handle_stream(self, stream: Any, address: Any) -> None:
+        if self.guard.half_open >= HALF_OPEN_LIMIT:
+            stream.close()
+            return
+        self.guard.half_open += 1
+        try:
+            comm = await asyncio.wait_for(self._introduce(stream, address), HANDSHAKE_S)
+        except TimeoutError:
+            self.guard.trust.on_refused(f"{address[0]}: it did not say who it is within {HANDSHAKE_S:.0f} s")
+            stream.close()
+            return
+        except (CommClosedError, OSError):
+            return
+        finally:
+            self.guard.half_open -= 1
+        if comm is not None:
+            await self.comm_handler(comm)
+
+    async def _introduce(self, stream: Any, address: Any) -> GuardedComm | None:
+        """Finish TLS, find out who it is, and exchange Dask's greetings."""
+        try:
+            await stream.wait_for_handshake()
+        except OSError as error:
+            self.guard.trust.on_refused(f"{address[0]}: {getattr(error, 'real_error', None) or error}")
+            return None
+        if self.tcp_server is None:
+            stream.close()
+            return None
+        contact = f"{self.prefix}{address[0]}:{address[1]}"
+        comm = GuardedComm(stream, self.contact_address, contact, self.deserialize)
+        try:
+            comm.peer = self.guard.trust.admit(comm.extra_info.get("peercert"), policy.ROLES[self.guard.side])
+        except PeerRefused as error:
+            self.guard.trust.on_refused(f"{address[0]}: {error}")
+            comm.abort()
+            return None
+        comm.guard, comm.is_inbound = self.guard, True
+        comm.allow_offload = self.allow_offload
+        self.guard.comms.add(comm)
+        try:
+            await self.on_connection(comm)
+        except (ValueError, TypeError, LookupError, AttributeError) as error:
+            self.guard.comms.discard(comm)
+            comm.abort()
+            self.guard.trust.on_refused(f"{comm.peer} at {address[0]}: its greeting is not Dask's: {error!r:.200}")
+            return None
+        except BaseException:
+            self.guard.comms.discard(comm)
+            comm.abort()
+            raise
+        return comm
+
+
+class GuardedBackend(BaseTCPBackend):  # type: ignore[misc]
+    """What Dask looks up for the scheme."""
+
+    _connector_class = GuardedConnector
+    _listener_class = GuardedListener
+
+
+class GuardedSecurity(Security):  # type: ignore[misc]
+    """What Dask asks for its TLS arguments: the live contexts, and the guard that goes with them."""
+
+    def __init__(self, guard: Guard) -> None:
+        super().__init__(require_encryption=True)
+        self.guard = guard
+
+    def get_listen_args(self, role: str) -> dict[str, Any]:
+        """Return the arguments of a listener."""
+        return {"ssl_context": self.guard.trust.server, "require_encryption": True, "guard": self.guard}
+
+    def get_connection_args(self, role: str) -> dict[str, Any]:
+        """Return the arguments of a connector."""
+        return {"ssl_context": self.guard.trust.client, "require_encryption": True, "guard": self.guard}
+
+
+def tell_refused(text: str) -> Any:
+    """Answer a request that was refused: the caller raises :exc:`RoleRefused`, and Dask's log stays quiet."""
+    return error_message(RoleRefused(text))
+
+
+# Dask finds schemes in this table; the entry has no state, the guards travel in the arguments
+backends[SCHEME] = GuardedBackend()

@@ -1,0 +1,119 @@
+"""The gateway's listener: who comes is known before a byte of it is read."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import ssl
+from typing import TYPE_CHECKING, Any
+
+from octapi.errors import PeerRefused
+from octapi.master.gateway.client_messages import greeting
+from octapi.master.gateway.gateway import say
+from octapi.master.gateway.handshake import compatible, refusal
+from octapi.protocol import wire
+from octapi.trust.names import CLIENT
+
+if TYPE_CHECKING:
+    from octapi.master.gateway.gateway import Gateway
+    from octapi.master.gateway.session import ClientSession
+    from octapi.trust.contexts import Trust
+    from octapi.trust.names import Peer
+
+#: how long a client may take to say who it is, in seconds
+GREET_S = 10.0
+#: clients at once, greeted or not
+MOST = 1000
+
+
+class Listener:
+    """Accepts clients for a gateway; without ``trust`` nothing is encrypted and everybody may come."""
+
+    def __init__(self, gateway: Gateway, trust: Trust | None) -> None:
+        self.gateway = gateway
+        self.trust = trust
+        self.server: asyncio.Server | None = None
+        self.here = 0
+
+    async def listen(self, host: str, port: int) -> int:
+        """Listen, and return the port.  Raises OSError when it is taken."""
+        tls: dict[str, Any] = {}
+        if self.trust is not None:
+            tls = {"ssl": self.trust.server, "ssl_handshake_timeout": GREET_S}
+        self.server = await asyncio.start_server(self._serve, host, port, limit=1 << 20, **tls)
+        found: int = self.server.sockets[0].getsockname()[1]
+        return found
+
+    def close(self) -> None:
+        """Listen no more."""
+        if self.server is not None:
+            self.server.close()
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        client = None
+        self.here += 1
+        try:
+            peer = self._admit(writer)
+            client = await self._greet(reader, writer, peer)
+            while client is not None:
+                body = await wire.read_body(reader, progress=client.is_alive)
+                if client.writer is not writer:
+                    break  # it is back over another connection, where it sends this again
+                self._check_member(writer, peer)
+                self.gateway.take(client, body)
+        except (asyncio.IncompleteReadError, ConnectionError, ssl.SSLError):
+            pass  # it is gone, which is what happens to clients
+        except OSError as error:
+            if client is None:
+                say(f"octapi master: hung up on a client: {type(error).__name__}: {error}")
+        except PeerRefused as error:
+            self.gateway.meter.refused += 1
+            say(f"octapi master: refused {writer.get_extra_info('peername')[0]}: {error}")
+        except Exception as error:  # whatever one client sends, the others' are served
+            self.gateway.meter.refused += 1
+            say(f"octapi master: hung up on a client: {type(error).__name__}: {error}")
+            if client is not None and client.writer is writer:  # it would send the same again
+                client.said_bye = True
+                text = f"it was sent what it does not understand ({type(error).__name__}: {error})."
+                client.send("refused", {"error": "ClusterError", "text": text})
+        finally:
+            self.here -= 1
+            if client is not None:
+                self.gateway.client_left(client, writer)
+            writer.close()
+            with contextlib.suppress(OSError):
+                await writer.wait_closed()
+
+    def _admit(self, writer: asyncio.StreamWriter) -> Peer | None:
+        """Return who connected, before anything is read.  Raises :exc:`PeerRefused`, having told the other side why."""
+        if self.trust is None:
+            return None
+        try:
+            if self.here > MOST:
+                raise PeerRefused("too many clients are connected")
+            return self.trust.admit(writer.get_extra_info("peercert"), (CLIENT,))
+        except PeerRefused as error:
+            writer.write(wire.pack(("refused", {"error": "PeerRefused", "text": f"{error}."})))
+            raise
+
+    def _check_member(self, writer: asyncio.StreamWriter, peer: Peer | None) -> None:
+        """Raise :exc:`PeerRefused` for a member that was removed since it connected, having told it so."""
+        if self.trust is None or peer is None:
+            return
+        try:
+            self.trust.check_member(peer)
+        except PeerRefused as error:
+            writer.write(wire.pack(("refused", {"error": "NotAMember", "text": f"{error}."})))
+            raise
+
+    async def _greet(
+        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, peer: Peer | None
+    ) -> ClientSession | None:
+        facts = greeting(await asyncio.wait_for(wire.read_frame(reader, 1 << 16), GREET_S))
+        self._check_member(writer, peer)
+        if not compatible(facts):
+            text = refusal(facts)
+            say(f"octapi master: refused a client: {text}")
+            writer.write(wire.pack(("refused", {"error": "VersionMismatch", "text": text})))
+            return None
+        return self.gateway.greet(writer, facts, peer)

@@ -1,0 +1,370 @@
+"""The page's process, as the supervisor starts and answers it.  Without the extra there is none, and one line says so."""
+
+from __future__ import annotations
+
+import asyncio
+import importlib.util
+import json
+import secrets
+import socket
+import sys
+import time
+from collections import deque
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+from octapi.device import files
+from octapi.errors import OctapiError, TrustError
+from octapi.install import build_index, install_command, wheel_index
+from octapi.page import proxies
+from octapi.page.links import ACT, LIFE_S, Links
+from octapi.protocol import stdio_json
+from octapi.settings import Settings
+from octapi.store import location
+from octapi.trust import certificates
+from octapi.trust.names import CLIENT, WORKER
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from octapi.device.accounts import Account
+    from octapi.trust.authority import Authority
+    from octapi.trust.control_socket import ControlSocket
+
+DEFAULT_PORT: Final = 8787
+LOOPBACK: Final = "127.0.0.1"
+MISSING: Final = "no page: starlette, uvicorn or segno, which it is made of, are missing here. Install OctaPi again."
+PARTS: Final = ("starlette", "uvicorn", "segno")
+DASK_PARTS: Final = ("bokeh", "websockets")
+DASK_MISSING: Final = (
+    f"no Dask dashboard: its parts are not installed. {sys.executable} -m pip install bokeh websockets brings them."
+)
+#: the settings that a wish is made of
+SETTINGS: Final = ("page", "page_port", "page_listen", "page_proxy", "page_proxy_from", "page_names", "dask_dashboard")
+STOP_S: Final = 5.0
+#: refusals at the door that people can read
+REFUSALS: Final = 50
+#: between the end of the page's process and its next start, in seconds
+AGAIN_S: Final = 3.0
+LONGEST_PAUSE_S: Final = 300.0
+#: a page that ran so long is well, in seconds
+STEADY_S: Final = 60.0
+#: the life of the certificate that browsers see, in seconds: they accept none that is longer than 398 days
+TLS_LIFE_S: Final = 397 * 86400.0
+#: the longest life of a token that the page may make, in seconds
+TOKEN_LIFE_S: Final = 7 * 86400.0
+
+
+@dataclass(frozen=True)
+class PageConfig:
+    """How the page is wanted.
+
+    ``listen`` is the address, by default the master's.  Behind a ``proxy`` it is loopback by default, the page speaks
+    HTTP and believes X-Forwarded-For from loopback and from the addresses and networks in ``proxy_from``.  ``names``
+    are names of hosts by which browsers may ask for it, separated by commas, the first in its links.
+    """
+
+    is_wanted: bool = True
+    listen: str = ""
+    port: int = DEFAULT_PORT
+    proxy: bool = False
+    proxy_from: str = ""
+    names: str = ""
+    dask: bool = False
+    #: the port of the container's host that leads to it; 0 for the same
+    published: int = 0
+
+
+def wish_of(given: dict[str, Any]) -> PageConfig:
+    """Return the wish of the settings, and of those of them that were given as options; None leaves the setting.
+
+    Raises :exc:`octapi.errors.SettingsError`.
+    """
+    found = Settings.load(**{key: given.get(key) for key in SETTINGS})
+    proxies.networks(found.page_proxy_from)
+    return PageConfig(
+        found.page,
+        found.page_listen,
+        found.page_port,
+        found.page_proxy,
+        found.page_proxy_from,
+        found.page_names,
+        found.dask_dashboard,
+        found.page_published,
+    )
+
+
+def is_installed() -> bool:
+    """Say whether the page's extra is here."""
+    return all(importlib.util.find_spec(name) is not None for name in PARTS)
+
+
+def is_loopback(host: str) -> bool:
+    """Say whether only this computer reaches an address."""
+    return host.startswith("127.") or host in ("localhost", "::1")
+
+
+def bind(host: str, port: int) -> socket.socket:
+    """Listen, while this process still may.  Raises OSError when the port is taken."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    found = socket.socket(family)
+    try:
+        found.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        found.bind((host, port))
+        found.listen(128)
+    except OSError:
+        found.close()
+        raise
+    return found
+
+
+class PageProcess:
+    """Keeps the page's process running.
+
+    ``facts()`` say what it must know: the ``news`` of members and authorities, the ``places`` where the gateway is
+    reached, the ``hosts`` at which others reach this device, and so on.
+    """
+
+    def __init__(
+        self,
+        page_config: PageConfig,
+        home: Path,
+        authority: Authority,
+        facts: Callable[[], dict[str, Any]],
+        say: Callable[[str], None],
+    ) -> None:
+        self.page_config = page_config
+        self.authority = authority
+        #: the page's own ident, by which the scheduler knows that it may see everything
+        self.ident = secrets.token_hex(8)
+        self._facts = facts
+        #: carries out what people ask for on the page
+        self.desk: ControlSocket | None = None
+        self.refusals: deque[dict[str, Any]] = deque(maxlen=REFUSALS)
+        self._say = say
+        self.links = Links(home / "page" / "links.json", authority.now)
+        self.port = 0
+        self.fingerprint = ""
+        #: the socket of Dask's own dashboard; an empty text when it is off
+        self.dask = ""
+        self._sock: socket.socket | None = None
+        self._process: asyncio.subprocess.Process | None = None
+        self._running: asyncio.Task[None] | None = None
+        self._tls_path = home / "page" / "https.json"
+        self._shelf = home / wheel_index.DIRECTORY
+
+    # ---- where it is
+
+    @property
+    def is_secure(self) -> bool:
+        """Say whether it speaks HTTPS itself."""
+        return not (self.page_config.proxy or is_loopback(self.host))
+
+    @property
+    def host(self) -> str:
+        """Return the address to listen on."""
+        return self.page_config.listen or (LOOPBACK if self.page_config.proxy else self._facts()["listen"] or "0.0.0.0")
+
+    def link(self, token: str) -> str:
+        """Return the address that lets somebody in; behind a proxy none that leads past it through the network."""
+        named = [name for name in self.page_config.names.replace(" ", "").split(",") if name and "*" not in name]
+        if self.page_config.proxy and named:
+            return f"https://{named[0]}/login?token={token}"
+        found = [] if self.page_config.proxy else self._facts()["hosts"]
+        hosts = named + ([] if self.host in ("0.0.0.0", "::") else [self.host]) + found
+        host = hosts[0] if hosts else LOOPBACK
+        if ":" in host:
+            host = f"[{host}]"
+        return f"{'https' if self.is_secure else 'http'}://{host}:{self.page_config.published or self.port}/login?token={token}"
+
+    def wants_dask(self) -> bool:
+        """Say whether Dask's own dashboard is to be started; without its parts one line says what is missing."""
+        has_parts = all(importlib.util.find_spec(name) is not None for name in DASK_PARTS)
+        if self.page_config.dask and not has_parts:
+            self._say(DASK_MISSING)
+        return self.page_config.dask and self.page_config.is_wanted and has_parts and is_installed()
+
+    def names(self) -> list[str]:
+        """Return the names of this device by which browsers may ask for the page."""
+        host = socket.gethostname()
+        short = host.partition(".")[0]
+        return sorted({host, short, f"{short}.local", *filter(None, map(str.strip, self.page_config.names.split(",")))})
+
+    def refused(self, text: str) -> None:
+        """Keep who was refused at the door, and why, for people to read."""
+        self.refusals.append({"at": self.authority.now(), "text": text})
+        self.tell(refusals=list(self.refusals))
+
+    # ---- running
+
+    def start(self, account: Account | None) -> None:
+        """Start it, if it is wanted and can be; the master goes on without it."""
+        if not self.page_config.is_wanted:
+            return
+        if not is_installed():
+            self._say(MISSING)
+            return
+        try:
+            self._sock = bind(self.host, self.page_config.port)
+        except OSError as error:
+            self._say(
+                f"no page: port {self.page_config.port} cannot be used ({error.strerror}). --page-port takes another."
+            )
+            return
+        self.port = self._sock.getsockname()[1]
+        self._read_tls()
+        self._running = asyncio.create_task(self._run(account))
+
+    async def _run(self, account: Account | None) -> None:
+        pause_s = AGAIN_S
+        while True:
+            began = time.monotonic()
+            try:
+                await self._once(account)
+            except OSError as error:
+                self._say(f"the page cannot start: {error}.")
+            pause_s = AGAIN_S if time.monotonic() - began > STEADY_S else min(2 * pause_s, LONGEST_PAUSE_S)
+            self._say(f"the page ended; it starts again in {pause_s:.0f} s.")
+            await asyncio.sleep(pause_s)
+
+    async def _once(self, account: Account | None) -> None:
+        assert self._sock is not None
+        handle = self._sock.fileno()
+        self._process = await asyncio.create_subprocess_exec(
+            sys.executable,
+            "-m",
+            "octapi.page.process",
+            stdin=asyncio.subprocess.PIPE,
+            stdout=asyncio.subprocess.PIPE,
+            limit=stdio_json.LIMIT,
+            start_new_session=True,
+            pass_fds=(handle,),
+        )
+        assert self._process.stdout is not None
+        self._write(self._start(handle, account))
+
+        answering: set[asyncio.Task[None]] = set()
+
+        def hear(message: dict[str, Any]) -> None:
+            if message["kind"] == "ask":
+                task = asyncio.create_task(self._reply(message))
+                answering.add(task)
+                task.add_done_callback(answering.discard)
+
+        await stdio_json.follow(self._process.stdout, hear, self._say)
+        await self._process.wait()
+
+    def _start(self, handle: int, account: Account | None) -> dict[str, Any]:
+        facts = self._facts()
+        ports = {"clients": facts["places"][0][1]}
+        identity = self.authority.identity(CLIENT, "page", ident=self.ident).with_answer({"master": ports})
+        start: dict[str, Any] = facts["news"] | {
+            "fd": handle,
+            "account": account,
+            "places": facts["places"],
+            "has_keeper": True,
+        }
+        start |= {"identity": identity.to_json(), "key": self.links.key, "links": self.links.plain()}
+        start |= {"cluster": self.authority.state.cluster, "names": self.names(), "proxy": self.page_config.proxy}
+        start["proxy_from"] = self.page_config.proxy_from
+        start |= {"refusals": list(self.refusals), "dask": self.dask}
+        if facts["state"]:
+            start["history"] = str(location.database(facts["state"]))
+        if self.is_secure:
+            start["tls"] = self._read_tls()
+        return start
+
+    def _read_tls(self) -> str:
+        """Return the certificate for browsers with its key: the one kept, while it is good and its names are ours."""
+        if not self.is_secure:
+            return ""
+        facts, now = self._facts(), self.authority.now()
+        names, root = sorted({*self.names(), *facts["hosts"], "localhost"}), self.authority.state.roots[0].ident
+        kept = json.loads(files.read(self._tls_path)) if self._tls_path.exists() else {}
+        if kept.get("names") != names or kept.get("root") != root or kept["ends"] - now < TLS_LIFE_S / 3:
+            ends = now + TLS_LIFE_S
+            kept = {"names": names, "root": root, "ends": ends, "pem": self.authority.for_browsers(names, ends)}
+            files.write(self._tls_path, json.dumps(kept))
+        self.fingerprint = certificates.fingerprint(kept["pem"])
+        return str(kept["pem"])
+
+    def _write(self, message: dict[str, Any]) -> None:
+        if self._process is not None and self._process.stdin is not None and not self._process.stdin.is_closing():
+            self._process.stdin.write(stdio_json.to_line(message).encode())
+
+    def tell(self, **news: Any) -> None:
+        """Tell the page."""
+        self._write({"kind": "news", **news})
+
+    def renew(self) -> None:
+        """Give it a new certificate of its own, and new ones for browsers."""
+        if not self.port:
+            return
+        news = {"page_identity": self.authority.identity(CLIENT, "page", ident=self.ident).to_json()}
+        if self.is_secure:
+            news["tls"] = self._read_tls()
+        self.tell(**news)
+
+    # ---- what it asks, and what the owner asks of it
+
+    async def _reply(self, message: dict[str, Any]) -> None:
+        answer = self._answer(message)
+        if message["op"] == "token-create" and "ok" in answer:
+            answer["ok"] |= await asyncio.to_thread(self._install_line, answer["ok"]["token"])
+        self._write({"kind": "answer", "number": message["number"], **answer})
+
+    def _install_line(self, token: str) -> dict[str, str]:
+        """Return the line with which a device that has only Python joins, or why there is none.
+
+        It makes the wheels that such a device gets, if they are not there yet: that takes some seconds.
+        """
+        try:
+            build_index.pack(self._shelf)
+            return {"install": install_command.for_token(token, WORKER)}
+        except (OctapiError, OSError) as error:
+            return {"no_install": str(error)}
+
+    def _answer(self, request: dict[str, Any]) -> dict[str, Any]:
+        assert self.desk is not None
+        try:
+            if request["op"] == "remove":
+                return {"ok": self.desk.do_remove({"name": str(request.get("name"))})}
+            if request["op"] == "token-create":
+                life_s = min(float(request.get("life_s") or 3600.0), TOKEN_LIFE_S)
+                return {
+                    "ok": self.desk.do_token_create({"role": WORKER, "life_s": life_s, "uses": request.get("uses")})
+                }
+        except (OctapiError, ValueError, TypeError) as error:
+            return {"error": type(error).__name__, "text": str(error)}
+        return {"error": "TrustError", "text": "The page may not ask for that."}
+
+    def new_link(self, kind: str = ACT, life_s: float = LIFE_S) -> dict[str, Any]:
+        """Make a link.  Raises :exc:`TrustError` when there is no page."""
+        if not self.port:
+            raise TrustError("This master has no page. Start it with --page; if it was, its log says why.")
+        link = self.link(self.links.new(kind, life_s))
+        self.tell(links=self.links.plain())
+        return {"link": link, "fingerprint": self.fingerprint, "kind": kind}
+
+    def revoke(self, ident: str) -> dict[str, Any]:
+        """End links.  Raises :exc:`TrustError` for one that is not there."""
+        found = self.links.revoke(ident)
+        self.tell(links=self.links.plain())
+        return {"revoked": found}
+
+    async def close(self) -> None:
+        """End it."""
+        if self._running is not None:
+            self._running.cancel()
+            await asyncio.gather(self._running, return_exceptions=True)
+        if self._process is not None and self._process.returncode is None:
+            assert self._process.stdin is not None
+            self._process.stdin.close()
+            try:
+                await asyncio.wait_for(self._process.wait(), STOP_S)
+            except TimeoutError:
+                self._process.kill()
+                await self._process.wait()
+        if self._sock is not None:
+            self._sock.close()

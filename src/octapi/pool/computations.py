@@ -1,0 +1,274 @@
+"""The computations that an agent knows: their setup, their files, their cleanup.
+
+A computation is left or renewed only when none of its jobs runs on this worker.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import shutil
+from typing import TYPE_CHECKING, Any
+
+from octapi.device.accounts import files_of
+from octapi.errors import JobError
+from octapi.pool import job_directory
+from octapi.protocol import batch_checks
+from octapi.protocol.computation import KINDS, Computation, File, safe
+from octapi.worker.log import say
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from octapi.pool.agent import Agent
+    from octapi.pool.processes import ForkServerClient
+
+#: how soon a setup whose process could not be started, or has died, runs again, in seconds
+AGAIN_S = 1.0
+#: what fields of a computation may be for which the type of their default does not say it
+CHECKED: dict[str, Callable[[Any], bool]] = {
+    "kind": batch_checks.is_text,
+    "name": batch_checks.is_text,
+    "timeout_s": batch_checks.is_limit,
+    "paths": batch_checks.is_texts,
+    "argv": batch_checks.is_texts,
+    "sources": batch_checks.is_pairs_of_texts,
+    "logging": batch_checks.is_logging,
+}
+
+
+class Known:
+    """One computation.  ``limit`` is the most jobs of it at once on this worker, or None."""
+
+    def __init__(self, spec: bytes, facts: dict[str, Any]) -> None:
+        self.spec = spec
+        self.computation = Computation.from_bytes(spec)
+        self.limit: int | None = facts.get("limit")
+        self.setup_args: bytes = facts.get("setup_args") or self.computation.setup_args
+        self.prepared_server: ForkServerClient | None = None
+        self.running = 0
+        self.refused = ""
+        #: its files are not there: what its client sends again begins it anew
+        self.is_broken = False
+        self.ready = False
+        self.leaving = False
+        self.renewal: dict[str, Any] | None = None
+        #: its cleanup has begun
+        self.is_resting = False
+        #: what it is to be defined as once it is cleaned up
+        self.successor: tuple[bytes, dict[str, Any]] | None = None
+
+    @property
+    def forks(self) -> bool:
+        """Say whether its jobs are forked from a process that ran its setup."""
+        return bool(self.computation.setup or self.computation.cleanup or self.computation.forked)
+
+    @property
+    def is_alone(self) -> bool:
+        """Say whether its slots work for nothing else: it brings modules, files or a setup of its own."""
+        return self.forks or bool(self.computation.files)
+
+    @property
+    def takes_jobs(self) -> bool:
+        """Say whether one more of its jobs may start now."""
+        if not self.ready or self.leaving or self.renewal is not None:
+            return False
+        return self.limit is None or self.running < self.limit
+
+
+class Computations:
+    """All computations of one agent, by digest."""
+
+    def __init__(self, agent: Agent) -> None:
+        self._agent = agent
+        self.known: dict[str, Known] = {}
+
+    def get(self, digest: str) -> Known | None:
+        """Return a computation that takes batches."""
+        known = self.known.get(digest)
+        return None if known is None or known.leaving else known
+
+    def is_awaited(self, digest: str) -> bool:
+        """Say whether a computation is cleaned up here and then begins anew."""
+        known = self.known.get(digest)
+        return known is not None and known.successor is not None
+
+    def place(self, known: Known, digest: str) -> Path:
+        """Return the directory of a computation on this worker."""
+        return self._agent.home / safe(known.computation.dest or digest)
+
+    def define(self, digest: str, spec: bytes, facts: dict[str, Any]) -> None:
+        """Take a computation, or new limits, files and setup arguments for one."""
+        known = self.known.get(digest)
+        if why := batch_checks.of_own(facts) or problem(spec):
+            return self._agent.post(("refused", digest, f"What was sent of it cannot be used: {why}"))
+        if known is None:
+            return self._begin(digest, Known(spec, facts), facts)
+        if known.leaving or known.is_broken:
+            known.successor = spec, facts
+            return None if known.leaving else self._leave(digest, known)
+        known.limit = facts.get("limit")
+        self._write(known, digest, facts.get("files") or ())
+        if known.limit == 0:
+            self._agent.recall_all(digest)
+        return None
+
+    def _begin(self, digest: str, known: Known, facts: dict[str, Any]) -> None:
+        self.known[digest] = known
+        if not self._write(known, digest, facts.get("files") or ()):
+            return
+        if known.forks:
+            self._raise_cradle(digest, known)
+        else:
+            known.ready = True
+            self._agent.post(("ready", digest))
+
+    def file(self, digest: str, row: list[Any]) -> None:
+        """Put one more file into a computation's directory."""
+        if not batch_checks.is_file(row):
+            return say(f"a file that came for {digest} cannot be used.")
+        known = self.known.get(digest)
+        if known is not None and known.successor is not None:
+            spec, facts = known.successor
+            known.successor = spec, facts | {"files": [*(facts.get("files") or ()), row]}
+        elif known is not None and not known.leaving:
+            self._write(known, digest, (row,))
+        return None
+
+    def _write(self, known: Known, digest: str, rows: Any) -> bool:
+        """Write files into a computation's directory; one whose files cannot be written is refused."""
+        try:
+            with files_of(self._agent.account):
+                for row in rows:
+                    target = self.place(known, digest)
+                    target.mkdir(parents=True, exist_ok=True)
+                    job_directory.write(target, File(*row))
+        except (OSError, JobError) as error:
+            known.is_broken = True
+            self.refuse(digest, known, f"A file of it cannot be written on {self._agent.names_of()}: {error}")
+            return False
+        return True
+
+    # ---- leaving and renewing
+
+    def forget(self, digest: str) -> None:
+        """Clean up and forget, once no job of it runs."""
+        known = self.known.get(digest)
+        if known is not None and known.leaving and known.successor is not None:
+            known.successor = None
+            self._agent.recall_all(digest)
+        elif known is not None and not known.leaving:
+            self._leave(digest, known)
+
+    def _leave(self, digest: str, known: Known) -> None:
+        known.leaving = True
+        self._agent.recall_all(digest)
+        self.rest(digest, known)
+
+    def renew(self, digest: str, facts: dict[str, Any]) -> None:
+        """Run cleanup and then setup again with new arguments and files, once no job of it runs."""
+        known = self.get(digest)
+        if known is not None and not batch_checks.of_own(facts):
+            known.renewal = facts
+            self._agent.recall_all(digest)
+            self.rest(digest, known)
+
+    def rest(self, digest: str, known: Known) -> None:
+        """Do what was put off while jobs of a computation ran."""
+        is_wanted = known.leaving or known.renewal is not None
+        if known.running or known.is_resting or not is_wanted or self._agent.closed:
+            return
+        known.is_resting = True
+        prepared_server, known.prepared_server = known.prepared_server, None
+        known.ready = False
+        if prepared_server is None or prepared_server.exited:
+            self._cleaned(digest, known)
+        else:
+            prepared_server.on_gone = lambda: self._cleaned(digest, known)
+            prepared_server.cleanup()
+
+    def _cleaned(self, digest: str, known: Known) -> None:
+        if known.renewal is not None and not known.leaving:
+            facts = known.renewal
+            fresh = Known(known.spec, facts)
+            fresh.limit = facts.get("limit", known.limit)
+            self._begin(digest, fresh, facts)
+            return
+        if self.known.get(digest) is known:
+            del self.known[digest]
+        self._agent.let_go(digest)
+        if not known.computation.keep_files:
+            self._remove(known, digest)
+        if known.successor is None or not known.is_broken:
+            self._agent.post(("closed", digest))
+        if known.successor is not None:
+            spec, facts = known.successor
+            self._begin(digest, Known(spec, facts), facts)
+            self._agent.feed()
+
+    def _remove(self, known: Known, digest: str) -> None:
+        with files_of(self._agent.account), contextlib.suppress(JobError):  # a bad name was refused, nothing is there
+            shutil.rmtree(self.place(known, digest), ignore_errors=True)
+
+    # ---- setup
+
+    def _raise_cradle(self, digest: str, known: Known) -> None:
+        assert self._agent.root is not None
+        try:
+            prepared_server = self._agent.root.forkserver.prepared_server(digest, known.spec, known.setup_args)
+        except OSError as error:
+            say(f"no process for the setup of {known.computation.name} can be started ({error}); trying again.")
+            return self._raise_later(digest, known)
+        known.prepared_server = prepared_server
+        prepared_server.on_state = lambda prepared_server: self._cradle_state(digest, known, prepared_server)
+        prepared_server.on_gone = lambda: self._cradle_gone(digest, known)
+        return None
+
+    def _raise_later(self, digest: str, known: Known) -> None:
+        known.ready, known.prepared_server = False, None
+        self._agent.loop.call_later(AGAIN_S, self._raise_again, digest, known)
+
+    def _raise_again(self, digest: str, known: Known) -> None:
+        is_wanted = self.known.get(digest) is known and not known.leaving and known.renewal is None
+        if is_wanted and known.prepared_server is None and not self._agent.closed:
+            self._raise_cradle(digest, known)
+
+    def _cradle_gone(self, digest: str, known: Known) -> None:
+        """A prepared fork server has died that nobody had asked to end: its setup runs again."""
+        if known.ready:
+            say(f"the process that ran the setup of {known.computation.name} has died; running its setup again.")
+            self._raise_later(digest, known)
+
+    def _cradle_state(self, digest: str, known: Known, prepared_server: ForkServerClient) -> None:
+        if prepared_server.state == "ready":
+            known.ready = True
+            self._agent.post(("ready", digest))
+            self._agent.feed()
+        else:
+            self.refuse(digest, known, prepared_server.text)
+
+    def refuse(self, digest: str, known: Known, text: str) -> None:
+        """Say that a computation cannot run here, and give its batches back."""
+        known.ready = False
+        known.refused = text
+        self._agent.post(("refused", digest, text))
+        self._agent.recall_all(digest, "refused", {"text": text})
+
+
+def problem(spec: bytes) -> str:
+    """Return why a computation cannot be used: what of it is missing or of another type; an empty text if it can."""
+    try:
+        found = Computation.from_bytes(spec)
+    except Exception as error:
+        return f"it cannot be read ({type(error).__name__}: {error})"
+    if found.kind not in KINDS:
+        return f"its kind is {batch_checks.shown(found.kind)}"
+    for field in dataclasses.fields(Computation):
+        value, check = getattr(found, field.name), CHECKED.get(field.name)
+        if not (check(value) if check is not None else type(value) is type(field.default)):
+            return f"its {field.name} is {batch_checks.shown(value)}"
+    rows = [(file.path, file.data, file.mode, file.mtime) for file in found.files]
+    if not batch_checks.is_files(rows):
+        return "a file of it is not what files are"
+    return ""

@@ -1,0 +1,1 @@
+"""A real cluster on this computer, for tests, demonstrations and benchmarks."""

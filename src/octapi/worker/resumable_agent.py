@@ -1,0 +1,118 @@
+"""What a worker keeps while its connection to the master comes and goes: the agent, its slots, and what it has said.
+
+What the agent says of a batch is kept until the master settles it, that is, until the client has it.  A master that was
+started anew, or a connection that broke, costs no job: batches go on meanwhile, and the next connection says first
+which batches there are, and then again what their clients have not heard.
+"""
+
+from __future__ import annotations
+
+import uuid
+from typing import TYPE_CHECKING, Any
+
+from octapi.pool.agent import Agent
+from octapi.protocol.wire import LASTING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from octapi.device.accounts import Account
+
+#: a batch: the session of its client, and its number there
+Key = tuple[str, int]
+Message = tuple[Any, ...]
+
+
+class ResumableAgent:
+    """One agent, from the start of its process to the end."""
+
+    def __init__(self, slots: int, name: str, account: Account | None = None) -> None:
+        self.slots = slots
+        self.name = name
+        self.account = account
+        #: tells this run of the agent from others of the same worker
+        self.life = uuid.uuid4().hex[:12]
+        self.agent: Agent | None = None
+        self.log: dict[Key, list[Message]] = {}
+        self._send: Callable[[Message], None] | None = None
+
+    def open(self, address: str) -> Agent:
+        """Return the agent, started the first time; ``address`` is what jobs see as their node's."""
+        if self.agent is None:
+            names = {"dispy_node_name": self.name, "dispy_node_ip_addr": address}
+            self.agent = Agent(self.slots, names, self.post, self.account)
+            self.agent.start()
+        return self.agent
+
+    def close(self) -> None:
+        """Stop the slots."""
+        self._send = None
+        if self.agent is not None:
+            self.agent.close()
+
+    # ---- what the agent says
+
+    def connect(self, send: Callable[[Message], None] | None) -> None:
+        """Let what the agent says go this way from now on; None while there is no master."""
+        self._send = send
+
+    @property
+    def is_connected(self) -> bool:
+        """Say whether there is a master to talk to."""
+        return self._send is not None
+
+    def post(self, message: Message) -> None:
+        """Take one message of the agent."""
+        if message[0] in LASTING:
+            self.log.setdefault(message[1], []).append(message)
+        if self._send is not None:
+            self._send(message)
+
+    def standing(self) -> dict[str, Any]:
+        """Return what a master must know that has not seen this worker before."""
+        if self.agent is None:
+            return {"life": self.life, "batches": [], "computations": []}
+        batches = [*self.agent.batches, *(key for key in self.log if key not in self.agent.batches)]
+        return {"life": self.life, "batches": batches, "computations": list(self.agent.computations.known)}
+
+    def announce(self) -> None:
+        """Say of each computation how it stands; a master that has not seen this worker before does not know."""
+        if self.agent is None:
+            return
+        for digest, known in self.agent.computations.known.items():
+            if known.refused:
+                self.post(("refused", digest, known.refused))
+            elif known.ready:
+                self.post(("ready", digest))
+
+    # ---- what the master says of batches
+
+    def replay(self, key: Key, heard: int) -> None:
+        """Say again what the client of a batch has not heard."""
+        if self._send is None:
+            return
+        self._send(("replaying", key))
+        for message in self.log.get(key, ())[heard:]:
+            self._send(message)
+        batch = None if self.agent is None else self.agent.batches.get(key)
+        if batch is not None and batch.child is not None:
+            self._send(("begun", key, max(batch.seen, batch.skip)))
+
+    def settled(self, keys: Iterable[Any]) -> None:
+        """Forget what was said of batches whose clients have it all."""
+        for session, ident in keys:
+            self.log.pop((session, ident), None)
+
+    def drop(self, keys: Iterable[Any]) -> None:
+        """Stop batches that nobody waits for."""
+        for session, ident in keys:
+            if self.agent is not None:
+                self.agent.drop((session, ident))
+            self.log.pop((session, ident), None)
+
+    def kill(self, session: str) -> None:
+        """Stop all batches of a client that is gone."""
+        if self.agent is not None:
+            self.agent.on_kill(session)
+        for key in [key for key in self.log if key[0] == session]:
+            del self.log[key]
