@@ -176,7 +176,7 @@ class Core:
         return self.tell(flight.worker, ("cancel", flight.ident, ticket.index, grace_s))
 
     def summary(self) -> dict[str, Any]:
-        """Return what people want to know: how many jobs wait, travel and are done, and of which functions."""
+        """Return what people want to know: how many jobs wait, travel, are done and failed, of which functions."""
         lanes = list(self.lanes.values())
         waiting = sum(queue_size(queue) for lane in lanes for queue in lane.queues())
         flying = sum(flight.count() for flight in list(self.flights.values()))
@@ -184,7 +184,7 @@ class Core:
             {lane.computation.name for lane in lanes if not lane.is_closed} | set(self.teller.story.functions)
         )
         slots, story = sum(worker.slots for worker in self.infos.values()), self.teller.story
-        counts = {"waiting": waiting, "running": flying, "done": story.done + story.failed, "failed": story.failed}
+        counts = {"waiting": waiting, "running": flying, "done": story.done, "failed": story.failed}
         return counts | {"functions": names, "slots": slots}
 
     def retell(self) -> None:
