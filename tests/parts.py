@@ -13,7 +13,9 @@ from pathlib import Path
 from typing import Any
 
 #: fixtures that start what takes long
-SERVICES = frozenset("yard embedded image engine site room scene sight watched world bench node desk chromium".split())
+SERVICES = frozenset(
+    "yard doors embedded image engine site room scene sight watched world bench node desk chromium".split()
+)
 #: directories and files of tests that start it themselves, or take long
 FILES = (
     *("chaos/", "containers/", "monitoring/", "security/test_attacks.py", "dispy/test_side_by_side.py", "test_docs.py"),

@@ -299,7 +299,7 @@ def test_a_lost_worker_and_its_retries_are_told_as_they_were(yard: Yard) -> None
     assert (row["done"], row["failed"]) == (2, 3)
     assert row["retried"] >= 1
     (kept,) = json.loads(yard.command("master", "runs", "--json"))
-    assert (kept["id"], kept["done"], kept["failed"]) == (row["run"], 5, 3)
+    assert (kept["id"], kept["done"], kept["failed"]) == (row["run"], 2, 3)
     events = [(event["kind"], event["name"]) for event in sight.get("/state")["events"]]
     assert ("left", "pi-1") in events
 

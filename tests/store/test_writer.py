@@ -16,6 +16,7 @@ from octapi.errors import StateError
 from octapi.store import schema, writer
 from octapi.store.outcomes import Outcomes
 from octapi.store.reader import Reader
+from octapi.store.runs import SAVE, Run
 from octapi.store.trace_table import TraceTable
 from octapi.store.writer import Writer, open_for_writing
 from tests.harness import until
@@ -207,6 +208,20 @@ def test_a_database_is_brought_to_this_releases_version_step_by_step(tmp_path: P
     with pytest.raises(StateError, match="later release"):
         found.flush().result(30)
     found.close()
+
+
+def test_done_counts_no_failed_jobs_also_in_databases_of_earlier_releases(tmp_path: Path) -> None:
+    """They counted both together; what makes no sense becomes 0."""
+    connection = sqlite3.connect(tmp_path / "history.db", isolation_level=None)
+    schema.migrate(connection, schema.STEPS[:2])
+    for ident, done, failed in (("261124-161455-abc", 40, 8), ("261124-161455-abd", 0, 3)):
+        connection.execute(SAVE, Run(ident, done=done, failed=failed).row())
+    connection.close()
+    found = Writer(tmp_path / "history.db")
+    found.flush().result(30)
+    found.close()
+    runs = {run.id[-3:]: (run.done, run.failed) for run in Reader(tmp_path / "history.db").runs()}
+    assert runs == {"abc": (32, 8), "abd": (0, 3)}
 
 
 def test_readers_of_another_process_cannot_write(tmp_path: Path) -> None:

@@ -203,7 +203,9 @@ def print_page(keeper: MasterSupervisor) -> None:
         found = keeper.page_process.new_link()
         print(f"\nThe page, for 24 hours (again with 'octapi page'):\n\n  {found['link']}\n", flush=True)
         if found["fingerprint"]:
-            print(f"  Its certificate's SHA-256: {found['fingerprint']}\n", flush=True)
+            print(f"  Its certificate's SHA-256, for the browser's warning: {found['fingerprint']}\n", flush=True)
+        if found["here"]:
+            print(f"  In a browser on this computer, without a warning:\n\n  {found['here']}\n", flush=True)
     else:
         print(f"octapi master: page at port {keeper.page_process.port}; 'octapi page' prints the link.", flush=True)
 

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 Address = Annotated[str, typer.Option(metavar="HOST:PORT", help="host:port of the master.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
-HEAD = ("No.", "Script", "User", "Functions", "Waiting", "Running", "Done", "For")
+HEAD = ("No.", "Script", "User", "Functions", "Waiting", "Running", "Done", "Failed", "For")
 
 jobs_app = typer.Typer(
     help="List the scripts that use the cluster, or fetch what became of jobs.", invoke_without_command=True
@@ -79,7 +79,7 @@ def print_rows(rows: list[dict[str, Any]], place: str) -> None:
     found = []
     for row in rows:
         name = f"{row['script']} ({row['host']})" + (" gone" if row["is_detached"] else "")
-        counts = [f"{row.get(key) or 0:,}" for key in ("waiting", "running", "done")]
+        counts = [f"{row.get(key) or 0:,}" for key in ("waiting", "running", "done", "failed")]
         functions = ", ".join(row.get("functions") or [])
         found.append((row["number"], name, row["user"], functions, *counts, f"{time.time() - row['since']:.0f} s"))
     tables.show(HEAD, found, whole=("No.",))

@@ -77,7 +77,7 @@ JOBS = {
     "failed": "Failed", "rate": "Jobs/s", "left": "Left",
 }  # fmt: skip
 RUNS = {
-    "run": "Run", "script": "Script", "state": "State", "finished": "Jobs", "failed": "Failed", "wall_s": "Seconds",
+    "run": "Run", "script": "Script", "state": "State", "done": "Done", "failed": "Failed", "wall_s": "Seconds",
     "speedup": "Speed-up", "efficiency": "Efficiency",
 }  # fmt: skip
 

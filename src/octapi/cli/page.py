@@ -44,6 +44,8 @@ def page(
     print(found["link"])
     if found["fingerprint"]:
         print(f"The certificate's SHA-256, for the browser's warning: {found['fingerprint']}")
+    if found["here"]:
+        print(f"In a browser on this computer, without a warning:\n{found['here']}")
 
 
 def print_list(as_json: bool) -> None:

@@ -177,7 +177,7 @@ class Core:
         return self.tell(batch.worker, ("cancel", batch.ident, pending_job.index, grace_s))
 
     def summary(self) -> dict[str, Any]:
-        """Return what people want to know: how many jobs wait, travel and are done, and of which functions."""
+        """Return what people want to know: how many jobs wait, travel, are done and failed, of which functions."""
         queues = list(self.queues.values())
         waiting = sum(queue_size(entries) for queue in queues for entries in queue.waiting_lists())
         flying = sum(batch.count() for batch in list(self.batches.values()))
@@ -185,7 +185,7 @@ class Core:
             {queue.computation.name for queue in queues if not queue.is_closed} | set(self.recorder.story.functions)
         )
         slots, story = sum(worker.slots for worker in self.infos.values()), self.recorder.story
-        counts = {"waiting": waiting, "running": flying, "done": story.done + story.failed, "failed": story.failed}
+        counts = {"waiting": waiting, "running": flying, "done": story.done, "failed": story.failed}
         return counts | {"functions": names, "slots": slots}
 
     def retell(self) -> None:

@@ -49,7 +49,7 @@ def build(site: Site) -> Starlette:
 
     async def leave(request: Request) -> Response:
         response = JSONResponse({})
-        response.delete_cookie(login.COOKIE, path="/", httponly=True, samesite="strict")
+        response.delete_cookie(login.cookie_name(is_secure(request, site)), path="/", httponly=True, samesite="strict")
         return response
 
     routes: list[BaseRoute] = [
@@ -81,12 +81,13 @@ def enter_by(request: Request, site: Site) -> Response:
 
 def set_cookie(response: Response, site: Site, request: Request, link: Link) -> None:
     """Let a browser stay logged in."""
+    is_https = is_secure(request, site)
     response.set_cookie(
-        login.COOKIE,
-        site.gate.cookie(link),
+        login.cookie_name(is_https),
+        site.gate.cookie(link, is_https),
         max_age=int(STAY_S),
         path="/",
-        secure=is_secure(request, site),
+        secure=is_https,
         httponly=True,
         samesite="strict",
     )

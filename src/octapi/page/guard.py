@@ -9,6 +9,7 @@ from starlette.responses import JSONResponse, Response
 
 from octapi.page import login
 from octapi.page.login import TooMany
+from octapi.page.proxies import is_believed
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -54,10 +55,15 @@ def peer_of(request: Request) -> str:
     return request.client.host if request.client is not None else "?"
 
 
+def is_here(request: Request, site: Site) -> bool:
+    """Say whether a request came to the socket on loopback that a page with HTTPS has beside."""
+    return site.is_secure and request.url.scheme in ("http", "ws")
+
+
 def is_secure(request: Request, site: Site) -> bool:
     """Say whether the browser speaks HTTPS."""
     forwarded = request.headers.get("x-forwarded-proto", "") if site.is_proxy(peer_of(request)) else ""
-    return (forwarded or request.url.scheme) == "https"
+    return (forwarded or request.url.scheme) in ("https", "wss")
 
 
 def link_of(request: Request, site: Site) -> tuple[Link | None, bool]:
@@ -65,7 +71,8 @@ def link_of(request: Request, site: Site) -> tuple[Link | None, bool]:
     kind, _, token = request.headers.get("authorization", "").partition(" ")
     if kind.lower() == "bearer":
         return site.gate.by_token(token.strip(), address_of(request, site)), True
-    return site.gate.by_cookie(request.cookies.get(login.COOKIE, "")), False
+    is_https = is_secure(request, site)
+    return site.gate.by_cookie(request.cookies.get(login.cookie_name(is_https), ""), is_https), False
 
 
 class Guard:
@@ -101,7 +108,10 @@ class Guard:
     def _refusal(self, scope: Scope) -> Response | None:
         request = Request({**scope, "type": "http", "method": scope.get("method", "GET")})
         host = request.headers.get("host", "")
-        if not login.is_own_name(host, self._site.names):
+        if is_here(request, self._site):
+            if not (login.is_loopback_name(host) and is_believed(peer_of(request), [])):
+                return problem(421, "Without HTTPS this page is for this computer alone, as 127.0.0.1 or localhost.")
+        elif not login.is_own_name(host, self._site.names):
             return problem(421, f"This page does not go by the name {host[:80]!r}. Set OCTAPI_PAGE_NAMES to allow it.")
         try:
             link, is_bearer = link_of(request, self._site)

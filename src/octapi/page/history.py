@@ -79,5 +79,5 @@ def row_of(kept: Kept, story: RunTrace) -> dict[str, Any]:
     run.facts |= {"ended": kept.ended, "functions": list(kept.functions), "slots": kept.slots, "state": kept.state}
     run.facts |= {"waiting": kept.waiting, "running": kept.running, "is_detached": kept.state == "gone"}
     if not story.done and not story.failed:
-        story.done, story.failed = kept.done - kept.failed, kept.failed
+        story.done, story.failed = kept.done, kept.failed
     return run.row(kept.ended or kept.submitted)

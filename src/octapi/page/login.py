@@ -2,7 +2,8 @@
 
 A token is exchanged once for a cookie, ``IDENT.ENDS.MAC``: whose link it was, until when it is good (epoch seconds) and
 an HMAC of both under a key that only the supervisor and this process have.  It is void as soon as its link is revoked.
-No input or output here.
+Cookies of HTTPS and of HTTP have different names, as browsers let no HTTP replace one of HTTPS, and neither is good for
+the other: browsers show those of HTTP to every server on the same host.  No input or output here.
 """
 
 from __future__ import annotations
@@ -22,9 +23,13 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
 COOKIE: Final = "octapi-page"
+PLAIN_COOKIE: Final = "octapi-page-plain"
+#: before the body of a cookie of HTTP, in what its MAC is of; no body looks so
+PLAIN: Final = "plain "
 #: every request that changes something carries this header, which other sites cannot set
 HEADER: Final = "x-octapi"
 TOKEN_LIMIT: Final = 200
+LOOPBACK_NAMES: Final = ("localhost", "127.0.0.1", "::1")
 
 
 class TooMany(Exception):
@@ -71,16 +76,16 @@ class Gate:
         self._log(f"page: refused a wrong or expired token from {address}.")
         return None
 
-    def cookie(self, link: Link) -> str:
-        """Return the cookie for whoever came by a link."""
+    def cookie(self, link: Link, is_secure: bool = True) -> str:
+        """Return the cookie for whoever came by a link, over HTTPS or HTTP."""
         body = f"{link.ident}.{int(self._now() + STAY_S)}"
-        return f"{body}.{self._mac(body)}"
+        return f"{body}.{self._mac(body, is_secure)}"
 
-    def by_cookie(self, value: str) -> Link | None:
-        """Return the link that a cookie came from, if it is still good."""
+    def by_cookie(self, value: str, is_secure: bool = True) -> Link | None:
+        """Return the link that a cookie came from, if it is still good, and good for HTTPS or HTTP."""
         body, _, mac = value[:TOKEN_LIMIT].rpartition(".")
         ident, _, ends = body.partition(".")
-        if not hmac.compare_digest(mac.encode(), self._mac(body).encode()) or not ends.isdigit():
+        if not hmac.compare_digest(mac.encode(), self._mac(body, is_secure).encode()) or not ends.isdigit():
             return None
         return self.links.get(ident) if int(ends) > self._now() else None
 
@@ -88,8 +93,22 @@ class Gate:
         """Say whether a link has not been revoked since."""
         return link.ident in self.links
 
-    def _mac(self, body: str) -> str:
-        return hmac.new(self._key, body.encode(), hashlib.sha256).hexdigest()
+    def _mac(self, body: str, is_secure: bool) -> str:
+        text = body if is_secure else PLAIN + body
+        return hmac.new(self._key, text.encode(), hashlib.sha256).hexdigest()
+
+
+def cookie_name(is_secure: bool) -> str:
+    """Return the name of the cookie of HTTPS, or of HTTP."""
+    return COOKIE if is_secure else PLAIN_COOKIE
+
+
+def is_loopback_name(host: str) -> bool:
+    """Say whether a request's ``Host`` is one that only this computer understands as this computer."""
+    try:
+        return urlsplit(f"//{host}").hostname in LOOPBACK_NAMES
+    except ValueError:  # brackets that do not match
+        return False
 
 
 def is_own_name(host: str, names: list[str]) -> bool:

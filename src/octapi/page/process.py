@@ -133,13 +133,16 @@ def load(context: ssl.SSLContext, pem: str) -> None:
 class Server(uvicorn.Server):
     """A web server that sleeps while nobody asks; uvicorn's own wakes ten times a second.
 
-    It lets :class:`Callers` take the connections: uvicorn's own lets strangers hold all of them for nothing.
+    It lets :class:`Callers` take the connections: uvicorn's own lets strangers hold all of them for nothing.  ``here``
+    is a socket on loopback where it speaks HTTP.
     """
 
-    def __init__(self, config: uvicorn.Config, is_proxy: Callable[[str], bool]) -> None:
+    def __init__(self, config: uvicorn.Config, is_proxy: Callable[[str], bool], here: socket.socket | None) -> None:
         super().__init__(config)
         self._end = asyncio.Event()
         self._callers = Callers(self._protocol, is_proxy, say, config.ssl)
+        self._here = here
+        self._neighbours = Callers(self._protocol, is_proxy, say)
         self._serving: list[asyncio.Task[Any]] = []
 
     def _protocol(self) -> asyncio.Protocol:
@@ -149,6 +152,8 @@ class Server(uvicorn.Server):
         """Take connections."""
         self.servers = []
         self._serving = [asyncio.create_task(self._callers.serve(sock)) for sock in sockets or []]
+        if self._here is not None:
+            self._serving.append(asyncio.create_task(self._neighbours.serve(self._here)))
         self.started = True
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
@@ -174,7 +179,7 @@ class Server(uvicorn.Server):
         self._end.set()
 
 
-def server_of(site: Site, context: ssl.SSLContext | None) -> Server:
+def server_of(site: Site, context: ssl.SSLContext | None, here: socket.socket | None = None) -> Server:
     """Return the web server."""
     config = uvicorn.Config(
         build(site),
@@ -190,7 +195,7 @@ def server_of(site: Site, context: ssl.SSLContext | None) -> Server:
     )
     config.load()
     config.ssl = context
-    return Server(config, site.is_proxy)
+    return Server(config, site.is_proxy, here)
 
 
 class Page:
@@ -203,6 +208,7 @@ class Page:
         self._keeper = SupervisorRpc()
         self._secured = Secured(start, clock) if start.get("places") else None
         self._context = tls_context(start["tls"]) if start.get("tls") else None
+        self._here = socket.socket(fileno=start["here"]) if start.get("here") is not None else None
         gate = Gate(start["key"], start["links"], clock.now, say)
         self.site = Site(
             gate,
@@ -215,6 +221,7 @@ class Page:
             history=History(Path(start["history"])) if start.get("history") else None,
             dask=start.get("dask", ""),
             is_local=not start.get("has_keeper"),
+            is_secure=self._context is not None,
         )
         if start.get("has_keeper"):
             self.site.ask_keeper = self._keeper.ask
@@ -257,7 +264,7 @@ class Page:
     async def run(self, sock: socket.socket, on_ready: Callable[[], None]) -> None:
         """Serve until the supervisor is gone."""
         self.open_feed()
-        server = server_of(self.site, self._context)
+        server = server_of(self.site, self._context, self._here)
         serving = asyncio.create_task(server.serve(sockets=[sock]))
         following = asyncio.create_task(stdio_json.follow(await stdio_json.stdin(), self.take, say))
         on_ready()

@@ -45,7 +45,8 @@ class Site:
     """One page.
 
     ``names`` are the names of hosts under which it may be asked for; behind a ``proxy`` the headers X-Forwarded-For
-    and X-Forwarded-Proto are believed, from loopback and the networks ``proxy_from``.
+    and X-Forwarded-Proto are believed, from loopback and the networks ``proxy_from``.  A page that ``is_secure`` speaks
+    HTTPS itself, and HTTP only on loopback.
     ``ask_keeper(operation, **facts)`` reaches the process with the authority's key, and raises
     :exc:`octapi.errors.OctapiError`.  ``members`` and ``refusals`` are the supervisor's latest news.
     """
@@ -61,6 +62,7 @@ class Site:
     history: History | None = None
     dask: str = ""
     is_local: bool = False
+    is_secure: bool = False
     model: Model = field(default_factory=Model)
 
     def __post_init__(self) -> None:

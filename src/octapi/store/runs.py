@@ -74,7 +74,7 @@ class Run:
 
     ``owner`` is the ident of the certificate that started it, empty without encryption; ``secret`` is the SHA-256 of
     the key by which others may fetch its outcomes.  ``waiting``, ``running``, ``done`` and ``failed`` count jobs
-    (``done`` includes those that failed), ``slots`` the most that the cluster had meanwhile.  ``kept`` is the number of
+    (``done`` those that ended well), ``slots`` the most that the cluster had meanwhile.  ``kept`` is the number of
     messages that wait to be fetched, ``dropped`` of those that did not fit.  ``error`` is the end of a submitted
     script's stderr, or why the run ended as it did.
     """

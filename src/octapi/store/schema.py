@@ -55,6 +55,8 @@ STEPS: Final[tuple[tuple[str, ...], ...]] = (
         ) WITHOUT ROWID""",
         "CREATE INDEX sessions_by_run ON sessions (run)",
     ),
+    # jobs that are done were counted with those that failed
+    ("UPDATE runs SET done = max(done - failed, 0)",),
 )
 
 

@@ -177,8 +177,8 @@ class Sessions(DetachedRuns):
         if client.number in self.clients:
             self.watching.ended(client)
             if client.summary.get("functions"):
-                jobs, failed = (client.summary.get(key) or 0 for key in ("done", "failed"))
-                text = f"octapi master: {described(client)} ended: {jobs} jobs ended, {failed} of them failed."
+                done, failed = (client.summary.get(key) or 0 for key in ("done", "failed"))
+                text = f"octapi master: {described(client)} ended: {done} jobs done, {failed} failed."
                 levels.log(text, levels.WARNING if failed else levels.INFO)
             self.trace_writer.close(client.run)
         self._release(client)

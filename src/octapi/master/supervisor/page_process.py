@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import secrets
 import socket
@@ -12,7 +13,7 @@ from collections import deque
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
-from octapi.device import files
+from octapi.device import discovery, files
 from octapi.errors import OctapiError, TrustError
 from octapi.install import build_index, install_command, wheel_index
 from octapi.page import proxies
@@ -33,6 +34,8 @@ if TYPE_CHECKING:
     from octapi.trust.control_socket import ControlSocket
 
 DEFAULT_PORT: Final = 8787
+#: where a page that speaks HTTPS is also reached by HTTP, on this computer alone
+HERE_PORT: Final = 8784
 LOOPBACK: Final = "127.0.0.1"
 #: the settings that a wish is made of
 SETTINGS: Final = ("page", "page_port", "page_listen", "page_proxy", "page_proxy_from", "page_names", "dask_dashboard")
@@ -138,6 +141,7 @@ class PageProcess:
         #: the socket of Dask's own dashboard; an empty text when it is off
         self.dask = ""
         self._sock: socket.socket | None = None
+        self._here: socket.socket | None = None
         self._process: asyncio.subprocess.Process | None = None
         self._running: asyncio.Task[None] | None = None
         self._tls_path = home / "page" / "https.json"
@@ -167,6 +171,11 @@ class PageProcess:
             host = f"[{host}]"
         port = self.page_config.published or self.port
         return f"{'https' if self.is_secure else 'http'}://{host}:{port}/login?token={token}"
+
+    def link_here(self, token: str) -> str:
+        """Return the address for browsers on this computer, without HTTPS; an empty text if there is none."""
+        port = self._here.getsockname()[1] if self._here is not None else 0
+        return f"http://{LOOPBACK}:{port}/login?token={token}" if port else ""
 
     def wants_dask(self) -> bool:
         """Say whether Dask's own dashboard is to be started; without its parts one line says what is missing."""
@@ -203,8 +212,19 @@ class PageProcess:
             )
             return
         self.port = self._sock.getsockname()[1]
+        self._open_here()
         self._read_tls()
         self._running = asyncio.create_task(self._run(account))
+
+    def _open_here(self) -> None:
+        """Listen on loopback too, where no certificate is needed; in a container nobody has a browser there."""
+        if not self.is_secure or discovery.is_container():
+            return
+        ports = (HERE_PORT, 0) if self.page_config.port == DEFAULT_PORT else (0,)
+        for port in ports:
+            with contextlib.suppress(OSError):
+                self._here = bind(LOOPBACK, port)
+                return
 
     async def _run(self, account: Account | None) -> None:
         pause_s = AGAIN_S
@@ -221,6 +241,7 @@ class PageProcess:
     async def _once(self, account: Account | None) -> None:
         assert self._sock is not None
         handle = self._sock.fileno()
+        handles = [handle] if self._here is None else [handle, self._here.fileno()]
         self._process = await asyncio.create_subprocess_exec(
             sys.executable,
             "-m",
@@ -229,7 +250,7 @@ class PageProcess:
             stdout=asyncio.subprocess.PIPE,
             limit=stdio_json.LIMIT,
             start_new_session=True,
-            pass_fds=(handle,),
+            pass_fds=handles,
         )
         assert self._process.stdout is not None
         self._write(self._start(handle, account))
@@ -258,6 +279,7 @@ class PageProcess:
         start |= {"identity": identity.to_json(), "key": self.links.key, "links": self.links.plain()}
         start |= {"cluster": self.authority.state.cluster, "names": self.names(), "proxy": self.page_config.proxy}
         start["proxy_from"] = self.page_config.proxy_from
+        start["here"] = None if self._here is None else self._here.fileno()
         start |= {"refusals": list(self.refusals), "dask": self.dask}
         if facts["state"]:
             start["history"] = str(location.database(facts["state"]))
@@ -333,9 +355,10 @@ class PageProcess:
         """Make a link.  Raises :exc:`TrustError` when there is no page."""
         if not self.port:
             raise TrustError("This master has no page. Start it with --page; if it was, its log says why.")
-        link = self.link(self.links.new(kind, life_s))
+        token = self.links.new(kind, life_s)
         self.tell(links=self.links.plain())
-        return {"link": link, "fingerprint": self.fingerprint, "kind": kind}
+        found = {"link": self.link(token), "here": self.link_here(token)}
+        return found | {"fingerprint": self.fingerprint, "kind": kind}
 
     def revoke(self, ident: str) -> dict[str, Any]:
         """End links.  Raises :exc:`TrustError` for one that is not there."""
@@ -356,5 +379,6 @@ class PageProcess:
             except TimeoutError:
                 self._process.kill()
                 await self._process.wait()
-        if self._sock is not None:
-            self._sock.close()
+        for sock in (self._sock, self._here):
+            if sock is not None:
+                sock.close()
