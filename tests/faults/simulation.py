@@ -197,7 +197,7 @@ class Worker:
     def speak(self) -> None:
         """Let one message reach the master."""
         if self.up:
-            self.world.loop.do(self.world.gateway.from_agent, self.address, wire.pack(self.up.popleft()))
+            self.world.loop.do(self.world.gateway.take_report, self.address, wire.pack(self.up.popleft()))
 
 
 class World:
@@ -231,7 +231,7 @@ class World:
             tasks={}, users=list, aliases={}, task_metadata={},
         )  # fmt: skip
         self.gateway = self.loop.do(lambda: Gateway(self.scheduler, None, self.book()))
-        self.gateway.choose = lambda held: next(iter(self.found(held)), None)
+        self.gateway.batches.choose = lambda held: next(iter(self.found(held)), None)
 
     def book(self) -> RunRegistry | None:
         """Return what a master writes down; here nothing."""
@@ -241,7 +241,7 @@ class World:
         """Choose a worker without asking Dask."""
         from octapi.master.gateway.placement import least_loaded
 
-        return least_loaded(self.gateway.agents.values(), held)
+        return least_loaded(self.gateway.workers, held)
 
     def send(self, address: str, message: dict[str, Any]) -> None:
         """Carry a message of the master to a worker; as in Dask, one that has left has no stream."""
@@ -256,7 +256,7 @@ class World:
         self.cut()
         self.up, self.down = Pipe(), Pipe()
         facts = self.link.introduction(is_again)
-        self.client = self.loop.do(self.gateway.greet, self.down, facts, None)
+        self.client = self.loop.do(self.gateway.sessions.greet, self.down, facts, None)
         welcome = wire.unpack(self.down.frames.popleft()[wire.LENGTH.size :])[1]
         self.link.writer = self.up  # type: ignore[assignment]
         self.link.is_connected = True
@@ -271,7 +271,7 @@ class World:
             self.up.close()
             self.down.close()
             self.link.is_connected = False
-            self.loop.do(self.gateway.client_left, self.client, self.down)
+            self.loop.do(self.gateway.sessions.left, self.client, self.down)
 
     def restart_master(self) -> None:
         """Kill the master and start it again; all connections break."""
@@ -288,7 +288,7 @@ class World:
     def client_speaks(self) -> None:
         """Let one frame of the client reach the master."""
         if self.up.frames and not self.up.is_closed:
-            self.loop.do(self.gateway.take, self.client, self.up.frames.popleft()[wire.LENGTH.size :])
+            self.loop.do(self.gateway.requests.take, self.client, self.up.frames.popleft()[wire.LENGTH.size :])
 
     def client_hears(self) -> None:
         """Let one frame of the master reach the client."""
@@ -300,7 +300,7 @@ class World:
         for _ in range(int(seconds)):
             self.loop.now += 1.0
             for worker in self.workers:
-                agent = self.gateway.agents.get(worker.name)
+                agent = self.gateway.workers.by_name.get(worker.name)
                 if agent is not None and agent.address == worker.address:
                     agent.heard_at = self.loop.now
             if not self.up.is_closed:

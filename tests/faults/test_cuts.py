@@ -54,7 +54,7 @@ def test_what_a_client_sent_again_after_a_cut_is_not_run_by_the_master_too() -> 
         record = wire.RECORD.pack(0, 0, 1, 1.0, 0.01) + b"x"
         red.resumable.post(("results", key, record))
         red.resumable.post(("end", key, "returned", 1, {}))
-        world.loop.do(world.gateway.orphan, world.client)
+        world.loop.do(world.gateway.detached.detach, world.client)
         run_on(world)
         assert {number: world.started[number] for number in range(4)} == dict.fromkeys(range(4), 1)
     finally:

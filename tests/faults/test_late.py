@@ -10,7 +10,7 @@ from tests.faults.simulation import Pipe, Remembering, Told, World
 def come_back(world: World) -> Any:
     """Let the script greet the master again, and return the answer."""
     down: Any = Pipe()
-    world.loop.do(world.gateway.greet, down, world.link.introduction(True), None)
+    world.loop.do(world.gateway.sessions.greet, down, world.link.introduction(True), None)
     return wire.unpack(down.frames.popleft()[wire.LENGTH.size :])
 
 
@@ -35,18 +35,18 @@ def test_a_script_that_slept_too_long_is_told_where_its_results_are(tmp_path: Pa
             red.speak()
         world.client.absence_s, world.client.is_recoverable = 30.0, True
         world.pass_time(31)
-        world.loop.do(world.gateway._expire, world.client)
+        world.loop.do(world.gateway.sessions.expire, world.client)
         kind, facts = come_back(world)
         assert kind == "refused"
         assert "away longer than 30 s" in facts["text"]
         assert facts["text"].endswith(f"octapi jobs recover {run}")
-        world.gateway.book.writer.flush().result(30)
+        world.gateway.registry.writer.flush().result(30)
 
         world.restart_master()
         kind, facts = come_back(world)
         assert kind == "refused"
         assert facts["text"].endswith(f"octapi jobs recover {run}")
-        world.gateway.book.writer.flush().result(30)
-        assert len(world.gateway.book.reader.outcomes(run)) == 1
+        world.gateway.registry.writer.flush().result(30)
+        assert len(world.gateway.registry.reader.outcomes(run)) == 1
     finally:
         world.close()

@@ -53,7 +53,7 @@ def test_a_worker_that_refused_a_computation_takes_it_once_it_can(world: World, 
     for _ in range(5):
         world.move()
     hear(world, "refused")
-    agent = world.gateway.agents["red"]
+    agent = world.gateway.workers.by_name["red"]
     assert agent.refused == {world.queue.digest}
 
     if how == "ready":

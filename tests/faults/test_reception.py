@@ -13,9 +13,10 @@ class Gate:
 
     def __init__(self) -> None:
         self.taken: list[Any] = []
-        self.took, self.left = asyncio.Event(), asyncio.Event()
+        self.took, self.gone = asyncio.Event(), asyncio.Event()
         self.client: Any = SimpleNamespace(writer=None, is_alive=lambda: None, said_bye=False, send=lambda *_: None)
-        self.meter = SimpleNamespace(refused=0)
+        self.sessions = self.requests = self
+        self.observers = SimpleNamespace(meter=SimpleNamespace(refused=0))
 
     def greet(self, writer: asyncio.StreamWriter, *_: Any) -> Any:
         self.client.writer = writer
@@ -26,9 +27,9 @@ class Gate:
         self.taken.append(wire.unpack(body))
         self.took.set()
 
-    def client_left(self, client: Any, writer: asyncio.StreamWriter) -> None:
+    def left(self, client: Any, writer: asyncio.StreamWriter) -> None:
         if client.writer is writer:
-            self.left.set()
+            self.gone.set()
 
 
 async def come(port: int) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
@@ -58,7 +59,7 @@ def test_what_is_left_of_an_old_connection_is_not_counted_on_the_new_one() -> No
         for writer in (old, new):
             writer.close()
             await writer.wait_closed()
-        await gate.left.wait()
+        await gate.gone.wait()
         reception.close()
 
     asyncio.run(asyncio.wait_for(scene(), 60))

@@ -100,7 +100,7 @@ class Machine(RuleBasedStateMachine):
                     assert pending_job.outcomes == [outcome.VALUE]
                 else:
                     assert world.started[pending_job.number] <= 1
-            assert not any(client.held or client.claims for client in world.gateway.clients.values())
+            assert not any(client.held or client.claims for client in world.gateway.clients)
         finally:
             world.close()
 

@@ -120,17 +120,17 @@ def test_the_login_of_a_run_its_masters_owner_and_the_page_may_read_it(tmp_path:
     world = Remembering(tmp_path)
     try:
         gateway = world.gateway
-        gateway.viewers, gateway.submissions.owners = {"page"}, {"owner"}
-        gateway.book.begin("261124-161455-abc", {}, "laptop", 1)
+        gateway.access.viewers, gateway.access.owners = {"page"}, {"owner"}
+        gateway.registry.begin("261124-161455-abc", {}, "laptop", 1)
 
         def may(ident: str) -> bool:
             watcher = SimpleNamespace(peer=SimpleNamespace(ident=ident, cluster="c"))
-            found: bool = gateway.may_read(watcher, "261124-161455-abc")
+            found: bool = gateway.access.may_read(watcher, "261124-161455-abc")
             return found
 
         assert [may(ident) for ident in ("laptop", "owner", "page", "other")] == [True, True, True, False]
-        assert gateway.may_read(SimpleNamespace(peer=None), "261124-161455-abc")
-        gateway.viewers = None
+        assert gateway.access.may_read(SimpleNamespace(peer=None), "261124-161455-abc")
+        gateway.access.viewers = None
         assert may("other")
     finally:
         world.close()

@@ -55,13 +55,13 @@ def text(gateway: Gateway) -> str:
 
 def state(gateway: Gateway) -> exposition.MasterState:
     """Return what a master knows of itself."""
-    meter, clients = gateway.meter, list(gateway.clients.values())
+    meter, clients = gateway.observers.meter, list(gateway.clients)
     guard = gateway.guard
     return exposition.MasterState(
         cluster="" if guard is None else guard.trust.identity.cluster,
         python=platform.python_version(),
         started=meter.started,
-        workers=[row(agent) for agent in gateway.agents.values()],
+        workers=[row(agent) for agent in gateway.workers],
         clients=sum(not client.is_away for client in clients),
         detached=sum(client.is_away for client in clients),
         waiting=sum(client.left()[0] for client in clients),
@@ -73,7 +73,7 @@ def state(gateway: Gateway) -> exposition.MasterState:
         bytes_in=meter.bytes_in,
         bytes_out=meter.bytes_out,
         refused=meter.refused + meter.refused_joins,
-        certificates=[(one["role"], one["name"], one["ends"]) for one in gateway.roster],
+        certificates=[(one["role"], one["name"], one["ends"]) for one in gateway.queries.roster],
     )
 
 
@@ -97,9 +97,9 @@ async def serve(gateway: Gateway, trust: Trust, sock: socket.socket, log: Any) -
         return exporter.Answer(text(gateway).encode(), exposition.CONTENT_TYPE)
 
     async def discovery() -> exporter.Answer:
-        found = exposition.discovery(agent.info for agent in gateway.agents.values())
+        found = exposition.discovery(agent.info for agent in gateway.workers)
         return exporter.Answer(json.dumps(found).encode(), "application/json")
 
-    door = exporter.MetricsServer({"/metrics": own, "/discovery": discovery}, lambda: gateway.meter.key, log)
+    door = exporter.MetricsServer({"/metrics": own, "/discovery": discovery}, lambda: gateway.observers.meter.key, log)
     await door.listen(sock, trust.showing())
     return door

@@ -8,8 +8,8 @@ from octapi.engine.dask_nodes import NESTED
 
 if TYPE_CHECKING:
     from octapi.engine.dask_nodes import QuietScheduler
-    from octapi.master.gateway.gateway import Gateway
     from octapi.master.gateway.placement import WorkerRecord
+    from octapi.master.gateway.workers import Workers
 
 #: a name among Dask's metadata: the workers that are to take tasks, for clients that wait for them
 METADATA: Final = "octapi-workers"
@@ -18,8 +18,8 @@ METADATA: Final = "octapi-workers"
 class DaskUse:
     """Tells the workers when somebody begins to use Dask, and when nobody has for ``idle_s`` seconds."""
 
-    def __init__(self, gateway: Gateway, scheduler: QuietScheduler, idle_s: float) -> None:
-        self._gateway = gateway
+    def __init__(self, workers: Workers, scheduler: QuietScheduler, idle_s: float) -> None:
+        self._workers = workers
         self._scheduler = scheduler
         self._idle_s = idle_s
         self._used_at = 0.0
@@ -47,12 +47,12 @@ class DaskUse:
     def _want(self, is_wanted: bool) -> None:
         if is_wanted != self.is_wanted:
             self.is_wanted = is_wanted
-            for agent in self._gateway.agents.values():
+            for agent in self._workers:
                 self._tell(agent)
 
     def _tell(self, agent: WorkerRecord) -> None:
         if agent.info.get("dask_apart"):
-            self._gateway.to_agent(agent, ("dask", self.is_wanted))
+            self._workers.send(agent, ("dask", self.is_wanted))
 
     def joined(self, agent: WorkerRecord) -> None:
         """A worker has come."""
@@ -62,8 +62,7 @@ class DaskUse:
 
     def list_workers(self) -> None:
         """Let clients know which workers are to take tasks."""
-        agents = self._gateway.agents.values()
-        self._scheduler.task_metadata[METADATA] = [a.name for a in agents if a.info.get("dask_apart")]
+        self._scheduler.task_metadata[METADATA] = [a.name for a in self._workers if a.info.get("dask_apart")]
 
     def drain(self, agent: WorkerRecord) -> None:
         """Let Dask give no tasks to a worker that is to have none, or give it some again."""

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 from octapi.errors import PeerRefused
 from octapi.master.gateway.client_messages import greeting
-from octapi.master.gateway.gateway import say
 from octapi.master.gateway.handshake import compatible, refusal
+from octapi.master.gateway.observers import say
 from octapi.protocol import wire
 from octapi.trust.names import CLIENT
 
@@ -60,17 +60,17 @@ class Listener:
                 if client.writer is not writer:
                     break  # it is back over another connection, where it sends this again
                 self._check_member(writer, peer)
-                self.gateway.take(client, body)
+                self.gateway.requests.take(client, body)
         except (asyncio.IncompleteReadError, ConnectionError, ssl.SSLError):
             pass  # it is gone, which is what happens to clients
         except OSError as error:
             if client is None:
                 say(f"octapi master: hung up on a client: {type(error).__name__}: {error}")
         except PeerRefused as error:
-            self.gateway.meter.refused += 1
+            self.gateway.observers.meter.refused += 1
             say(f"octapi master: refused {writer.get_extra_info('peername')[0]}: {error}")
         except Exception as error:  # whatever one client sends, the others' are served
-            self.gateway.meter.refused += 1
+            self.gateway.observers.meter.refused += 1
             say(f"octapi master: hung up on a client: {type(error).__name__}: {error}")
             if client is not None and client.writer is writer:  # it would send the same again
                 client.said_bye = True
@@ -79,7 +79,7 @@ class Listener:
         finally:
             self.here -= 1
             if client is not None:
-                self.gateway.client_left(client, writer)
+                self.gateway.sessions.left(client, writer)
             writer.close()
             with contextlib.suppress(OSError):
                 await writer.wait_closed()
@@ -116,4 +116,4 @@ class Listener:
             say(f"octapi master: refused a client: {text}")
             writer.write(wire.pack(("refused", {"error": "VersionMismatch", "text": text})))
             return None
-        return self.gateway.greet(writer, facts, peer)
+        return self.gateway.sessions.greet(writer, facts, peer)

@@ -27,7 +27,7 @@ DETACH_S: Final = 10.0
 #: what is kept of a session: its client is connected, is away, or will not be let in again
 HERE: Final = 0
 GONE: Final = 1
-ORPHAN: Final = 2
+DETACHED: Final = 2
 #: bits of a number that are the frame's; the one below the highest marks what the master itself says at the end
 FRAME_BITS: Final = 38
 EPILOGUE: Final = 1 << (FRAME_BITS - 1)
@@ -75,9 +75,14 @@ class OutcomeSpool:
         self._session(client, GONE)
         self._write_down(client, client.outbox.acknowledged + 1)
 
-    def note_orphan(self, client: ClientSession) -> None:
+    def keep_absent(self, client: ClientSession) -> None:
+        """Write down what a client that is away has not got."""
+        if client.writer is None and client.is_run and client.spool is None and not client.is_found:
+            self.persist(client)
+
+    def note_detached(self, client: ClientSession) -> None:
         """Note that what is on disk of a client is nowhere else, so that no later master lets it begin anew."""
-        self._session(client, ORPHAN)
+        self._session(client, DETACHED)
 
     def _write_down(self, client: ClientSession, first: int) -> None:
         """Write down the batches of a client, and its messages from the number ``first`` on."""
@@ -189,7 +194,7 @@ class OutcomeSpool:
         facts = {"script": run.script, "user": run.user, "host": run.host, "recoverable": True, "again": True}
         client = ClientSession(None, facts | {"session": session, "token": secret})
         client.run, client.is_run, client.secret, client.is_found = run.id, True, secret, True
-        client.was_detached = gone == ORPHAN
+        client.was_detached = gone == DETACHED
         if gone and self.book.reader is not None:
             client.spool, part = self, part_of(session)
             last, client.stored = self.book.reader.last_of(run.id, place(part, 0), place(part, EPILOGUE - 1))

@@ -30,7 +30,7 @@ class WorkerRecord:
         self.unclaimed: set[tuple[str, int]] = {(session, ident) for session, ident in facts.get("batches") or ()}
         self.joined_at = self.heard_at = now
         #: how many of its batches have ended
-        self.beats = 0
+        self.batches_done = 0
         #: how many bytes came from it when it was looked at last
         self.read = 0
         #: how many of its messages were none

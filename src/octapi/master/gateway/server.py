@@ -81,7 +81,7 @@ async def serve(
             now = time.time if guard is None else guard.trust.clock.now
             book = RunRegistry(state, now, lambda text: say(f"octapi master: {text}"), settings)
             gateway = Gateway(scheduler, guard, book)
-            gateway.watching.start()
+            gateway.observers.subscriptions.start()
             reception = Listener(gateway, None if guard is None else guard.trust)
             found = await reception.listen(host, port)
             if on_dashboard is not None:
@@ -116,7 +116,7 @@ def refusing(gateway: Gateway) -> Callable[[str], None]:
     """Return what counts and logs those who are sent away."""
 
     def refused(text: str) -> None:
-        gateway.meter.refused += 1
+        gateway.observers.meter.refused += 1
         say_of_master(f"refused {text}")
 
     return refused

@@ -15,11 +15,11 @@ from typing import TYPE_CHECKING, Any
 from octapi.errors import MessageRefused, RunError
 from octapi.store import runs
 from octapi.store.runs import Run
-from octapi.trust import names
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
+    from octapi.master.gateway.access import Access
     from octapi.master.gateway.registry import RunRegistry
     from octapi.trust.names import Peer
 
@@ -32,15 +32,25 @@ NO_RUNNER = "This cluster keeps no scripts: its master was not started by 'octap
 class Submissions:
     """Answers what clients ask of runs.
 
-    ``owners`` are the idents of the logins that own the master.  ``end_clients(run)`` stops what a run's script left
+    ``end_clients(run)`` stops what a run's script left
     behind, ``stop_jobs(run)`` asks an attached script's client to stop.
     """
 
-    def __init__(self, book: RunRegistry, end_clients: Callable[[str], None], stop_jobs: Callable[[str], bool]) -> None:
+    def __init__(
+        self,
+        book: RunRegistry,
+        access: Access,
+        end_clients: Callable[[str], None],
+        stop_jobs: Callable[[str], bool],
+    ) -> None:
         self.book = book
+        self._access = access
         self.end_clients = end_clients
         self.stop_jobs = stop_jobs
-        self.owners: set[str] = set()
+        self._handlers = {
+            "submit": self._submit, "upload": self._upload, "launch": self._launch, "log": self._log,
+            "stop": self._stop,
+        }  # fmt: skip
         #: asks whoever keeps the scripts; None where nobody does
         self.ask: Callable[[dict[str, Any]], Awaitable[dict[str, Any]]] | None = None
 
@@ -48,9 +58,10 @@ class Submissions:
         """Answer one question of a client: ``{"ok": ...}`` or ``{"error": ...}``."""
         try:
             operation = str(question.get("op"))
-            if operation not in ("submit", "upload", "launch", "log", "stop"):
+            handler = self._handlers.get(operation)
+            if handler is None:
                 raise RunError(f"The master does not know the request {operation[:40]!r}.")
-            return {"ok": await getattr(self, f"_{operation}")(peer, facts, question)}
+            return {"ok": await handler(peer, facts, question)}
         except (RunError, MessageRefused) as error:
             return {"error": str(error)}
         except (AttributeError, TypeError, ValueError, KeyError) as error:
@@ -75,16 +86,10 @@ class Submissions:
             raise RunError(f"There is no run {str(wanted)[:40]!r}. 'octapi runs' lists those there are.")
         return found
 
-    def may(self, run: Run, peer: Peer | None) -> bool:
-        """Say whether a client may see the output of a run, stop it and fetch its results."""
-        if peer is None or peer.ident == run.owner or peer.ident in self.owners:
-            return True
-        return peer.ident == names.ident_of_run(peer.cluster, run.id)
-
     def own(self, wanted: Any, peer: Peer | None) -> Run:
         """Return a run that a client may act on.  Raises :exc:`RunError`."""
         run = self.find(wanted)
-        if not self.may(run, peer):
+        if not self._access.may(run, peer):
             raise RunError(NOT_YOURS.format(run.id, run.user or "another login"))
         return run
 

@@ -47,7 +47,7 @@ def worker_row(agent: WorkerRecord, epoch: float) -> dict[str, Any]:
     """Describe a worker for watchers; ``epoch`` added to the loop's time makes epoch seconds."""
     facts = {key: agent.info[key] for key in FACTS}
     times = {"joined": round(epoch + agent.joined_at, 1), "heard": round(epoch + agent.heard_at, 1)}
-    return facts | times | {"lights": light(agent), "beats": agent.beats, "state": agent.state}
+    return facts | times | {"lights": light(agent), "beats": agent.batches_done, "state": agent.state}
 
 
 class Seen:

@@ -1,0 +1,218 @@
+"""What workers say, and that they come, fall silent and go."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Any, Final
+
+from octapi.errors import MessageRefused
+from octapi.master.gateway import worker_messages
+from octapi.master.gateway.handshake import in_health, why_not
+from octapi.master.gateway.observers import say
+from octapi.master.gateway.placement import WorkerRecord
+from octapi.protocol import batch_checks, wire
+
+if TYPE_CHECKING:
+    from octapi.engine.dask_comm import Guard
+    from octapi.engine.dask_nodes import QuietScheduler
+    from octapi.master.gateway.batches import Batches
+    from octapi.master.gateway.claims import Claims
+    from octapi.master.gateway.clients import Clients
+    from octapi.master.gateway.dask_use import DaskUse
+    from octapi.master.gateway.observers import Observers
+    from octapi.master.gateway.workers import Workers
+
+#: Dask holds messages back this long to send them together; ours are batches already, in seconds
+HOLD_S: Final = 0.0002
+#: a worker that gives no sign of life for so long gets no more batches, and after the second time is lost, in seconds
+SILENT_S: Final = 8.0
+LOST_S: Final = 15.0
+#: messages that are none, after which a worker's connection is ended
+MOST_REFUSALS: Final = 20
+#: the most jobs of a batch that is not known any more
+MOST_JOBS: Final = (1 << 32) - 1
+#: how long the batches of clients that do not come back stay with the workers that brought them, in seconds
+UNCLAIMED_S: Final = 900.0
+
+
+class WorkerReports:
+    """Takes workers' messages.  Who speaks is the connection that it came over, never what it says."""
+
+    def __init__(
+        self,
+        scheduler: QuietScheduler,
+        guard: Guard | None,
+        clients: Clients,
+        workers: Workers,
+        batches: Batches,
+        claims: Claims,
+        dask: DaskUse,
+        observers: Observers,
+    ) -> None:
+        self._scheduler = scheduler
+        self._guard = guard
+        self._clients = clients
+        self._workers = workers
+        self._batches = batches
+        self._claims = claims
+        self._dask = dask
+        self._observers = observers
+        #: the latest news of trust, for workers that join
+        self.trust: dict[str, Any] | None = None
+
+    # ---- messages
+
+    def take(self, address: str, body: bytes) -> None:
+        """Take one message that came over Dask's connection from a worker; one that is none is refused by name.
+
+        After too many the connection is ended.
+        """
+        message: Any = ()
+        worker = self._workers.at(address)
+        try:
+            message = wire.unpack(body[wire.LENGTH.size :])
+            if worker is None and not is_hello(message):
+                return
+            kind, subject, rest = worker_messages.said(message)
+            if kind == "hello":
+                self._joined(address, subject)
+            elif worker is not None:
+                self._heard(worker)
+                self._take(worker, kind, subject, rest)
+        except Exception as error:
+            if worker is not None and isinstance(message, list) and len(message) > 1:
+                self._end_batch(worker, message[1], error)
+            self._refuse(address, worker, error)
+
+    def _take(self, worker: WorkerRecord, kind: str, subject: Any, rest: list[Any]) -> None:
+        if kind == "health":
+            worker.info["health"] = in_health(subject, self._observers.registry.now())
+            self._observers.worker_health(worker)
+            self._workers.changed_soon()
+        elif kind in worker_messages.COMPUTATION:
+            self._computation_news(worker, kind, subject, rest)
+        else:
+            self._batch_news(worker, kind, subject, rest)
+
+    def _computation_news(self, worker: WorkerRecord, kind: str, digest: str, rest: list[Any]) -> None:
+        if kind == "refused":
+            worker.refused.add(digest)
+        elif kind == "ready" and digest in worker.refused:
+            worker.refused.discard(digest)
+            self._batches.place()
+        for client in self._clients:
+            if digest in client.computations:
+                client.deliver(worker.name, (kind, digest, *rest))
+
+    def _batch_news(self, worker: WorkerRecord, kind: str, key: tuple[str, int], rest: list[Any]) -> None:
+        batch = worker.held.get(key)
+        try:
+            rest = worker_messages.of_batch(kind, rest, MOST_JOBS if batch is None else batch.most)
+        except MessageRefused:
+            if batch is not None:
+                self._batches.spoilt(worker, batch)
+            raise
+        if batch is None or not batch.is_muted:
+            self._observers.batch_news(kind, rest)
+        if batch is None or kind == "dropped":
+            return
+        if kind == "replaying":
+            batch.is_muted = False
+        elif not batch.is_muted and not (batch.client.is_detached and kind in ("begun", "cut")):
+            self._batches.news(worker, batch, kind, rest)
+
+    def _end_batch(self, worker: WorkerRecord, key: Any, error: Exception) -> None:
+        """End a batch whose worker says of it what makes no sense."""
+        batch = worker.held.get(tuple(key)) if batch_checks.is_key(key) else None
+        if batch is not None:
+            text = f"{worker.name} said of it what cannot be used ({type(error).__name__}: {error})"
+            self._workers.send(worker, ("stop", batch.key, 0.0))
+            self._batches.news(worker, batch, "end", ["refused", 0, {"text": text, "is_batch": True}])
+
+    def _refuse(self, address: str, worker: WorkerRecord | None, error: Exception) -> None:
+        """Log a message of a worker that is none, and end the connection of one that goes on so."""
+        self._observers.message_refused(address if worker is None else worker.name, error)
+        if worker is None:
+            self._workers.send_away(address, f"it does not say what it is: {error}.")
+            return
+        worker.refusals += 1
+        if worker.refusals >= MOST_REFUSALS:
+            self._workers.remove(worker.address)
+
+    # ---- coming and going
+
+    def _joined(self, address: str, facts: dict[str, Any]) -> None:
+        owner = None if self._guard is None else self._guard.bearers.by_address[address]
+        why = why_not(facts, None if owner is None else owner.name)
+        if why:
+            self._observers.worker_refused(facts.get("name"), why)
+            self._workers.send_away(address, why)
+            return
+        self._scheduler.stream_comms[address].interval = HOLD_S
+        facts["health"] = in_health(facts["health"], self._observers.registry.now())
+        worker = WorkerRecord(address, facts, asyncio.get_running_loop().time())
+        worker.is_draining = self._workers.draining.get(worker.name) == facts["life"]
+        self._workers.by_name[worker.name] = worker
+        if self.trust is not None:
+            self._workers.send(worker, ("trust", self.trust))
+        self._observers.worker_joined(worker)
+        self._batches.share_limited(worker)
+        self._dask.joined(worker)
+        self._workers.changed()
+        self._claims.sort(worker)
+        self._batches.place()
+
+    def may_replace(self, name: str) -> bool:
+        """Say whether a worker that comes is the one of this name: its certificate says so, or else silence."""
+        worker = self._workers.by_name.get(name)
+        return self._guard is not None or worker is None or worker.is_silent
+
+    def gone(self, address: str) -> None:
+        """A worker, or the process of its Dask tasks, is gone: tell the clients whose batches it had."""
+        worker = self._workers.at(address)
+        if worker is not None:
+            del self._workers.by_name[worker.name]
+        if self._guard is not None:
+            self._guard.bearers.forget(address)
+        if worker is None:
+            return
+        self._dask.list_workers()
+        self._workers.changed()
+        self._observers.worker_left(worker, "it gave no sign of life" if worker.is_silent else "its connection ended")
+        for batch in list(worker.held.values()):
+            self._batches.lost(worker, batch)
+        self._batches.place()
+
+    # ---- signs of life
+
+    def _heard(self, worker: WorkerRecord) -> None:
+        """A worker gave a sign of life."""
+        worker.heard_at = asyncio.get_running_loop().time()
+        if worker.is_silent:
+            worker.is_silent = False
+            say(f"octapi master: {worker.name} answers again.")
+            self._workers.changed()
+            self._batches.place()
+
+    def look(self, now: float) -> None:
+        """Give nothing more to workers that are silent, and count those as lost that stay so.  Each second."""
+        for worker in self._workers:
+            read = self._workers.bytes_read(worker)
+            if read != worker.read:  # a long message on its way is a sign of life too
+                worker.read = read
+                self._heard(worker)
+            silent_s = now - worker.heard_at
+            if silent_s > LOST_S:
+                say(f"octapi master: {worker.name} gave no sign of life for {silent_s:.0f} s.")
+                self._workers.remove(worker.address)
+            elif silent_s > SILENT_S and not worker.is_silent:
+                worker.is_silent = True
+                self._workers.changed()
+            if worker.unclaimed and now - worker.joined_at > UNCLAIMED_S:
+                self._workers.send(worker, ("drop", sorted(worker.unclaimed)))
+                worker.unclaimed.clear()
+
+
+def is_hello(message: Any) -> bool:
+    """Say whether a worker introduces itself."""
+    return isinstance(message, (list, tuple)) and bool(message) and message[0] == "hello"
