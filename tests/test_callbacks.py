@@ -55,7 +55,7 @@ def test_a_callback_may_submit_map_cancel_and_shut_down() -> None:
     def tell(_: object) -> None:
         told.append(cluster.submit(abs, -5).result(30))
         told.append(list(cluster.map(abs, [-6])))
-        told.append(jobs[3].cancel())
+        told.append([cluster.submit(slow, number) for number in range(9)][-1].cancel())
         cluster.shutdown()
         told.append("shut")
 
