@@ -46,12 +46,13 @@ export function open(main, { projector }) {
     if (!projector) {
       keyed(cards, rows, (row) => row.name, makeCard, (node, row) => updateCard(node, row, flashing.has(row.name)));
       keyed(lost, Object.values(state.lost), (row) => row.name, (row) => h("li", { class: "card worker lost" }, h("div", { class: "worker-head" }, h("h3", { title: row.name }, row.name), h("span", { class: "muted where" }, row.address ?? "")), h("p", { class: "badge alarm" })),
-        (node, row) => text(node.querySelector(".badge"), `not here since ${clock(row.since)} (${span(Math.max(0, state.time - row.since))})`));
+        (node, row) => text(node.querySelector(".badge"), `not here since ${clock(row.since)} (${span(Math.max(0, state.time - row.since)).replaceAll(" ", "\u00a0")})`));
     }
     if (performance.now() - drawnUse > 1900 || news.full) {
       drawnUse = performance.now();
       drawUse(now10);
     }
+    sayUse(now10); // more often than it is drawn: it stands beside the ring, which says the same
     if (!projector) showEvents(events);
     for (const event of news.events ?? []) if (event.kind === "joined" || event.kind === "left") say(`${event.name} ${event.kind}`);
   };
@@ -65,10 +66,13 @@ function drawUse(place) {
   const room = place.clientHeight - 70;
   const height = innerWidth > 860 && place.clientWidth > 200 && room > 90 ? Math.max(120, Math.min(420, Math.round((640 * room) / (place.clientWidth - 34)))) : 150;
   const svg = charts.use(state.samples, state.time, height, place.clientWidth);
+  fill(place, charts.framed("Use of the last 10 minutes: slots that work, of those there are", svg, "use"));
+}
+
+function sayUse(place) {
   const busy = state.totals.slots ? state.totals.busy / state.totals.slots : 0;
-  const plot = charts.framed("Use of the last 10 minutes: slots that work, of those there are", svg, "use");
-  plot.querySelector("figcaption span").textContent = `Last 10 minutes · ${percent(busy)} busy now`;
-  fill(place, plot);
+  const words = place.querySelector("figcaption span");
+  if (words) text(words, `Last 10 minutes · ${percent(busy)} busy now`);
 }
 
 function teach(place) {

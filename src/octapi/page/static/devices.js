@@ -27,7 +27,7 @@ export function open(main) {
       { title: "OctaPi", value: (r) => r.release },
       { title: "Python", value: (r) => r.python },
       { title: "System", short: true, value: (r) => r.platform },
-      { title: "Last heard", value: (r) => r.heard, show: (r) => (r.heard ? `${span(Math.max(0, now() - r.heard))} ago` : "–") },
+      { title: "Last heard", value: (r) => r.heard, show: (r) => (r.heard ? (now() - r.heard < 2 ? "now" : `${span(now() - r.heard)} ago`) : "–") },
       { title: "Certificate", value: (r) => r.ends, show: certificate },
       { title: "Do", fixed: true, value: () => "", show: (r) => doing(r, load) },
     ], rows, "devices");

@@ -114,7 +114,8 @@ function showTimeline(place, name, rows, row, zoom) {
   if (!rows.workers.size) return fill(place, h("p", { class: "muted" }, "The timeline begins with the first job that ends."));
   const lost = state.events.filter((event) => event.kind === "left" && rows.workers.has(event.name) && event.at >= rows.began && event.at <= (row.ended ?? Infinity));
   const svg = charts.timeline(name, rows, (worker) => state.workers[worker]?.slots, { width: place.clientWidth - 44, lost, ...zoom });
-  const title = rows.is_few ? "Who did what: each bar is a job" : `How busy each worker was, in steps of ${span(rows.width_s)}`;
+  const travels = rows.pieces.some((piece) => piece[5] > 1);
+  const title = rows.is_few ? `Who did what: each bar is ${travels ? "one job, or some that travelled together" : "a job"}` : `How busy each worker was, in steps of ${span(rows.width_s)}`;
   const legend = rows.is_few ? h("ul", { class: "chips" }, [...rows.functions.keys()].slice(0, 12).map((what) => h("li", { class: "chip" }, h("i", { class: "dot", style: { background: colour(name, what) } }), what)), rows.failed ? h("li", { class: "chip" }, h("i", { class: "dot failed" }), "failed") : null) : null;
   fill(place, charts.framed(title, svg, `timeline-${name}`, zooming(svg, rows, zoom), legend));
   return null;
