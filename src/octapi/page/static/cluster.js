@@ -98,7 +98,7 @@ function updateRun(node, row) {
 }
 
 function makeCard() {
-  return h("li", { class: "card worker" }, h("div", { class: "worker-head" }, h("h3"), h("span", { class: "muted where" })), h("div", { class: "lights" }), h("dl", { class: "gauges" }), h("ul", { class: "badges" }));
+  return h("li", { class: "card worker" }, h("div", { class: "worker-head" }, h("h3", {}, h("a")), h("span", { class: "muted where" })), h("div", { class: "lights" }), h("dl", { class: "gauges" }), h("ul", { class: "badges" }));
 }
 
 /** Do something when a key has changed since the last time; hundreds of cards are looked at a few times a second. */
@@ -114,8 +114,10 @@ function updateCard(node, row, flashes) {
   if (flashes) node.classList.add("flash");
   if (node.__row === row) return;
   node.__row = row;
-  text(node.querySelector("h3"), row.name);
-  node.querySelector("h3").title = row.name;
+  const link = node.querySelector("h3 a");
+  text(link, row.name);
+  link.href = `#/devices/${encodeURIComponent(row.name)}`;
+  link.title = `${row.name}: load and memory over time`;
   text(node.querySelector(".where"), row.address ?? "");
   when(node, "lights", `${isDark()} ${row.slots} ${row.lights.map((light) => `${light[0]} ${light[1]}`).join("|")}`, () => showLights(node, row));
   const health = row.health ?? {};
