@@ -16,6 +16,7 @@ from octapi.errors import AddressError, ClusterError, IdentityProblem, MasterNot
 from octapi.limits import cores
 from octapi.saying import say
 from octapi.settings import Settings, default_home, is_there
+from octapi.visible import many
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -235,7 +236,7 @@ def probe(settings: Settings, recoverable: bool) -> Dispatcher | None:
                 say(f"octapi: the last master, {way.label}, does not answer.")
             continue
         slots = sum(worker.slots for worker in found.workers())
-        say(f"octapi: using the cluster at {way.place}: {len(found.workers())} workers, {slots} slots.")
+        say(f"octapi: using the cluster at {way.place}: {many(len(found.workers()), 'worker')}, {many(slots, 'slot')}.")
         return found
     return None
 

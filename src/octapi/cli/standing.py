@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from octapi.errors import OctapiError
 from octapi.reasons import in_words
-from octapi.visible import visible
+from octapi.visible import many, visible
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -136,11 +136,6 @@ def cluster(facts: dict[str, Any], place: str, is_master: bool) -> None:
         tell("Next", ["octapi token create          a line for each device that is to be a worker"])
     else:
         tell("Next", ["octapi run SCRIPT            run a script on it", "octapi nodes                 see who is in"])
-
-
-def many(count: int, word: str) -> str:
-    """Write a number of things."""
-    return f"{count:,} {word}{'' if count == 1 else 's'}"
 
 
 def alone() -> None:

@@ -172,7 +172,7 @@ export function speedups(rows) {
 
 /** Load and used memory of one worker over time, in percent; rows are [epoch seconds, load, memory]. */
 export function course(rows, from, to) {
-  const width = 420, height = 110, left = 46, bottom = 20, right = 8;
+  const width = 330, height = 110, left = 46, bottom = 20, right = 8;
   const svg = s("svg", { viewBox: `0 0 ${width} ${height}`, class: "use course" });
   const x = (when) => left + (width - left - right) * Math.max(0, Math.min(1, (when - from) / Math.max(to - from, 1)));
   const y = (value) => 8 + (height - bottom - 8) * (1 - value / 100);

@@ -163,5 +163,7 @@ function showEvents(place) {
     const name = isRun ? h("a", { href: `#/runs/${encodeURIComponent(row.name)}` }, row.text || row.name) : h("b", {}, row.name);
     return h("li", { class: row.kind }, h("time", {}, clock(row.at)), " ", name, " ", WORDS[row.kind] ?? row.kind, row.kind === "joined" && row.text ? ` with ${row.text}` : "");
   }, () => null);
-  if (!rows.length && !place.childElementCount) place.append(h("li", { class: "muted" }, `Nothing since ${clock(now())}.`));
+  const nothing = place.querySelector(".nothing");
+  if (rows.length) nothing?.remove();
+  else if (!nothing) place.append(h("li", { class: "muted nothing" }, `Nothing since ${clock(now())}.`));
 }
