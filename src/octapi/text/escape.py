@@ -17,3 +17,8 @@ def shown_lines(text: str) -> list[str]:
     """
     lines = text.removesuffix("\n").split("\n")
     return [visible(line.rstrip("\r").rpartition("\r")[2].expandtabs()) for line in lines]
+
+
+def many(count: int, word: str) -> str:
+    """Write a number of things."""
+    return f"{count:,} {word}{'' if count == 1 else 's'}"

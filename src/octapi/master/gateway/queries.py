@@ -101,6 +101,10 @@ class Queries:
         else:
             self.watching.remove(client)
 
+    def client_courses(self, client: ClientSession, names: list[str]) -> None:
+        """Somebody asks for load and memory of workers over the last half hour."""
+        client.send("courses", self.watching.courses.of(names))
+
     def may_read(self, client: ClientSession, run: str) -> bool:
         """Say whether a watcher may read what a run printed, its arguments and its tracebacks."""
         if client.peer is None or self.viewers is None or client.peer.ident in self.viewers:

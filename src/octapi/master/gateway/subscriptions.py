@@ -26,6 +26,9 @@ TICK_S: Final = 0.4
 #: how often the use is sampled, in seconds, and how many samples are kept: ten minutes
 SAMPLE_S: Final = 5.0
 SAMPLES: Final = 120
+#: load and memory of each worker are kept for half an hour: of every so many samples of the use one, and so many
+COURSE_EVERY: Final = 3
+COURSE: Final = 120
 #: comings and goings that are kept, and runs that are over
 EVENTS: Final = 100
 OVER: Final = 40
@@ -63,6 +66,33 @@ def differences(old: View, new: View) -> tuple[View, list[str]]:
         if fresh:
             changed[name] = fresh
     return changed, [name for name in old if name not in new]
+
+
+class Courses:
+    """Load and used memory of each worker in the last half hour, in percent; None for what a worker does not tell."""
+
+    def __init__(self) -> None:
+        self._rows: dict[str, deque[tuple[float, int | None, int | None]]] = {}
+
+    def sample(self, agents: list[WorkerRecord], now: float) -> None:
+        """Take note of how all workers are, and forget those that went away long ago."""
+        for agent in agents:
+            rows = self._rows.setdefault(agent.name, deque(maxlen=COURSE))
+            rows.append((now, *strain(agent.info["health"], agent.info["memory"])))
+        oldest = now - COURSE * COURSE_EVERY * SAMPLE_S
+        for name in [name for name, rows in self._rows.items() if rows[-1][0] < oldest]:
+            del self._rows[name]
+
+    def of(self, names: list[str]) -> dict[str, list[list[float | None]]]:
+        """Return the courses of workers: rows of time (epoch seconds), load and used memory."""
+        return {name: [list(row) for row in self._rows[name]] for name in names if name in self._rows}
+
+
+def strain(health: dict[str, Any], memory: int) -> tuple[int | None, int | None]:
+    """Return load and used memory in percent, from the free shares that a worker tells."""
+    cpu, free = health.get("cpu"), health.get("memory")
+    load = None if cpu is None else round(100 - cpu)
+    return load, (None if free is None or not memory else round(100 * (1 - free / memory)))
 
 
 class Seen:
@@ -118,10 +148,12 @@ class Subscriptions:
         self._task: asyncio.Task[None] | None = None
         self._sampling: asyncio.Task[None] | None = None
         self.samples: deque[list[float]] = deque(maxlen=SAMPLES)
+        self.courses = Courses()
         self.events: deque[dict[str, Any]] = deque(maxlen=EVENTS)
         #: runs that are over: what is shown of them, and their story; nothing else of them stays in memory
         self.over: dict[str, tuple[dict[str, Any], RunTrace | None]] = {}
         self._number = 0
+        self._sampled = 0
 
     def start(self) -> None:
         """Begin to sample."""
@@ -191,6 +223,9 @@ class Subscriptions:
     async def _sample(self) -> None:
         while True:
             self.samples.append(self.sample())
+            if self._sampled % COURSE_EVERY == 0:
+                self.courses.sample(self._agents(), round(self._now(), 1))
+            self._sampled += 1
             await asyncio.sleep(SAMPLE_S)
 
     def sample(self) -> list[float]:
