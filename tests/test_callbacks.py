@@ -55,14 +55,15 @@ def test_a_callback_may_submit_map_cancel_and_shut_down() -> None:
     def tell(_: object) -> None:
         told.append(cluster.submit(abs, -5).result(30))
         told.append(list(cluster.map(abs, [-6])))
-        told.append(jobs[3].cancel())
+        jobs.extend(cluster.submit(slow, number) for number in range(4, 10))  # the last of them waits for the others
+        told.append(jobs[-1].cancel())
         cluster.shutdown()
         told.append("shut")
 
     jobs[0].add_done_callback(tell)
     until(lambda: told and told[-1] == "shut")
     assert told == [5, [6], True, "shut"]
-    assert [job.cancelled() or job.result() for job in jobs] == [0, 1, 2, True]
+    assert [job.cancelled() or job.result() for job in jobs] == [*range(9), True]
 
 
 @pytest.mark.parametrize("error", [ValueError, SystemExit, KeyboardInterrupt, GeneratorExit])

@@ -67,7 +67,7 @@ class Page:
 @pytest.mark.parametrize("path", PAGES, ids=lambda path: str(path.relative_to(ROOT)))
 def test_a_page_does_what_it_says(path: Path, tmp_path: Path) -> None:
     """Its Python runs, its commands succeed, its links lead somewhere."""
-    shutil.copytree(ROOT / "examples", tmp_path / "page")
+    shutil.copytree(ROOT / "examples", tmp_path / "page/examples")  # a reader is where README begins
     home = tmp_path / "home"
     home.mkdir()
     page = Page(tmp_path / "page", home)

@@ -200,7 +200,7 @@ def test_the_last_master_is_used_when_none_is_named(yard: Yard) -> None:
     clients, workers = re.findall(r"(?:clients|workers) at ([0-9.:]+)", master.until_says("workers at"))
     yard.start("red", "worker", workers, "--insecure", "--slots", "1").until_says("joined")
     last.write_text(clients + "\n")
-    assert f"using the cluster at {clients}: 1 workers, 1 slots" in yard.run("laptop", code, env=insecure)
+    assert f"using the cluster at {clients}: 1 worker, 1 slot" in yard.run("laptop", code, env=insecure)
 
 
 def test_modules_and_packages_beside_the_script_reach_workers_that_join_later(tmp_path: Path) -> None:

@@ -40,7 +40,7 @@ for n in items(30):
     if n == 5:
         print("part", end=" ", flush=True)
         time.sleep(0.5)
-        print("whole")
+        print("whole", flush=True)
     if n == 10:
         thread = threading.Thread(target=print, args=("from a thread",))
         thread.start()

@@ -2,12 +2,25 @@
 
 import asyncio
 import gc
+import json
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, cast
 
+from octapi.errors import OctapiError
 from octapi.master.gateway.session import ClientSession
-from octapi.master.gateway.subscriptions import UNREAD_BYTES, UNREAD_S, Seen, Subscriptions
+from octapi.master.gateway.subscriptions import (
+    COURSE,
+    COURSE_EVERY,
+    SAMPLE_S,
+    UNREAD_BYTES,
+    UNREAD_S,
+    Courses,
+    Seen,
+    Subscriptions,
+    strain,
+)
+from octapi.page.api import Reading
 from octapi.telemetry.run_trace import RunTrace
 from tests.faults.simulation import Remembering
 
@@ -134,3 +147,57 @@ def test_the_login_of_a_run_its_masters_owner_and_the_page_may_read_it(tmp_path:
         assert may("other")
     finally:
         world.close()
+
+
+def test_load_and_memory_of_each_worker_are_kept_for_half_an_hour_and_no_longer() -> None:
+    """Also of one that went away; what a worker does not tell is not made up."""
+    courses, step = Courses(), COURSE_EVERY * SAMPLE_S
+    well = SimpleNamespace(name="well", info={"health": {"cpu": 12.4, "memory": 250}, "memory": 1000})
+    mute: Any = SimpleNamespace(name="mute", info={"health": {}, "memory": 0})
+    courses.sample([mute], 0.0)
+    for number in range(1, 2 * COURSE):
+        courses.sample([cast("Any", well)], number * step)
+
+    found = courses.of(["well", "mute", "nobody"])
+    assert list(found) == ["well"]
+    assert len(found["well"]) == COURSE
+    assert found["well"][-1] == [(2 * COURSE - 1) * step, 88, 75]
+    assert found["well"][-1][0] - found["well"][0][0] < 1800
+    assert strain({}, 0) == (None, None)
+    courses.sample([mute], 2 * COURSE * step)
+    assert courses.of(["mute"]) == {"mute": [[2 * COURSE * step, None, None]]}
+
+
+def test_the_course_of_a_run_is_what_the_master_has_in_mind_and_before_that_what_was_written_down() -> None:
+    """Only of the time of the run; without a master's answer what was written down is enough."""
+    story = RunTrace(1e9)
+    story.took("pi-1", "work", 1e9 + 1000, 1e9 + 1600, 9, 0, 5.0)
+    story.took("pi-2", "work", 1e9 + 1000, 1e9 + 1600, 8, 0, 5.0)
+    kept = {"pi-1": [[1e9 + 900, 1, 1], [1e9 + 1000, 10, 20], [1e9 + 1200, 30, 40]]}
+    fine = {"pi-1": [[1e9 + 1100, 50, 60], [1e9 + 1500, 70, 80], [1e9 + 9000, 2, 2]]}
+
+    async def ask(*question: Any) -> Any:
+        assert question == ("courses", ["pi-1", "pi-2"])
+        if not fine:
+            raise OctapiError("The master does not answer now.")
+        return fine
+
+    async def courses(names: list[str], first: float, last: float) -> Any:
+        return {name: [row for row in kept.get(name, []) if first <= row[0] <= last] for name in names}
+
+    async def fresh() -> None:
+        return None
+
+    site: Any = SimpleNamespace(
+        feed=SimpleNamespace(ask=ask, fresh=fresh),
+        history=SimpleNamespace(courses=courses),
+        model=SimpleNamespace(story=lambda _: story),
+    )
+    request: Any = SimpleNamespace(path_params={"run": "r"})
+
+    def told() -> Any:
+        return json.loads(bytes(asyncio.run(Reading(site).courses(request)).body))["courses"]
+
+    assert told() == {"pi-1": [kept["pi-1"][1], *fine["pi-1"][:2]]}
+    fine.clear()
+    assert told() == {"pi-1": kept["pi-1"][1:]}

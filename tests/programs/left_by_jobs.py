@@ -19,7 +19,6 @@ def leave(n):
     import warnings
 
     os.environ["LEFT"] = "behind"
-    os.umask(0o777)
     signal.alarm(1)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     sys.path.insert(0, "/left")
@@ -35,6 +34,7 @@ def leave(n):
     threading.Thread(target=threading.Event().wait, daemon=True).start()
     with tempfile.TemporaryDirectory(dir="/tmp") as gone:
         os.chdir(gone)
+    os.umask(0o777)
     sys.stdout = open(os.devnull, "w")
     print("nobody sees it")
     return n

@@ -346,6 +346,22 @@ def test_a_worker_that_leaves_is_on_no_list_and_may_come_back_under_its_name(yar
     assert [row["name"] for row in json.loads(yard.command("master", "nodes", "--json"))] == ["red"]
 
 
+def test_a_worker_that_left_can_still_be_removed_with_the_token_by_which_it_came(yard: Yard) -> None:
+    """It is on no list any more, but its token would let it in again; a name that nobody had is still unknown."""
+    yard.master()
+    token = yard.token()
+    yard.worker("red", token, "--leaves").stop()
+    until(lambda: json.loads(yard.command("master", "nodes", "--json")) == [])
+
+    assert "Removed worker red." in yard.command("master", "nodes", "remove", "red")
+    (row,) = json.loads(yard.command("master", "token", "list", "--json"))
+    assert row["state"] == "revoked"
+    refused = yard.start_worker("red", token, home="another")
+    assert refused.wait() == 1
+    assert "red was removed from this cluster after the token" in refused.text()
+    assert "Nobody here is called 'red'" in yard.command("master", "nodes", "remove", "red", code=1)
+
+
 def test_a_worker_that_leaves_while_its_master_is_away_ends_all_the_same(yard: Yard) -> None:
     """It says that it stays on the list, and works again once both are back."""
     master = yard.master()

@@ -109,13 +109,15 @@ def imports_from_itself(main: Path) -> bool:
 
 
 def like(path: Path) -> str:
-    """Return a question about a file of nearly the same name; an empty text if there is none."""
+    """Return a question about a file of nearly the same name here, or of the same one directory below; or nothing."""
     try:
-        names = [entry.name for entry in path.parent.iterdir()]
+        entries = sorted(path.parent.iterdir())
+        below = [entry / path.name for entry in entries if (entry / path.name).is_file()]
     except OSError:
         return ""
-    found = difflib.get_close_matches(path.name, names, 1, 0.75)
-    return f" Did you mean {path.parent / found[0]}?" if found else ""
+    close = difflib.get_close_matches(path.name, [entry.name for entry in entries], 1, 0.75)
+    found = [path.parent / name for name in close] or below[:1]
+    return f" Did you mean {found[0]}?" if found else ""
 
 
 def run_script(command: list[str], env: dict[str, str]) -> int:

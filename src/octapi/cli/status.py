@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from octapi.errors import OctapiError
-from octapi.text.escape import visible
+from octapi.text.escape import many, visible
 from octapi.text.reasons import in_words
 
 if TYPE_CHECKING:
@@ -136,11 +136,6 @@ def cluster(facts: dict[str, Any], place: str, is_master: bool) -> None:
         tell("Next", ["octapi token create          a line for each device that is to be a worker"])
     else:
         tell("Next", ["octapi run SCRIPT            run a script on it", "octapi nodes                 see who is in"])
-
-
-def many(count: int, word: str) -> str:
-    """Write a number of things."""
-    return f"{count:,} {word}{'' if count == 1 else 's'}"
 
 
 def alone() -> None:

@@ -15,6 +15,7 @@ from octapi.client.local import LocalLink
 from octapi.device.limits import cores
 from octapi.errors import AddressError, ClusterError, IdentityProblem, MasterNotFound, NotAMember, PeerRefused
 from octapi.settings import Settings, default_home, is_there
+from octapi.text.escape import many
 from octapi.text.stderr import say
 
 if TYPE_CHECKING:
@@ -237,7 +238,7 @@ def probe(settings: Settings, recoverable: bool) -> Dispatcher | None:
                 say(f"octapi: the last master, {way.label}, does not answer.")
             continue
         slots = sum(worker.slots for worker in found.workers())
-        say(f"octapi: using the cluster at {way.place}: {len(found.workers())} workers, {slots} slots.")
+        say(f"octapi: using the cluster at {way.place}: {many(len(found.workers()), 'worker')}, {many(slots, 'slot')}.")
         return found
     return None
 

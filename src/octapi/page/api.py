@@ -13,6 +13,7 @@ from octapi import _version
 from octapi.errors import OctapiError
 from octapi.page import devices, openapi
 from octapi.page.guard import problem
+from octapi.page.history import told
 from octapi.page.login import may_act
 from octapi.telemetry.exposition import CONTENT_TYPE
 from octapi.telemetry.run_trace import without_words
@@ -29,6 +30,11 @@ if TYPE_CHECKING:
 BASE: Final = "/api/v1"
 PAGE: Final = 50
 MOST: Final = 500
+#: workers of a run whose course is told, and the time before and after the run that belongs to it, in seconds
+COURSES: Final = 12
+MARGIN_S: Final = 40.0
+#: what is the course of a device now, in seconds
+LATELY_S: Final = 1800.0
 #: the longest request, in bytes
 LIMIT: Final = 4096
 
@@ -152,7 +158,37 @@ class Reading:
         """Return how a device was over time."""
         if self._site.history is None:
             return problem(404, "This page has no history.")
-        return Answer(await self._site.history.health(request.path_params["name"]))
+        name, now = request.path_params["name"], self._site.model.now
+        lately = await self._courses([name], now - LATELY_S, now + LATELY_S) if now else {}
+        return Answer(await self._site.history.health(name) | {"lately": lately.get(name, [])})
+
+    async def courses(self, request: Request) -> Response:
+        """Return load and memory of the workers of a run while it ran: those with most jobs, as finely as is known."""
+        name = request.path_params["run"]
+        await self._site.feed.fresh()
+        story = self._site.model.story(name)
+        if story is None and self._site.history is not None:
+            found = await self._site.history.run(name)
+            story = told(found["story"]) if found is not None else None
+        if story is None:
+            return problem(404, "There is no such run.")
+        first, last = (story.first or story.began) - MARGIN_S, (story.last or story.began) + MARGIN_S
+        names = sorted(story.workers, key=lambda worker: -story.workers[worker].jobs)[:COURSES]
+        return Answer({"courses": await self._courses(names, first, last)})
+
+    async def _courses(self, names: list[str], first: float, last: float) -> dict[str, list[list[float | None]]]:
+        try:
+            lately: dict[str, Any] = await self._site.feed.ask("courses", names)
+        except OctapiError:  # the cluster of one script, or a master that does not answer now
+            lately = {}
+        history = self._site.history
+        before = await history.courses(names, first, last) if history is not None else {}
+        found = {}
+        for name in names:
+            fine = [row for row in lately.get(name, ()) if first <= row[0] <= last]
+            coarse = [row for row in before.get(name, ()) if not fine or row[0] < fine[0][0]]
+            found[name] = coarse + fine
+        return {name: rows for name, rows in found.items() if rows}
 
     async def metrics(self, _: Request) -> Response:
         """Return the master's metrics for Prometheus."""
@@ -263,6 +299,7 @@ def routes(site: Site) -> list[Route]:
         "/workers": reading.workers,
         "/runs": reading.runs,
         "/runs/{run}": reading.run,
+        "/runs/{run}/courses": reading.courses,
         "/devices": reading.devices,
         "/devices/{name}/health": reading.health,
         "/events": reading.events,

@@ -10,6 +10,7 @@ from octapi.page.model import Run
 from octapi.store.reader import TOTALS, Reader
 from octapi.telemetry.run_trace import RunTrace
 from octapi.telemetry.trace_pieces import ROWS, whole
+from octapi.telemetry.view import strain
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -51,6 +52,21 @@ class History:
             return None
         story = told(whole(parts))
         return row_of(kept, story) | {"story": story.plain()}
+
+    async def courses(self, names: list[str], first: float, last: float) -> dict[str, list[list[float | None]]]:
+        """Return load and used memory in percent of devices over a time, as it was written down."""
+        return await asyncio.to_thread(self._courses, names, first, last)
+
+    def _courses(self, names: list[str], first: float, last: float) -> dict[str, list[list[float | None]]]:
+        try:
+            memory = {row["name"]: row["memory"] for row in self._reader.nodes()}
+            found = {name: self._reader.health(name) for name in names}
+        except StateError:
+            return {}
+        return {
+            name: [[row["at"], *strain(row, memory.get(name, 0))] for row in rows if first <= row["at"] <= last]
+            for name, rows in found.items()
+        }
 
     async def health(self, name: str) -> dict[str, Any]:
         """Return how a device was over time, and what happened to it."""

@@ -150,7 +150,9 @@ def paths() -> dict[str, Schema]:
     )
     workers = record("workers", workers=listed(named("Worker")))
     devices = record("devices refusals", devices=listed(named("Device")), refusals=listed(of("object")))
-    health = record("health events", health=listed(of("object")), events=listed(of("object")))
+    course = listed(of("array", description="Epoch seconds, load and used memory in percent."))
+    health = record("health events lately", health=listed(of("object")), events=listed(of("object")), lately=course)
+    courses = record("courses", courses=of("object", additionalProperties=course))
     return {
         "/me": get("Who asks, and what this page is", named("Me")),
         "/openapi.json": get("This description", of("object")),
@@ -158,6 +160,7 @@ def paths() -> dict[str, Schema]:
         "/workers": get("The workers that are here", workers),
         "/runs": get("Runs, the latest first", runs, limit, start, search, refused=(400,)),
         "/runs/{run}": get("One run with its story", named("RunWithStory"), path("run"), refused=(404,)),
+        "/runs/{run}/courses": get("Load and memory of its workers meanwhile", courses, path("run"), refused=(404,)),
         "/devices": get("All members, and who was refused", devices),
         "/devices/{name}/health": get("How a device was over time", health, path("name"), refused=(404,)),
         "/events": events(),

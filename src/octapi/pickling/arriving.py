@@ -177,6 +177,18 @@ def dispatched_state(function: Any, state: Any) -> None:
     bind(name, function)
 
 
+def choice(function: Callable[..., Any]) -> Any:
+    """Make what chooses the case of a generic function."""
+    return functools.singledispatch(function).dispatch
+
+
+def choice_state(function: Any, cases: list[tuple[Any, Any]]) -> None:
+    """Complete it with the other cases."""
+    for name, cell in zip(function.__code__.co_freevars, function.__closure__, strict=True):
+        if name == "registry":
+            cell.cell_contents.update(cases)
+
+
 def alias(name: str, value: Any, parameters: tuple[Any, ...]) -> Any:
     """Make the alias of a type."""
     import typing

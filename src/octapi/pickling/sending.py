@@ -28,6 +28,8 @@ FACTS: Final = ("__file__", "__package__", "__doc__")
 CACHED: Final[Any] = type(functools.lru_cache(len))
 #: the code that all generic functions share
 DISPATCH: Final[Any] = functools.singledispatch(len).__code__  # type: ignore[attr-defined]
+#: what chooses the case of a generic function; generic methods of Python 3.13 hold it alone
+CHOICE: Final[Any] = functools.singledispatch(len).dispatch.__code__
 REDUCE: Final[Any] = object.__reduce__
 REDUCE_EX: Final[Any] = object.__reduce_ex__
 #: the last format of marshal that does not depend on who else holds a constant
@@ -86,6 +88,9 @@ class Pickler(cloudpickle.Pickler):  # type: ignore[misc]
             return arriving.of_main, (path,)
         if function.__code__ is DISPATCH and hasattr(function, "registry"):
             return self.dispatched(function)
+        if function.__code__ is CHOICE:
+            registry = dict(zip(CHOICE.co_freevars, function.__closure__ or (), strict=False))["registry"].cell_contents
+            return arriving.choice, (registry[object],), list(registry.items()), None, None, arriving.choice_state
         maker, where = self.home_of(function)
         state = self.function_state(function)
         args = (function.__code__, function.__closure__, where)

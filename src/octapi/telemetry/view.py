@@ -21,3 +21,10 @@ def differences(old: View, new: View) -> tuple[View, list[str]]:
         if fresh:
             changed[name] = fresh
     return changed, [name for name in old if name not in new]
+
+
+def strain(health: dict[str, Any], memory: int) -> tuple[int | None, int | None]:
+    """Return load and used memory in percent, from the free shares that a worker tells."""
+    cpu, free = health.get("cpu"), health.get("memory")
+    load = None if cpu is None else round(100 - cpu)
+    return load, (None if free is None or not memory else round(100 * (1 - free / memory)))

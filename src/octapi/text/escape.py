@@ -34,3 +34,8 @@ def shown(text: str, limit: int = LONGEST) -> str:
 def escaped(letter: str) -> str:
     """Return a letter that cannot be printed, as Python writes it."""
     return letter.encode("unicode_escape").decode("ascii")
+
+
+def many(count: int, word: str) -> str:
+    """Write a number of things."""
+    return f"{count:,} {word}{'' if count == 1 else 's'}"

@@ -187,7 +187,7 @@ class ControlSocket:
         self.log(f"{', '.join(f'{member.role} {member.name}' for member in found)} removed.{ended}")
         self.on_change(False)
         return {
-            "removed": [member.role for member in found], "revoked_tokens": revoked,
+            "removed": list(dict.fromkeys(member.role for member in found)), "revoked_tokens": revoked,
             "valid_tokens": self._valid_tokens(),
         }  # fmt: skip
 

@@ -210,12 +210,13 @@ class Ledger:
         return member
 
     def remove(self, name: str, now: float) -> list[Member]:
-        """Remove whoever bears a name, and return them.  Raises :exc:`TrustError` when nobody does."""
-        found = [member for member in self.active() if member.name == name]
+        """Remove who bears a name, or left under it, and return them.  Raises :exc:`TrustError` when nobody does."""
+        known = [member for member in self.members.values() if member.name == name]
+        found = [member for member in known if member.removed is None or member.left]
         if not found:
             raise TrustError(f"Nobody here is called {name!r}. 'octapi nodes' shows who is in.")
         for member in found:
-            member.removed = now
+            member.removed, member.left = now, False
         return found
 
     def leave(self, ident: str, now: float) -> Member:

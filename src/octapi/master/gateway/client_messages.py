@@ -161,6 +161,7 @@ KINDS: Final[dict[str, tuple[tuple[Reader, ...], tuple[Reader, ...]]]] = {
     "runs": ((), (integer(0, 10_000),)),
     "manage": ((plain(),), ()),
     "watch": ((boolean,), ()),
+    "courses": ((listing(NAME, 100),), ()),
     "stop_job": ((COUNT, IDENT), ()),
     "stop": ((COUNT,), ()),
     "fetch": ((FETCH,), ()),

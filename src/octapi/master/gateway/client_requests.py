@@ -68,6 +68,7 @@ class ClientRequests:
             "nodes": queries.nodes,
             "runs": queries.runs,
             "metrics": queries.metrics,
+            "courses": queries.courses,
             "manage": queries.manage,
             "stop_job": queries.stop_job,
             "stop": queries.stop,

@@ -80,7 +80,7 @@ class Gateway(SchedulerPlugin):  # type: ignore[misc]
         )  # fmt: skip
         self.queries = Queries(
             self.registry, self.access, self.clients, self.workers, self.sessions, self.batches, self.submissions,
-            self.dask, lambda: text(self),
+            self.dask, lambda: text(self), self.observers.subscriptions.courses.of,
         )  # fmt: skip
         self.requests = ClientRequests(
             self.clients, self.workers, self.sessions, self.batches, self.claims, self.detached, self.queries,

@@ -36,6 +36,7 @@ class Queries:
         submissions: Submissions,
         dask: DaskUse,
         metrics: Callable[[], str],
+        courses: Callable[[list[str]], Any],
     ) -> None:
         self._registry = registry
         self._access = access
@@ -46,6 +47,7 @@ class Queries:
         self._submissions = submissions
         self._dask = dask
         self._metrics = metrics
+        self._courses = courses
         #: the members of the cluster, as the authority knows them
         self.roster: list[dict[str, Any]] = []
         self._asked: set[asyncio.Task[None]] = set()
@@ -87,6 +89,10 @@ class Queries:
         task = asyncio.ensure_future(answer())
         self._asked.add(task)
         task.add_done_callback(self._asked.discard)
+
+    def courses(self, client: ClientSession, names: list[str]) -> None:
+        """Somebody asks for load and memory of workers over the last half hour."""
+        client.send("courses", self._courses(names))
 
     def stop_job(self, client: ClientSession, number: int, ident: int) -> None:
         """Somebody asks to stop the job of a batch that runs now."""

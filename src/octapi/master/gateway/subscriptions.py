@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 from octapi.device.keep_running import KeepRunning
 from octapi.master.gateway.handshake import FACTS
 from octapi.telemetry.run_trace import PACE_S, without_words
-from octapi.telemetry.view import SAMPLES, TICK_S, View, differences
+from octapi.telemetry.view import SAMPLES, TICK_S, View, differences, strain
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -24,6 +24,9 @@ if TYPE_CHECKING:
 
 #: how often the use is sampled, in seconds
 SAMPLE_S: Final = 5.0
+#: load and memory of each worker are kept for half an hour: of every so many samples of the use one, and so many
+COURSE_EVERY: Final = 3
+COURSE: Final = 120
 #: comings and goings that are kept, and runs that are over
 EVENTS: Final = 100
 OVER: Final = 40
@@ -48,6 +51,26 @@ def worker_row(agent: WorkerRecord, epoch: float) -> dict[str, Any]:
     facts = {key: agent.info[key] for key in FACTS}
     times = {"joined": round(epoch + agent.joined_at, 1), "heard": round(epoch + agent.heard_at, 1)}
     return facts | times | {"lights": light(agent), "beats": agent.batches_done, "state": agent.state}
+
+
+class Courses:
+    """Load and used memory of each worker in the last half hour, in percent; None for what a worker does not tell."""
+
+    def __init__(self) -> None:
+        self._rows: dict[str, deque[tuple[float, int | None, int | None]]] = {}
+
+    def sample(self, agents: list[WorkerRecord], now: float) -> None:
+        """Take note of how all workers are, and forget those that went away long ago."""
+        for agent in agents:
+            rows = self._rows.setdefault(agent.name, deque(maxlen=COURSE))
+            rows.append((now, *strain(agent.info["health"], agent.info["memory"])))
+        oldest = now - COURSE * COURSE_EVERY * SAMPLE_S
+        for name in [name for name, rows in self._rows.items() if rows[-1][0] < oldest]:
+            del self._rows[name]
+
+    def of(self, names: list[str]) -> dict[str, list[list[float | None]]]:
+        """Return the courses of workers: rows of time (epoch seconds), load and used memory."""
+        return {name: [list(row) for row in self._rows[name]] for name in names if name in self._rows}
 
 
 class Seen:
@@ -103,10 +126,12 @@ class Subscriptions:
         self._task: asyncio.Task[None] | None = None
         self._sampling: asyncio.Task[None] | None = None
         self.samples: deque[list[float]] = deque(maxlen=SAMPLES)
+        self.courses = Courses()
         self.events: deque[dict[str, Any]] = deque(maxlen=EVENTS)
         #: runs that are over: what is shown of them, and their story; nothing else of them stays in memory
         self.over: dict[str, tuple[dict[str, Any], RunTrace | None]] = {}
         self._number = 0
+        self._sampled = 0
 
     def start(self) -> None:
         """Begin to sample."""
@@ -176,6 +201,9 @@ class Subscriptions:
     async def _sample(self) -> None:
         while True:
             self.samples.append(self.sample())
+            if self._sampled % COURSE_EVERY == 0:
+                self.courses.sample(self._agents(), round(self._now(), 1))
+            self._sampled += 1
             await asyncio.sleep(SAMPLE_S)
 
     def sample(self) -> list[float]:

@@ -16,7 +16,7 @@ function route() {
   const [, view = "", name = ""] = location.hash.split("/");
   if (view === "runs" && name) return ["runs", "Run", run, { name: decodeURIComponent(name) }];
   if (view === "runs") return ["runs", "Runs", runs, {}];
-  if (view === "devices") return ["devices", "Devices", devices, {}];
+  if (view === "devices") return ["devices", "Devices", devices, { name: decodeURIComponent(name) }];
   if (view === "join") return ["join", "Join", join, {}];
   return ["cluster", "Cluster", cluster, { projector: view === "projector" }];
 }

@@ -1,6 +1,7 @@
 // Small plots as SVG, each with a name for screen readers, and saved as PNG or SVG.
 import { at, colour, read } from "./colours.js";
 import { download, h, s } from "./dom.js";
+import { clock } from "./format.js";
 
 const INHERITED = ["fill", "stroke", "stroke-width", "stroke-dasharray", "font-size", "font-family", "font-weight", "opacity", "text-anchor"];
 
@@ -167,6 +168,27 @@ export function speedups(rows) {
     svg.append(s("text", { class: "tick", x: x(row.slots) + 10, y: y(row.speedup) + 4 }, row.script ?? ""));
   });
   return svg;
+}
+
+/** Load and used memory of one worker over time, in percent; rows are [epoch seconds, load, memory]. */
+export function course(rows, from, to) {
+  const width = 330, height = 110, left = 46, bottom = 20, right = 8;
+  const svg = s("svg", { viewBox: `0 0 ${width} ${height}`, class: "use course" });
+  const x = (when) => left + (width - left - right) * Math.max(0, Math.min(1, (when - from) / Math.max(to - from, 1)));
+  const y = (value) => 8 + (height - bottom - 8) * (1 - value / 100);
+  for (const value of [0, 50, 100]) svg.append(s("line", { class: "grid", x1: left, x2: width - right, y1: y(value), y2: y(value) }), s("text", { class: "tick", x: left - 6, y: y(value) + 4, "text-anchor": "end" }, `${value} %`));
+  for (const [at, name] of [[2, "memory"], [1, "load"]]) {
+    const known = rows.filter((row) => row[at] !== null);
+    if (known.length > 1) svg.append(s("path", { class: name, d: known.map((row, index) => `${index ? "L" : "M"}${x(row[0]).toFixed(1)} ${y(row[at]).toFixed(1)}`).join("") }));
+    for (const row of known) svg.append(s("circle", { class: name, cx: x(row[0]), cy: y(row[at]), r: known.length > 40 ? 1 : 2.2 }, s("title", {}, `${name} ${row[at]} %`)));
+  }
+  for (const [when, anchor, place] of [[from, "start", left], [to, "end", width - right]]) svg.append(s("text", { class: "tick", x: place, y: height - 4, "text-anchor": anchor }, clock(when)));
+  return svg;
+}
+
+/** What the lines of a course mean. */
+export function courseKey() {
+  return h("ul", { class: "chips" }, ["load", "memory"].map((name) => h("li", { class: "chip" }, h("i", { class: `dot course-${name}` }), name === "load" ? "load of its cores" : "memory in use")));
 }
 
 /** One line of a number over time. */

@@ -46,12 +46,13 @@ export function open(main, { projector }) {
     if (!projector) {
       keyed(cards, rows, (row) => row.name, makeCard, (node, row) => updateCard(node, row, flashing.has(row.name)));
       keyed(lost, Object.values(state.lost), (row) => row.name, (row) => h("li", { class: "card worker lost" }, h("div", { class: "worker-head" }, h("h3", { title: row.name }, row.name), h("span", { class: "muted where" }, row.address ?? "")), h("p", { class: "badge alarm" })),
-        (node, row) => text(node.querySelector(".badge"), `not here since ${clock(row.since)} (${span(Math.max(0, state.time - row.since))})`));
+        (node, row) => text(node.querySelector(".badge"), `not here since ${clock(row.since)} (${span(Math.max(0, state.time - row.since)).replaceAll(" ", "\u00a0")})`));
     }
     if (performance.now() - drawnUse > 1900 || news.full) {
       drawnUse = performance.now();
       drawUse(now10);
     }
+    sayUse(now10); // more often than it is drawn: it stands beside the ring, which says the same
     if (!projector) showEvents(events);
     for (const event of news.events ?? []) if (event.kind === "joined" || event.kind === "left") say(`${event.name} ${event.kind}`);
   };
@@ -65,10 +66,13 @@ function drawUse(place) {
   const room = place.clientHeight - 70;
   const height = innerWidth > 860 && place.clientWidth > 200 && room > 90 ? Math.max(120, Math.min(420, Math.round((640 * room) / (place.clientWidth - 34)))) : 150;
   const svg = charts.use(state.samples, state.time, height, place.clientWidth);
+  fill(place, charts.framed("Use of the last 10 minutes: slots that work, of those there are", svg, "use"));
+}
+
+function sayUse(place) {
   const busy = state.totals.slots ? state.totals.busy / state.totals.slots : 0;
-  const plot = charts.framed("Use of the last 10 minutes: slots that work, of those there are", svg, "use");
-  plot.querySelector("figcaption span").textContent = `Last 10 minutes · ${percent(busy)} busy now`;
-  fill(place, plot);
+  const words = place.querySelector("figcaption span");
+  if (words) text(words, `Last 10 minutes · ${percent(busy)} busy now`);
 }
 
 function teach(place) {
@@ -94,7 +98,7 @@ function updateRun(node, row) {
 }
 
 function makeCard() {
-  return h("li", { class: "card worker" }, h("div", { class: "worker-head" }, h("h3"), h("span", { class: "muted where" })), h("div", { class: "lights" }), h("dl", { class: "gauges" }), h("ul", { class: "badges" }));
+  return h("li", { class: "card worker" }, h("div", { class: "worker-head" }, h("h3", {}, h("a")), h("span", { class: "muted where" })), h("div", { class: "lights" }), h("dl", { class: "gauges" }), h("ul", { class: "badges" }));
 }
 
 /** Do something when a key has changed since the last time; hundreds of cards are looked at a few times a second. */
@@ -110,8 +114,10 @@ function updateCard(node, row, flashes) {
   if (flashes) node.classList.add("flash");
   if (node.__row === row) return;
   node.__row = row;
-  text(node.querySelector("h3"), row.name);
-  node.querySelector("h3").title = row.name;
+  const link = node.querySelector("h3 a");
+  text(link, row.name);
+  link.href = `#/devices/${encodeURIComponent(row.name)}`;
+  link.title = `${row.name}: load and memory over time`;
   text(node.querySelector(".where"), row.address ?? "");
   when(node, "lights", `${isDark()} ${row.slots} ${row.lights.map((light) => `${light[0]} ${light[1]}`).join("|")}`, () => showLights(node, row));
   const health = row.health ?? {};
@@ -157,5 +163,7 @@ function showEvents(place) {
     const name = isRun ? h("a", { href: `#/runs/${encodeURIComponent(row.name)}` }, row.text || row.name) : h("b", {}, row.name);
     return h("li", { class: row.kind }, h("time", {}, clock(row.at)), " ", name, " ", WORDS[row.kind] ?? row.kind, row.kind === "joined" && row.text ? ` with ${row.text}` : "");
   }, () => null);
-  if (!rows.length && !place.childElementCount) place.append(h("li", { class: "muted" }, `Nothing since ${clock(now())}.`));
+  const nothing = place.querySelector(".nothing");
+  if (rows.length) nothing?.remove();
+  else if (!nothing) place.append(h("li", { class: "muted nothing" }, `Nothing since ${clock(now())}.`));
 }

@@ -4,7 +4,7 @@ import { confirmed, fill, h, say, table } from "./dom.js";
 import { count, moment, span } from "./format.js";
 import { get, listen, me, now, post } from "./state.js";
 
-export function open(main) {
+export function open(main, { name: wanted = "" } = {}) {
   const list = h("div"), refused = h("section", { "aria-label": "Refused" }), detail = h("section", { "aria-label": "Health", "aria-live": "polite" });
   fill(main, h("h1", {}, "Devices"), detail, list, refused);
 
@@ -27,13 +27,14 @@ export function open(main) {
       { title: "OctaPi", value: (r) => r.release },
       { title: "Python", value: (r) => r.python },
       { title: "System", short: true, value: (r) => r.platform },
-      { title: "Last heard", value: (r) => r.heard, show: (r) => (r.heard ? `${span(Math.max(0, now() - r.heard))} ago` : "–") },
+      { title: "Last heard", value: (r) => r.heard, show: (r) => (r.heard ? (now() - r.heard < 2 ? "now" : `${span(now() - r.heard)} ago`) : "–") },
       { title: "Certificate", value: (r) => r.ends, show: certificate },
       { title: "Do", fixed: true, value: () => "", show: (r) => doing(r, load) },
     ], rows, "devices");
   }
 
   load();
+  if (wanted && me.has_history) health(detail, wanted);
   const again = setInterval(() => { if (!document.hidden && !document.querySelector("dialog")) load(); }, 5000);
   const stop = listen((news) => { if (news.events?.some((event) => event.kind === "joined" || event.kind === "left")) load(); });
   return () => { clearInterval(again); stop(); };
@@ -82,6 +83,8 @@ async function health(place, name) {
     const rows = series(key, factor);
     return rows.length > 1 ? charts.framed(`${title} of ${name}`, charts.line(rows, title, unit), `${key}-${name}`) : null;
   });
+  const lately = found.lately ?? [];
+  if (lately.length > 1) plots.unshift(charts.framed(`Load and memory of ${name} in the last half hour`, charts.course(lately, lately[0][0], lately.at(-1)[0]), `course-${name}`, charts.courseKey()));
   fill(place, h("div", { class: "card" }, h("div", { class: "row between" }, h("h2", {}, name), button(`Close health of ${name}`, "Close", () => fill(place))),
     plots.some(Boolean) ? h("div", { class: "plots" }, plots) : h("p", { class: "muted" }, "Its health is written down every few minutes; there is nothing to draw yet."),
     found.events.length ? table("What happened to it", [{ title: "When", value: (r) => new Date(r.at * 1000).toISOString(), show: (r) => moment(r.at) }, { title: "What", value: (r) => r.event }, { title: "More", value: (r) => r.text }], found.events, `events-${name}`) : null));

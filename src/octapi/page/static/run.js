@@ -21,8 +21,9 @@ export async function open(main, { name }) {
   const who = h("section", { class: "card", "aria-label": "Who did what" });
   const what = h("section", { class: "card", "aria-label": "What each function took" });
   const output = h("pre", { class: "output", tabindex: "0", "aria-label": "Output of the jobs" });
+  const courses = h("section", { class: "card", hidden: true, "aria-label": "Load and memory of the workers" });
   const outputCard = h("section", { class: "card", hidden: true, "aria-label": "Output" }, h("h2", {}, "Output"), output);
-  fill(main, h("div", { class: "row between" }, h("div", {}, title, head), stop), h("section", { class: "card" }, bar, barWords, numbers, sentence), failures, running, time, who, what, outputCard);
+  fill(main, h("div", { class: "row between" }, h("div", {}, title, head), stop), h("section", { class: "card" }, bar, barWords, numbers, sentence), failures, running, time, courses, who, what, outputCard);
   let drawn = 0;
   const zoom = { from: null, to: null, draw: () => { drawn = 0; update(true); } };
 
@@ -57,7 +58,10 @@ export async function open(main, { name }) {
     }
   }
   update(true);
-  return () => { quit(); connect(""); };
+  const drawCourses = () => showCourses(courses, name, () => state.runs[name] ?? kept);
+  drawCourses();
+  const again = setInterval(() => { if (!document.hidden && state.runs[name] && !state.runs[name].ended) drawCourses(); }, 10000);
+  return () => { clearInterval(again); quit(); connect(""); };
 }
 
 async function stopRun(name) {
@@ -114,7 +118,8 @@ function showTimeline(place, name, rows, row, zoom) {
   if (!rows.workers.size) return fill(place, h("p", { class: "muted" }, "The timeline begins with the first job that ends."));
   const lost = state.events.filter((event) => event.kind === "left" && rows.workers.has(event.name) && event.at >= rows.began && event.at <= (row.ended ?? Infinity));
   const svg = charts.timeline(name, rows, (worker) => state.workers[worker]?.slots, { width: place.clientWidth - 44, lost, ...zoom });
-  const title = rows.is_few ? "Who did what: each bar is a job" : `How busy each worker was, in steps of ${span(rows.width_s)}`;
+  const travels = rows.pieces.some((piece) => piece[5] > 1);
+  const title = rows.is_few ? `Who did what: each bar is ${travels ? "one job, or some that travelled together" : "a job"}` : `How busy each worker was, in steps of ${span(rows.width_s)}`;
   const legend = rows.is_few ? h("ul", { class: "chips" }, [...rows.functions.keys()].slice(0, 12).map((what) => h("li", { class: "chip" }, h("i", { class: "dot", style: { background: colour(name, what) } }), what)), rows.failed ? h("li", { class: "chip" }, h("i", { class: "dot failed" }), "failed") : null) : null;
   fill(place, charts.framed(title, svg, `timeline-${name}`, zooming(svg, rows, zoom), legend));
   return null;
@@ -138,6 +143,19 @@ function zooming(svg, rows, zoom) {
   return h("div", { class: "row tight zoom" }, button("Show a shorter time", "+", () => go(middle - half / 2, middle + half / 2)), button("Show a longer time", "−", () => go(middle - 2 * half, middle + 2 * half), isWhole),
     button("Earlier", "‹", () => go(from - half, to - half), isWhole || from <= first), button("Later", "›", () => go(from + half, to + half), isWhole || to >= last), button("Show the whole run", "whole", () => go(first, last), isWhole),
     h("span", { class: "muted" }, isWhole ? "or drag over a part" : `${span(from - first)} to ${span(to - first)}`));
+}
+
+/** How the workers were meanwhile; what is not known is not drawn. */
+async function showCourses(place, name, rowOf) {
+  let found;
+  try { found = (await get(`runs/${encodeURIComponent(name)}/courses`)).courses; } catch { return; }
+  const drawn = Object.entries(found).filter(([, rows]) => rows.length > 1);
+  place.hidden = drawn.length === 0;
+  if (place.hidden || !rowOf()) return;
+  const all = drawn.flatMap(([, rows]) => rows.map((row) => row[0]));
+  const [from, to] = [Math.min(...all), Math.max(...all)];
+  fill(place, h("h2", {}, "Load and memory of the workers meanwhile"), charts.courseKey(),
+    h("div", { class: "plots small-plots" }, drawn.map(([worker, rows]) => charts.framed(worker, charts.course(rows, from, to), `course-${worker}`))));
 }
 
 function showFunctions(place, rows, row) {
