@@ -54,7 +54,7 @@ class Octapi(Contender):
 
 
 def embedded(stack):
-    from octapi.testing.embedded import EmbeddedCluster
+    from octapi.testing import EmbeddedCluster
 
     return stack.enter_context(EmbeddedCluster(workers=2, slots=1)).address
 

@@ -12,7 +12,7 @@ MB = 1e6
 
 
 def worker_cluster(slots):
-    from octapi.testing.embedded import EmbeddedCluster
+    from octapi.testing import EmbeddedCluster
 
     return EmbeddedCluster(workers=1, slots=slots)
 

@@ -32,7 +32,7 @@ from octapi.master.gateway.subscriptions import TICK_S, Subscriptions
 from octapi.page.local_page import Opened
 from octapi.protocol import wire
 from octapi.telemetry.run_trace import RunTrace
-from octapi.testing.embedded import EmbeddedCluster
+from octapi.testing import EmbeddedCluster
 
 TICKS = os.sysconf("SC_CLK_TCK")
 FACTS = {

@@ -75,7 +75,7 @@ def measured(contender, measure, count, **env):
 
 def tls(repeat):
     """Return, for each measure, what share of the plain cluster's speed the secured one has."""
-    from octapi.testing.embedded import EmbeddedCluster
+    from octapi.testing import EmbeddedCluster
 
     with contextlib.ExitStack() as stack:
         place = Path(stack.enter_context(tempfile.TemporaryDirectory()))

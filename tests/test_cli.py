@@ -13,7 +13,7 @@ import pytest
 
 import octapi
 from octapi.cli import devices, scripts
-from octapi.testing.embedded import EmbeddedCluster
+from octapi.testing import EmbeddedCluster
 from tests.terminal import Seen
 
 OCTAPI = [sys.executable, "-m", "octapi.cli.app"]

@@ -11,7 +11,7 @@ import pytest
 
 import octapi
 from octapi.protocol import wire
-from octapi.testing.embedded import EmbeddedCluster
+from octapi.testing import EmbeddedCluster
 from tests.harness import until
 
 

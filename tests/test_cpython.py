@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 import octapi
-from octapi.testing.embedded import EmbeddedCluster
+from octapi.testing import EmbeddedCluster
 
 PLACE = Path(os.environ.get("OCTAPI_CACHE") or Path.home() / ".cache" / "octapi") / (
     f"cpython-tests-{sys.version_info.major}.{sys.version_info.minor}"

@@ -18,7 +18,7 @@ import octapi
 from octapi.device import limits
 from octapi.pool import library_threads
 from octapi.pool.memory_guard import MEGABYTE
-from octapi.testing.embedded import EmbeddedCluster
+from octapi.testing import EmbeddedCluster
 from octapi.worker import dask_process
 from tests.harness import until
 

@@ -6,7 +6,7 @@ import pytest
 
 import octapi
 from octapi.errors import FileNotWritten, MasterLost, SetupFailed, StillWaiting
-from octapi.testing.embedded import EmbeddedCluster
+from octapi.testing import EmbeddedCluster
 from tests.harness import until
 from tests.test_core import Told, world_of
 

@@ -238,7 +238,7 @@ def test_two_scripts_with_a_module_of_the_same_name_each_get_their_own(tmp_path:
         "    with octapi.Cluster(sys.argv[1]) as cluster:\n"
         "        print([cluster.submit(helpers.answer).result(timeout=60) for _ in range(3)])\n"
     )
-    from octapi.testing.embedded import EmbeddedCluster
+    from octapi.testing import EmbeddedCluster
 
     with EmbeddedCluster(workers=1, slots=1) as embedded:
         answers = []

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from octapi.testing.embedded import EmbeddedCluster
+from octapi.testing import EmbeddedCluster
 
 EXAMPLES = Path(__file__).parent.parent / "examples"
 SECRET, CRIB = "YJPYITREDSYUPIU", "THISXISXWORKING"

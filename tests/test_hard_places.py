@@ -12,7 +12,7 @@ import pytest
 
 import octapi
 from octapi.protocol.stdio_json import to_line
-from octapi.testing.embedded import EmbeddedCluster
+from octapi.testing import EmbeddedCluster
 from tests.harness import Yard
 
 

@@ -11,7 +11,7 @@ import psutil
 import pytest
 
 import octapi
-from octapi.testing.embedded import EmbeddedCluster
+from octapi.testing import EmbeddedCluster
 from tests.harness import clean_environment, until
 
 SEEN: list[int] = []

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from octapi.testing.embedded import EmbeddedCluster
+from octapi.testing import EmbeddedCluster
 
 Run = Callable[..., str]
 

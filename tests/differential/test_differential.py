@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from octapi.testing.embedded import EmbeddedCluster
+from octapi.testing import EmbeddedCluster
 
 PROGRAMS = Path(__file__).with_name("programs.py")
 

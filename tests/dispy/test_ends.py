@@ -13,7 +13,7 @@ from conftest import Run
 
 from octapi.dispy import table
 from octapi.dispy.failures import Failures, reason
-from octapi.testing.embedded import EmbeddedCluster
+from octapi.testing import EmbeddedCluster
 
 FAILING = """
     import dispy

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from conftest import Run
 
-from octapi.testing.embedded import EmbeddedCluster
+from octapi.testing import EmbeddedCluster
 
 
 def start(text: str, place: Path, embedded: EmbeddedCluster) -> subprocess.Popen[str]:

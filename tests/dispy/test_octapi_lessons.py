@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 if TYPE_CHECKING:
-    from octapi.testing.embedded import EmbeddedCluster
+    from octapi.testing import EmbeddedCluster
 
 EXAMPLES = Path(__file__).parent.parent.parent / "examples"
 TIMES = int(os.environ.get("OCTAPI_TEST_TIMES", "1"))

@@ -12,7 +12,7 @@ from conftest import Run
 from octapi.pool.source_text import compiled, execute
 from octapi.protocol import source_pieces
 from octapi.protocol.source_pieces import Piece
-from octapi.testing.embedded import EmbeddedCluster
+from octapi.testing import EmbeddedCluster
 
 SHAPES = '''
     import dispy, enum, functools, math

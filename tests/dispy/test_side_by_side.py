@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from octapi.testing.embedded import EmbeddedCluster
+from octapi.testing import EmbeddedCluster
 
 SCRIPTS = sorted((Path(__file__).parent / "scripts").glob("*.py"))
 REAL = os.environ.get("OCTAPI_REAL_DISPY", "")

@@ -8,7 +8,7 @@ import pytest
 
 import octapi
 from octapi.errors import JobNotSent, ResultTooLarge
-from octapi.testing.embedded import EmbeddedCluster
+from octapi.testing import EmbeddedCluster
 from tests.faults.relay import Relay
 from tests.harness import Yard, ports_of
 

@@ -26,7 +26,7 @@ from octapi.cluster import Files
 from octapi.job import JobTicket
 from octapi.results import Results
 from octapi.telemetry.recorder import RunRecorder
-from octapi.testing.embedded import EmbeddedCluster
+from octapi.testing import EmbeddedCluster
 
 SITES: list[tuple[type, str]] = [
     *(

@@ -7,7 +7,7 @@ import pytest
 
 import octapi
 from octapi.errors import JobCrashed
-from octapi.testing.embedded import EmbeddedCluster
+from octapi.testing import EmbeddedCluster
 
 
 def poison(path: str, how: str = "SIGKILL") -> None:

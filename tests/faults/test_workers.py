@@ -11,7 +11,7 @@ import psutil
 
 import octapi
 from octapi.errors import WorkerLost
-from octapi.testing.embedded import EmbeddedCluster
+from octapi.testing import EmbeddedCluster
 from tests.faults.test_connections import lines, start
 from tests.harness import Yard, until
 

@@ -14,7 +14,7 @@ import pytest
 import octapi
 from octapi.errors import JobCrashed
 from octapi.pool import processes, recorder
-from octapi.testing.embedded import EmbeddedCluster
+from octapi.testing import EmbeddedCluster
 from tests.harness import until
 
 

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import pytest
 
 import octapi
-from octapi.testing.embedded import EmbeddedCluster
+from octapi.testing import EmbeddedCluster
 
 
 @pytest.fixture(scope="module", params=["local", "cluster"])

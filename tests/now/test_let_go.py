@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import octapi
 from octapi.client import queues
 from octapi.errors import JobNotSent
-from octapi.testing.embedded import EmbeddedCluster
+from octapi.testing import EmbeddedCluster
 from tests.harness import until
 from tests.now import call, notebook
 

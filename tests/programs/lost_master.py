@@ -6,7 +6,7 @@ import time
 os.environ["OCTAPI_RECONNECT_S"] = "2"
 
 import octapi
-from octapi.testing.embedded import EmbeddedCluster
+from octapi.testing import EmbeddedCluster
 
 
 def until(condition, what):

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from octapi.testing.embedded import EmbeddedCluster
+from octapi.testing import EmbeddedCluster
 from tests.harness import clean_environment
 
 HERE = Path(__file__).parent

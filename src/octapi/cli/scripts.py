@@ -153,7 +153,7 @@ def demo(
     page: Annotated[bool, typer.Option("--page", help="Show the page, until Ctrl-C.")] = False,
 ) -> None:
     """Start a real master and workers on loopback, run a script on them, and print who did what."""
-    from octapi.testing.embedded import EmbeddedCluster
+    from octapi.testing import EmbeddedCluster
 
     path = script or str(Path(__file__).parent.parent / "examples" / "compute.py")
     print(f"Starting a master and {workers} workers on this computer ...", flush=True)

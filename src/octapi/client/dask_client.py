@@ -59,7 +59,7 @@ class Dask:
         if address:
             way = getattr(self._engine.link, "way", None)
             return Place(address, None if way is None else way.trust)
-        from octapi.testing.embedded import EmbeddedCluster
+        from octapi.testing import EmbeddedCluster
 
         # not Dask's own LocalCluster, whose processes import the script again and so need a main guard
         embedded = self._stack.enter_context(EmbeddedCluster(workers=0))

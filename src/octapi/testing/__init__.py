@@ -1,1 +1,5 @@
-"""A real cluster on this computer, for tests, demonstrations and benchmarks."""
+"""A real cluster on this computer, for tests of users' own programs, demonstrations and benchmarks."""
+
+from octapi.testing.embedded import EmbeddedCluster
+
+__all__ = ["EmbeddedCluster"]
