@@ -213,7 +213,7 @@ class World:
         self.core = Core()
         way: Any = SimpleNamespace(source="", label="here", place="here", trust=None)
         self.link = RemoteLink(way, Settings())
-        self.link.receiver = self.core
+        self.link.hear_for(self.core)
         self.core.link = self.link
         self.up, self.down = Pipe(), Pipe()
         self.client: Any = None

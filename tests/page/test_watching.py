@@ -21,6 +21,7 @@ from octapi.master.gateway.subscriptions import (
     strain,
 )
 from octapi.page.api import Reading
+from octapi.protocol import client_messages
 from octapi.telemetry.run_trace import RunTrace
 from tests.faults.simulation import Remembering
 
@@ -113,7 +114,7 @@ def test_watchers_that_may_not_read_a_run_get_its_counts_but_no_words() -> None:
         found |= NEWS["causes"][0]  # type: ignore[arg-type]
         watching.ended(client)
         for watcher in (stranger, owner):
-            watcher.send = lambda _, frame, number=watcher.number: stories.update({number: frame})  # type: ignore[method-assign]
+            watcher.send = lambda told, number=watcher.number: stories.update({number: told.frame})  # type: ignore[method-assign]
             seen = Seen(watcher)
             watching._seen[watcher.number] = seen
             watching._tell(seen, {}, {})
@@ -176,8 +177,8 @@ def test_the_course_of_a_run_is_what_the_master_has_in_mind_and_before_that_what
     kept = {"pi-1": [[1e9 + 900, 1, 1], [1e9 + 1000, 10, 20], [1e9 + 1200, 30, 40]]}
     fine = {"pi-1": [[1e9 + 1100, 50, 60], [1e9 + 1500, 70, 80], [1e9 + 9000, 2, 2]]}
 
-    async def ask(*question: Any) -> Any:
-        assert question == ("courses", ["pi-1", "pi-2"])
+    async def ask(question: Any) -> Any:
+        assert question == client_messages.Courses(["pi-1", "pi-2"])
         if not fine:
             raise OctapiError("The master does not answer now.")
         return fine

@@ -7,7 +7,7 @@ import contextlib
 import os
 import random
 from collections.abc import Callable
-from typing import Any
+from typing import Any, get_args
 
 import msgpack
 import pytest
@@ -18,9 +18,8 @@ from hypothesis import strategies as st
 
 from octapi.engine import dask_comm
 from octapi.errors import MessageRefused, PeerRefused, RoleRefused
-from octapi.master.gateway import client_messages, worker_messages
 from octapi.page import login
-from octapi.protocol import wire
+from octapi.protocol import client_messages, wire, worker_messages
 from octapi.protocol.checked import json_object
 from octapi.telemetry.run_trace import RunTrace
 from octapi.trust import control_socket, names, policy
@@ -67,9 +66,9 @@ def told_story() -> dict[str, Any]:
 
 def all_of(message: Any) -> None:
     """Read a worker's message to its end."""
-    kind, _, rest = worker_messages.said(message)
-    if kind in worker_messages.BATCH:
-        worker_messages.of_batch(kind, rest, 3)
+    found = worker_messages.said(message)
+    if isinstance(found, get_args(worker_messages.OfBatch)):
+        worker_messages.check_places(found, 3)
 
 
 def dask_message(message: Any) -> None:

@@ -14,8 +14,8 @@ from typing import Annotated
 import typer
 
 from octapi.errors import SettingsError
+from octapi.protocol.specs import NAME
 from octapi.telemetry.heartbeat import PATIENCE_S
-from octapi.trust.names import NAME
 
 ROLES = ("master", "worker", "agent")
 #: how often a worker without a token says that it waits for one, in seconds

@@ -12,6 +12,7 @@ import typer
 
 from octapi.cli import secret, service, tables
 from octapi.errors import IdentityProblem, InsecureRefused, NotAMember, OctapiError
+from octapi.protocol.client_messages import Nodes
 from octapi.text.escape import visible
 from octapi.text.reasons import in_words
 
@@ -399,7 +400,7 @@ def nodes(
         return
     from octapi.cli.jobs import ask_master
 
-    facts, _ = ask_master(address, "nodes")
+    facts, _ = ask_master(address, Nodes())
     rows = table(facts)
     if as_json:
         print(json.dumps(rows))

@@ -10,6 +10,7 @@ import typer
 
 from octapi.cli.jobs import Address, ask_master
 from octapi.errors import OctapiError
+from octapi.protocol import client_messages as said
 
 #: how often to look whether a worker is empty, in seconds
 LOOK_S = 1.0
@@ -41,7 +42,7 @@ def resume(name: Name, address: Address = "") -> None:
 
 def tell(address: str, name: str, is_on: bool) -> None:
     """Tell the master.  Raises :exc:`OctapiError` when there is no such worker."""
-    found, _ = ask_master(address, "drain", name, is_on)
+    found, _ = ask_master(address, said.Drain(name, is_on))
     if not found["found"]:
         here = ", ".join(found["workers"]) or "none"
         raise OctapiError(f"No worker {name!r} is here now. Here are: {here}.")
@@ -65,6 +66,6 @@ def until_drained(address: str, name: str, timeout_s: float) -> None:
 
 def state_of(address: str, name: str) -> str:
     """Return a worker's state; an empty text if it is not here."""
-    facts, _ = ask_master(address, "nodes")
+    facts, _ = ask_master(address, said.Nodes())
     rows: list[dict[str, Any]] = facts["workers"]
     return next((str(row["state"]) for row in rows if row["name"] == name), "")

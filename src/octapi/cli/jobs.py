@@ -11,6 +11,7 @@ import typer
 
 from octapi.cli import tables
 from octapi.errors import OctapiError
+from octapi.protocol import client_messages as said
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -28,8 +29,8 @@ jobs_app = typer.Typer(
 )
 
 
-def ask_master(address: str, *question: Any) -> tuple[Any, MasterEndpoint]:
-    """Ask the master a question, and return its answer and the way to it."""
+def ask_master(address: str, question: Any) -> tuple[Any, MasterEndpoint]:
+    """Ask the master one of :mod:`octapi.protocol.client_messages`, and return its answer and the way to it."""
     import asyncio
 
     from octapi.client.connect import any_way, by_way
@@ -40,7 +41,7 @@ def ask_master(address: str, *question: Any) -> tuple[Any, MasterEndpoint]:
     settings = Settings.load()
     way = any_way(address, settings)
     patience_s = max(settings.patience_s, 0.1)
-    return by_way(way, lambda found: asyncio.run(ask(found, patience_s, hello(), *question))), way
+    return by_way(way, lambda found: asyncio.run(ask(found, patience_s, hello(), question))), way
 
 
 @jobs_app.callback()
@@ -60,11 +61,11 @@ def jobs(
         watching.follow(address, watching.job_rows, watching.JOBS, as_json)
         return
     if stop:
-        if not ask_master(address, "stop", stop)[0]:
+        if not ask_master(address, said.Stop(stop))[0]:
             raise OctapiError(f"There is no script number {stop}. 'octapi jobs' lists those there are.")
         print(f"The jobs of script {stop} are being stopped.")
         return
-    rows, way = ask_master(address, "jobs")
+    rows, way = ask_master(address, said.Jobs())
     if as_json:
         print(json.dumps(rows))
     else:

@@ -15,6 +15,7 @@ import typer
 from octapi.cli import tables
 from octapi.cli.scripts import like
 from octapi.errors import RunError
+from octapi.protocol.client_messages import Runs
 from octapi.text.escape import visible
 
 if TYPE_CHECKING:
@@ -162,7 +163,7 @@ def runs(
         return
     from octapi.cli.jobs import ask_master
 
-    found, way = ask_master(address, "runs", limit)
+    found, way = ask_master(address, Runs(limit))
     if as_json:
         print(json.dumps(found["runs"]))
         return

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from octapi.client.queue import ComputationQueue
     from octapi.errors import Attempt
     from octapi.protocol.outcome import WorkerInfo
+    from octapi.protocol.specs import BatchSpec
 
 #: what waits in a queue's queue
 Entry = PendingJob | ItemRange
@@ -46,10 +47,10 @@ class JobBatch:
             pending_job.batch = self
             pending_job.index = index
 
-    def facts(self) -> dict[str, Any]:
+    def spec(self) -> BatchSpec:
         """Describe the batch to the link."""
         first = self.pending_jobs[0]
-        facts: dict[str, Any] = {
+        spec: BatchSpec = {
             "form": wire.JOBS,
             "data": msgpack.packb([pending_job.payload for pending_job in self.pending_jobs]),
             "jobs": len(self.pending_jobs),
@@ -57,13 +58,13 @@ class JobBatch:
             "worker": first.worker,
         }
         if first.code or first.files:
-            facts["extra"] = [first.code, [(f.path, f.data, f.mode, f.mtime) for f in first.files]]
-        return facts | precautions(first.past)
+            spec["extra"] = [first.code, [(f.path, f.data, f.mode, f.mtime) for f in first.files]]
+        return spec | precautions(first.past)
 
     def claim(self) -> tuple[Any, ...]:
         """Describe the batch to a master that does not know it: see Sessions.client_claim."""
-        facts = {"jobs": len(self.pending_jobs), "worker": self.pending_jobs[0].worker}
-        return self.ident, self.queue.digest, facts, self.heard, self.worker
+        spec: BatchSpec = {"jobs": len(self.pending_jobs), "worker": self.pending_jobs[0].worker}
+        return self.ident, self.queue.digest, spec, self.heard, self.worker
 
     def cancelled(self) -> list[int] | None:
         """Return the jobs that are to stop; None for all that are left."""
@@ -200,7 +201,7 @@ class ItemBatch:
         #: the item that killed its process, and what came of its starts
         self.ended: tuple[int, tuple[Attempt, ...]] = (-1, ())
 
-    def facts(self) -> dict[str, Any]:
+    def spec(self) -> BatchSpec:
         """Describe the batch to the link, once: the bytes are not kept."""
         data, self.data = self.data, None
         return {
@@ -215,8 +216,8 @@ class ItemBatch:
 
     def claim(self) -> tuple[Any, ...]:
         """Describe the batch to a master that does not know it: see Sessions.client_claim."""
-        facts = {"jobs": self.jobs, "worker": self.span.worker, "grouped": True}
-        return self.ident, self.queue.digest, facts, self.heard, self.worker
+        spec: BatchSpec = {"jobs": self.jobs, "worker": self.span.worker, "grouped": True}
+        return self.ident, self.queue.digest, spec, self.heard, self.worker
 
     def cancelled(self) -> list[int] | None:
         """Return the items that are to stop; None for all that are left."""
@@ -355,7 +356,7 @@ def is_alone(past: tuple[Attempt, ...]) -> bool:
     return bool(past) and past[-1].cause.startswith(OUT_OF_MEMORY)
 
 
-def precautions(past: tuple[Attempt, ...]) -> dict[str, Any]:
+def precautions(past: tuple[Attempt, ...]) -> BatchSpec:
     """Return what a batch of one job must say of its earlier starts."""
     if is_alone(past):
         return {"alone": True}

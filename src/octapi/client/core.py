@@ -33,7 +33,7 @@ from octapi.client.job_errors import (
 from octapi.client.pending_job import PendingJob
 from octapi.client.queue import entry_size
 from octapi.errors import Attempt, ClusterClosed, ClusterForked, JobError, ResultNotPicklable
-from octapi.protocol import outcome
+from octapi.protocol import orders, outcome
 from octapi.protocol.computation import File
 from octapi.protocol.outcome import WorkerInfo
 from octapi.protocol.wire import LASTING
@@ -47,6 +47,7 @@ if TYPE_CHECKING:
     from octapi.client.batch import AnyBatch, Entry
     from octapi.client.link import Link
     from octapi.client.queue import ComputationQueue
+    from octapi.protocol.specs import ComputationFacts
 
 #: how many different errors are said on stderr
 COMPLAINTS = 100
@@ -71,6 +72,12 @@ class Core:
         #: the most that one job's arguments may take, in bytes
         self.largest = 1 << 30
         self.recorder = RunRecorder()
+        #: what agents say of batches and computations, and the master of batches that are lost
+        self._handlers: dict[str, Callable[..., None]] = {
+            "begun": self.on_begun, "results": self.on_results, "provisional": self.on_provisional,
+            "file": self.on_file, "cut": self.on_cut, "end": self.on_end, "dropped": self.on_dropped,
+            "lost": self.on_lost, "ready": self.on_ready, "refused": self.on_refused, "closed": self.on_closed,
+        }  # fmt: skip
         #: how often the master wants to hear of this client, in seconds
         self.pace_s = PACE_S
         #: this process was forked from the one that this belongs to
@@ -137,15 +144,15 @@ class Core:
         """Take a computation, and tell the link about it."""
         queue.define()
 
-    def link_define(self, digest: str, spec: bytes, facts: dict[str, Any]) -> None:
+    def link_define(self, digest: str, spec: bytes, facts: ComputationFacts) -> None:
         """Tell the link about a computation."""
         if self.link is not None and not self.is_broken:
             self.link.define(digest, spec, facts)
 
-    def tell(self, worker: str | None, message: tuple[Any, ...]) -> None:
-        """Send a message to one worker's agent, or to all; what that raises concerns no job's outcome."""
+    def tell(self, worker: str | None, order: Any) -> None:
+        """Send an order (:mod:`octapi.protocol.orders`) to a worker's agent, or to all; no outcome depends on it."""
         if self.link is not None and not self.is_broken:
-            self.run_safely(self.link.tell, worker, message)
+            self.run_safely(self.link.tell, worker, order)
 
     def next_ident(self) -> int:
         """Return a batch number that was never used."""
@@ -157,7 +164,7 @@ class Core:
             for entry in queue.unfinished():
                 if isinstance(entry, PendingJob):
                     self.cancel(queue, entry, 0.0)
-        self.tell(None, ("forget", queue.digest))
+        self.tell(None, orders.Forget(queue.digest))
         if not queue.batches:
             self.queues.pop(queue.digest, None)
 
@@ -174,7 +181,7 @@ class Core:
             self.recorder.story.count("cancelled")
             return queue.rest()
         pending_job.retries = -1
-        return self.tell(batch.worker, ("cancel", batch.ident, pending_job.index, grace_s))
+        return self.tell(batch.worker, orders.Cancel(batch.ident, pending_job.index, grace_s))
 
     def summary(self) -> dict[str, Any]:
         """Return what people want to know: how many jobs wait, travel, are done and failed, of which functions."""
@@ -206,7 +213,7 @@ class Core:
             queue.cancel_entries(queue.take_waiting())
             for batch in list(queue.batches.values()):
                 batch.forbid()
-                self.tell(batch.worker, ("stop", batch.ident, 1.0))
+                self.tell(batch.worker, orders.Stop(batch.ident, 1.0))
             queue.rest()
 
     def stop_job(self, ident: int) -> None:
@@ -217,7 +224,7 @@ class Core:
             if entry is not None:
                 self.cancel(batch.queue, entry, 1.0)
         elif batch is not None:
-            self.tell(batch.worker, ("cancel", ident, batch.current, 1.0))
+            self.tell(batch.worker, orders.Cancel(ident, batch.current, 1.0))
 
     # ---- what the link reports
 
@@ -248,7 +255,7 @@ class Core:
             batch = self.batches.get(subject)
             if batch is not None and kind in LASTING:
                 batch.heard += 1
-            getattr(self, f"on_{kind}")(worker, subject, *rest)
+            self._handlers[kind](worker, subject, *rest)
         except BaseException as error:  # whatever a message holds, the next ones are heard
             self._mishandled(worker, message, batch, error)
 
@@ -266,7 +273,7 @@ class Core:
         self.batches.pop(batch.ident, None)
         queue.batches.pop(batch.ident, None)
         queue.spoil(batch.ours(), error)
-        self.tell(batch.worker, ("stop", batch.ident, 0.0))
+        self.tell(batch.worker, orders.Stop(batch.ident, 0.0))
         if queue.is_closed and not queue.batches:
             self.queues.pop(queue.digest, None)
 
@@ -320,7 +327,7 @@ class Core:
         place = worker, batch.queue.computation.name
         self.run_safely(self.recorder.unrun, place, (outcome.FAULT, data), 0.0, payload)
         batch.settle(index, outcome.FAULT, data, now, now, worker)
-        self.tell(batch.worker, ("cancel", batch.ident, index, 0.5))
+        self.tell(batch.worker, orders.Cancel(batch.ident, index, 0.5))
 
     def on_cut(self, worker: str, ident: int, index: int) -> None:
         """A batch overstays: its jobs from ``index`` on have not started and may go elsewhere."""
@@ -446,9 +453,9 @@ class Core:
         for batch in batches:
             indexes = batch.cancelled()
             if indexes is None:
-                self.tell(batch.worker, ("stop", batch.ident, 1.0))
+                self.tell(batch.worker, orders.Stop(batch.ident, 1.0))
             for index in indexes or ():
-                self.tell(batch.worker, ("cancel", batch.ident, index, 1.0))
+                self.tell(batch.worker, orders.Cancel(batch.ident, index, 1.0))
         for queue in list(self.queues.values()):
             queue.pump()
 

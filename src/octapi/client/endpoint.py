@@ -21,6 +21,8 @@ from octapi.errors import (
     VersionMismatch,
 )
 from octapi.protocol import wire
+from octapi.protocol.client_messages import Bye
+from octapi.protocol.messages import kind_of, plain
 from octapi.text.reasons import in_words
 
 if TYPE_CHECKING:
@@ -231,22 +233,22 @@ def refused(facts: Any, address: str) -> ClusterError:
     return kind(f"The master at {address} refused the connection: {plain.get('text')}")
 
 
-async def ask(way: MasterEndpoint, patience_s: float, hello: dict[str, Any], *question: Any) -> Any:
-    """Ask a master one question and return its answer.
+async def ask(way: MasterEndpoint, patience_s: float, hello: dict[str, Any], question: Any) -> Any:
+    """Ask a master one of :mod:`octapi.protocol.client_messages`, and return its answer.
 
     Raises :exc:`MasterNotFound` and what :func:`refused` returns.
     """
     writer = None
     try:
         reader, writer = await way.open(patience_s)
-        writer.write(wire.pack(("hello", hello)) + wire.pack(question))
+        writer.write(wire.pack(("hello", hello)) + wire.pack(plain(question)))
         kind, facts = await asyncio.wait_for(wire.read_frame(reader), patience_s)
         if kind == "refused":
             raise refused(facts, way.label)
         way.confirm(facts["time"])
-        while kind != question[0]:
+        while kind != kind_of(question).word:
             kind, facts, *_ = await asyncio.wait_for(wire.read_frame(reader), patience_s)
-        writer.write(wire.pack(("bye",)))
+        writer.write(wire.pack(plain(Bye())))
         return facts
     except (OSError, asyncio.IncompleteReadError) as error:
         raise MasterNotFound(f"No master answers at {way.label} ({in_words(error)}).") from error

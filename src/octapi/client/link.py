@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
     from octapi.protocol.outcome import WorkerInfo
+    from octapi.protocol.specs import BatchSpec, ComputationFacts
 
 #: kinds of links
 LOCAL = "local"
@@ -63,17 +64,20 @@ class Link(Protocol):
     async def start(self, receiver: Receiver) -> None:
         """Open the way."""
 
-    def define(self, digest: str, spec: bytes, facts: dict[str, Any]) -> None:
+    def define(self, digest: str, spec: bytes, facts: ComputationFacts) -> None:
         """Make a computation known, or change its limits (worker name to most jobs at once)."""
 
-    def run(self, ident: int, run: int, digest: str, facts: dict[str, Any]) -> None:
-        """Send a batch."""
+    def run(self, ident: int, queue: int, digest: str, spec: BatchSpec) -> None:
+        """Send a batch of the queue with this number."""
 
     def claim(self, rows: list[tuple[Any, ...]]) -> None:
         """Say to another process of the master which batches are on their way; see Batch.claim."""
 
-    def tell(self, worker: str | None, message: tuple[Any, ...]) -> None:
-        """Send a message about a batch (``worker`` as in its ``begun``, None while it waits) or a computation."""
+    def tell(self, worker: str | None, order: Any) -> None:
+        """Send one of :mod:`octapi.protocol.orders` about a batch or a computation.
+
+        ``worker`` is as in the batch's ``begun``, None while it waits.
+        """
 
     def report(self, summary: dict[str, Any]) -> None:
         """Tell the master how far this client is."""

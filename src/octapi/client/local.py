@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
     from octapi.client.link import Receiver
     from octapi.pool.agent import Agent
+    from octapi.protocol.specs import BatchSpec, ComputationFacts
 
 
 class LocalLink:
@@ -63,7 +64,7 @@ class LocalLink:
         assert self.receiver is not None
         self.receiver.message(self.worker.name, message)
 
-    def define(self, digest: str, spec: bytes, facts: dict[str, Any]) -> None:
+    def define(self, digest: str, spec: bytes, facts: ComputationFacts) -> None:
         """Hand it to the agent."""
         assert self.agent is not None
         limits = facts.get("limits")
@@ -72,18 +73,18 @@ class LocalLink:
             limit = None if limits is None else limits.get(self.worker.name, 0)
             self.agent.on_define(digest, spec, {**own, "limit": limit})
 
-    def run(self, ident: int, run: int, digest: str, facts: dict[str, Any]) -> None:
+    def run(self, ident: int, queue: int, digest: str, spec: BatchSpec) -> None:
         """Hand it to the agent."""
         assert self.agent is not None
-        self.agent.on_run(ident, run, digest, facts)
+        self.agent.on_run(ident, queue, digest, spec)
 
     def claim(self, rows: list[tuple[Any, ...]]) -> None:
         """Never needed: the agent lives in this process."""
 
-    def tell(self, worker: str | None, message: tuple[Any, ...]) -> None:
+    def tell(self, worker: str | None, order: Any) -> None:
         """Hand it to the agent."""
         assert self.agent is not None
-        self.agent.handle(message)
+        self.agent.handle(order)
 
     def report(self, summary: dict[str, Any]) -> None:
         """Tell the page of this script, if there is one: there is no master."""

@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 from octapi.client.endpoint import refused
 from octapi.errors import MasterNotFound, RunError
+from octapi.protocol import client_messages as said
 from octapi.protocol import wire
+from octapi.protocol.messages import plain
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -49,7 +51,7 @@ class MasterRpc:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         if self._writer is not None and not self._writer.is_closing():
-            self._writer.write(wire.pack(("bye",)))
+            self._writer.write(wire.pack(plain(said.Bye())))
         await self._close()
 
     async def _close(self) -> None:
@@ -58,10 +60,10 @@ class MasterRpc:
             with contextlib.suppress(OSError):
                 await self._writer.wait_closed()
 
-    def say(self, *message: Any) -> None:
-        """Send one message."""
+    def say(self, message: Any) -> None:
+        """Send one of :mod:`octapi.protocol.client_messages`."""
         assert self._writer is not None
-        self._writer.write(wire.pack(message))
+        self._writer.write(wire.pack(plain(message)))
 
     async def hear(self) -> Any:
         """Wait for one message.  Raises OSError and asyncio.IncompleteReadError when the master is gone."""
@@ -80,7 +82,7 @@ class MasterRpc:
         """Ask something about runs.  Raises :exc:`RunError` with the master's reason, and :exc:`MasterNotFound`."""
         assert self._writer is not None
         try:
-            self.say("manage", {"op": operation, **facts})
+            self.say(said.Manage({"op": operation, **facts}))
             await self._writer.drain()
             answer = await self._hear("manage")
         except (OSError, asyncio.IncompleteReadError) as error:

@@ -13,7 +13,7 @@ from octapi.client.batcher import Batcher
 from octapi.client.item_range import CannotSend, ItemRange, RawOutcome, Unsent
 from octapi.client.job_errors import WENT_AWAY, handling_error, mismatch_error, refused_error
 from octapi.errors import ClusterClosed, JobNotSent
-from octapi.protocol import outcome
+from octapi.protocol import orders, outcome
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from octapi.errors import JobError
     from octapi.protocol.computation import Computation, File
     from octapi.protocol.outcome import WorkerInfo
+    from octapi.protocol.specs import ComputationFacts
 
 
 #: a batch of more jobs than one takes no more than about so much, in bytes
@@ -143,24 +144,24 @@ class ComputationQueue:
         """Run cleanup and setup again on one worker, once no job of this computation runs there."""
         facts = {**self.worker_facts.get(worker, {}), "limit": None if self.limits is None else self.limits.get(worker)}
         self.refused_on.pop(worker, None)
-        self.dispatcher.call(self._tell_anew, worker, ("renew", self.digest, facts))
+        self.dispatcher.call(self._tell_anew, worker, orders.Renew(self.digest, facts))
 
     def drop(self, worker: str) -> None:
         """Clean up on one worker; it gets no more jobs."""
-        self.dispatcher.call(self._tell_anew, worker, ("forget", self.digest))
+        self.dispatcher.call(self._tell_anew, worker, orders.Forget(self.digest))
 
-    def _tell_anew(self, worker: str, message: tuple[Any, ...]) -> None:
+    def _tell_anew(self, worker: str, order: orders.Renew | orders.Forget) -> None:
         """Tell a worker what begins the computation anew there: that it refused it before is over."""
         self.refused_on.pop(worker, None)
-        self.dispatcher.tell(worker, message)
+        self.dispatcher.tell(worker, order)
 
     def send_file(self, file: File, worker: str) -> None:
         """Put a file into the computation's directory on one worker; jobs submitted afterwards find it.
 
         It waits until the file is on its way: a pump that runs just now could send a job before it.
         """
-        row = (file.path, file.data, file.mode, file.mtime)
-        self.dispatcher.call_and_wait(self.dispatcher.tell, worker, ("file", self.digest, row))
+        row = [file.path, file.data, file.mode, file.mtime]
+        self.dispatcher.call_and_wait(self.dispatcher.tell, worker, orders.PutFile(self.digest, row))
 
     def close(self, terminate: bool = False) -> None:
         """Forget the computation everywhere; with ``terminate`` its jobs are stopped first."""
@@ -234,7 +235,7 @@ class ComputationQueue:
     def introduce(self) -> None:
         """Tell the link about the computation."""
         self.dispatcher.queues[self.digest] = self
-        facts = {
+        facts: ComputationFacts = {
             "limits": self.limits,
             "workers": self.worker_facts,
             "python": self.computation.python if self.computation.python_bound else "",
@@ -369,12 +370,12 @@ class ComputationQueue:
             if not pending_jobs:
                 return 0
             batch = JobBatch(ident, self, pending_jobs)
-        facts = batch.facts()
-        facts["budget_s"] = self.batcher.budget_s(self.dispatcher.slots)
-        facts["timeout_s"] = self.computation.timeout_s
+        spec = batch.spec()
+        spec["budget_s"] = self.batcher.budget_s(self.dispatcher.slots)
+        spec["timeout_s"] = self.computation.timeout_s
         self.batches[ident] = self.dispatcher.batches[ident] = batch
         assert self.dispatcher.link is not None
-        self.dispatcher.link.run(ident, self.number, self.digest, facts)
+        self.dispatcher.link.run(ident, self.number, self.digest, spec)
         return 1
 
     def _sift(self, span: ItemRange) -> None:
@@ -393,7 +394,7 @@ class ComputationQueue:
         for batch in list(self.batches.values()):
             if isinstance(batch, ItemBatch) and batch.span.page.reader is reader:
                 batch.span.retries = -1
-                self.dispatcher.tell(batch.worker, ("stop", batch.ident, 1.0))
+                self.dispatcher.tell(batch.worker, orders.Stop(batch.ident, 1.0))
         self.rest()
 
     def back(self, entries: list[Entry]) -> None:

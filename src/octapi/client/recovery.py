@@ -15,6 +15,7 @@ from octapi.client.master_rpc import MasterRpc
 from octapi.client.remote import hello
 from octapi.errors import ClusterError, JobCrashed, WorkerLost
 from octapi.protocol import outcome
+from octapi.protocol.client_messages import Fetch, Settled
 from octapi.protocol.outcome import Extra, WorkerInfo
 from octapi.protocol.records import outcomes
 
@@ -137,7 +138,7 @@ async def _recover(
 ) -> tuple[list[Any], bool]:
     async with MasterRpc(way, ANSWER_S, hello()) as master:
         try:
-            master.say("fetch", wanted)
+            master.say(Fetch(wanted))
             while (message := await asyncio.wait_for(master.hear(), ANSWER_S))[0] not in ("recovered", "refused"):
                 pass
             found.hear(message)
@@ -145,7 +146,7 @@ async def _recover(
                 await asyncio.wait_for(_listen(master, found), timeout_s)
             take(found.jobs())
             if found.complete or terminate:
-                master.say("settled")
+                master.say(Settled())
         except (asyncio.IncompleteReadError, OSError) as error:
             raise ClusterError(f"The master at {way.label} hung up during the recovery. Try again.") from error
     return found.jobs(), found.complete or terminate

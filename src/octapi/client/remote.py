@@ -19,15 +19,20 @@ from octapi.client.endpoint import CONNECT_S, refused
 from octapi.client.link import REMOTE
 from octapi.client.waiting import StatusLine
 from octapi.errors import ClusterError, MasterLost, MasterNotFound, PeerRefused
-from octapi.protocol import wire
+from octapi.protocol import client_messages as said
+from octapi.protocol import replies, wire
+from octapi.protocol.messages import Channel, kinds, parse, plain, word_of
 from octapi.protocol.outcome import MISSING, WorkerInfo
 from octapi.protocol.reliable import Outbox, ReceivedCounter
 from octapi.text.reasons import in_words
 from octapi.text.stderr import say
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from octapi.client.endpoint import MasterEndpoint
     from octapi.client.link import Receiver
+    from octapi.protocol.specs import BatchSpec, ComputationFacts
     from octapi.settings import Settings
 
 #: how long a master may take to greet a client that comes back, in seconds
@@ -76,7 +81,7 @@ class RemoteLink:
 
     async def start(self, receiver: Receiver) -> None:
         """Connect, and wait for the master's greeting."""
-        self.receiver = receiver
+        self.hear_for(receiver)
         loop = asyncio.get_running_loop()
         reader = await self._connect()
         try:
@@ -90,6 +95,19 @@ class RemoteLink:
             ) from error
         self.way.look = self.way.rediscover_after_loss
         self.tasks = [loop.create_task(self._live(reader)), loop.create_task(self._beat())]
+
+    def hear_for(self, receiver: Receiver) -> None:
+        """Say who is told what the master says."""
+        self.receiver = receiver
+        self._handlers: dict[type[Any], Callable[[Any], None]] = {
+            replies.Seen: lambda reply: self.outbox.acknowledge(reply.number),
+            replies.Workers: lambda reply: self._take_workers(reply.rows),
+            replies.Stop: lambda _: receiver.stop_jobs(),
+            replies.StopJob: lambda reply: receiver.stop_job(reply.ident),
+            replies.Others: lambda reply: receiver.set_others(reply.scripts, reply.placed),
+            replies.Pace: lambda reply: receiver.set_pace(reply.seconds),
+            replies.Refused: self._refused,
+        }
 
     async def _connect(self) -> asyncio.StreamReader:
         deadline = asyncio.get_running_loop().time() + self.settings.patience_s
@@ -172,27 +190,23 @@ class RemoteLink:
         self.receiver.complain(error, where)
 
     def _take(self, message: Any, size: int) -> None:
+        if word_of(message) not in kinds(Channel.TO_CLIENT):
+            return  # a later release of the master says more
+        reply = parse(Channel.TO_CLIENT, message)
+        if isinstance(reply, replies.FromAgent):
+            self._take_of_agent(reply, size)
+        elif handler := self._handlers.get(type(reply)):
+            handler(reply)
+
+    def _take_of_agent(self, reply: replies.FromAgent, size: int) -> None:
         assert self.receiver is not None
-        kind = message[0]
-        if kind == "agent":
-            is_time = self.counter.took(size)
-            self.receiver.message(message[1], message[2])
-            if is_time:
-                self._acknowledge()
-        elif kind == "seen":
-            self.outbox.acknowledge(message[1])
-        elif kind == "workers":
-            self._take_workers(message[1])
-        elif kind == "stop":
-            self.receiver.stop_jobs()
-        elif kind == "stop_job":
-            self.receiver.stop_job(message[1])
-        elif kind == "others":
-            self.receiver.set_others(message[1], message[2])
-        elif kind == "pace":
-            self.receiver.set_pace(message[1])
-        elif kind == "refused":
-            raise refused(message[1], self.way.label)
+        is_time = self.counter.took(size)
+        self.receiver.message(reply.worker, reply.message)
+        if is_time:
+            self._acknowledge()
+
+    def _refused(self, reply: replies.Refused) -> None:
+        raise refused(reply.facts, self.way.label)
 
     async def resume(self) -> asyncio.StreamReader:
         """Connect again, and go on where the connection broke.
@@ -230,8 +244,8 @@ class RemoteLink:
         self._missing_until = asyncio.get_running_loop().time() + MISSING_S
         self.receiver.master_renewed()
         for message in unseen:
-            if message[0] == "tell":
-                self._send_surely(*message)
+            if word_of(message) == "tell":
+                self._send_surely(said.Tell(*message[1:]))
         self._take_workers(facts["workers"])
 
     async def _beat(self) -> None:
@@ -260,7 +274,7 @@ class RemoteLink:
         return told
 
     def _acknowledge(self) -> None:
-        self._send("seen", self.counter.tell())
+        self._send(said.Seen(self.counter.tell()))
 
     def _take_workers(self, rows: list[dict[str, Any]]) -> None:
         assert self.receiver is not None
@@ -271,14 +285,14 @@ class RemoteLink:
 
     # ---- sending
 
-    def _send(self, *message: Any) -> None:
+    def _send(self, message: Any) -> None:
         """Send what may be missed."""
         if self.is_connected and self.writer is not None and not self.writer.is_closing():
-            self.writer.write(wire.pack(message))
+            self.writer.write(wire.pack(plain(message)))
 
-    def _send_surely(self, *message: Any) -> None:
+    def _send_surely(self, message: Any) -> None:
         """Send what must arrive: it is kept until the master has it."""
-        frame = wire.pack(message)
+        frame = wire.pack(plain(message))
         self.outbox.append(frame)
         if self.is_connected and self.writer is not None and not self.writer.is_closing():
             self._given = len(frame) + (self._given if self.writer.transport.get_write_buffer_size() else 0)
@@ -290,26 +304,27 @@ class RemoteLink:
         left = 0 if self.writer is None else self.writer.transport.get_write_buffer_size()
         return max(0, self._given - left), self._given if left else 0
 
-    def define(self, digest: str, spec: bytes, facts: dict[str, Any]) -> None:
+    def define(self, digest: str, spec: bytes, facts: ComputationFacts) -> None:
         """Send a computation to the master, which keeps it for workers that join later."""
-        self._send_surely("define", digest, spec, facts)
+        self._send_surely(said.Define(digest, spec, facts))
 
-    def run(self, ident: int, run: int, digest: str, facts: dict[str, Any]) -> None:
+    def run(self, ident: int, queue: int, digest: str, spec: BatchSpec) -> None:
         """Send a batch."""
-        self._send_surely("run", ident, run, digest, facts)
+        self._send_surely(said.Run(ident, queue, digest, spec))
 
     def claim(self, rows: list[tuple[Any, ...]]) -> None:
         """Say which batches another process of the master held."""
-        self._send_surely("claim", {name: info.life for name, info in self.workers.items()}, rows)
+        epochs = {name: info.life for name, info in self.workers.items()}
+        self._send_surely(said.Claim(epochs, [list(row) for row in rows]))
 
-    def tell(self, worker: str | None, message: tuple[Any, ...]) -> None:
-        """Send a message on to an agent."""
-        self._send_surely("tell", worker, message)
+    def tell(self, worker: str | None, order: Any) -> None:
+        """Send an order on to an agent."""
+        self._send_surely(said.Tell(worker, list(plain(order))))
 
     def report(self, summary: dict[str, Any]) -> None:
         """Tell the master how far this client is."""
         self.summary = dict(summary, story=None)
-        self._send("summary", summary)
+        self._send(said.Summary(summary))
 
     async def close(self) -> None:
         """Say goodbye."""
@@ -318,7 +333,7 @@ class RemoteLink:
             task.cancel()
         await asyncio.gather(*self.tasks, return_exceptions=True)
         if self.writer is not None:
-            self._send("bye")
+            self._send(said.Bye())
             self.writer.close()
             with contextlib.suppress(OSError):
                 await self.writer.wait_closed()

@@ -15,6 +15,7 @@ from octapi.page import devices, openapi
 from octapi.page.guard import problem
 from octapi.page.history import told
 from octapi.page.login import may_act
+from octapi.protocol import client_messages as said
 from octapi.telemetry.exposition import CONTENT_TYPE
 from octapi.telemetry.run_trace import without_words
 
@@ -178,7 +179,7 @@ class Reading:
 
     async def _courses(self, names: list[str], first: float, last: float) -> dict[str, list[list[float | None]]]:
         try:
-            lately: dict[str, Any] = await self._site.feed.ask("courses", names)
+            lately: dict[str, Any] = await self._site.feed.ask(said.Courses(names))
         except OctapiError:  # the cluster of one script, or a master that does not answer now
             lately = {}
         history = self._site.history
@@ -193,7 +194,7 @@ class Reading:
     async def metrics(self, _: Request) -> Response:
         """Return the master's metrics for Prometheus."""
         try:
-            found = await self._site.feed.ask("metrics")
+            found = await self._site.feed.ask(said.Metrics())
         except OctapiError as error:
             return problem(503, str(error))
         return Response(found, media_type=CONTENT_TYPE)
@@ -225,7 +226,7 @@ class Acting:
     async def stop_run(self, request: Request) -> Response:
         """Stop all jobs of a run."""
         row = await self._row(request)
-        return Answer({"stopped": bool(await self._site.feed.ask("stop", row["number"]))})
+        return Answer({"stopped": bool(await self._site.feed.ask(said.Stop(row["number"])))})
 
     async def stop_job(self, request: Request) -> Response:
         """Stop the job that runs on a slot: ``worker`` and ``batch`` as its light says."""
@@ -233,7 +234,7 @@ class Acting:
         batch = facts.get("batch")
         if not isinstance(batch, int) or isinstance(batch, bool) or not 0 <= batch < 1 << 53:
             raise ValueError("batch must be a number: the third part of a light.")
-        return Answer({"stopped": bool(await self._site.feed.ask("stop_job", row["number"], batch))})
+        return Answer({"stopped": bool(await self._site.feed.ask(said.StopJob(row["number"], batch)))})
 
     async def _row(self, request: Request) -> dict[str, Any]:
         await self._site.feed.fresh()
@@ -261,7 +262,7 @@ class Acting:
         await self._site.feed.fresh()
         if name not in self._site.model.workers:
             raise OctapiError("There is no such worker here now.")
-        await self._site.feed.ask("drain", name, is_drained)
+        await self._site.feed.ask(said.Drain(name, is_drained))
         return Answer({"drained": is_drained})
 
     async def join(self, request: Request) -> Response:

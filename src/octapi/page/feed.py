@@ -10,7 +10,9 @@ from typing import TYPE_CHECKING, Any, Final
 from octapi.client.endpoint import refused
 from octapi.client.remote import hello
 from octapi.errors import OctapiError
+from octapi.protocol import client_messages as said
 from octapi.protocol import wire
+from octapi.protocol.messages import kind_of, plain
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -90,7 +92,9 @@ class GatewayFeed:
     async def _watch(self) -> None:
         way = self._way()
         reader, self._writer = await way.open(PATIENCE_S)
-        self._writer.write(wire.pack(("hello", hello() | {"script": "page"})) + wire.pack(("watch", True)))
+        self._writer.write(
+            wire.pack(("hello", hello() | {"script": "page"})) + wire.pack(plain(said.Watch(wanted=True)))
+        )
         while self._is_wanted():
             message = await asyncio.wait_for(wire.read_frame(reader), SILENT_S)
             kind = message[0]
@@ -107,7 +111,7 @@ class GatewayFeed:
     def _hang_up(self) -> None:
         if self._writer is not None:
             with contextlib.suppress(OSError):
-                self._writer.write(wire.pack(("bye",)))
+                self._writer.write(wire.pack(plain(said.Bye())))
             self._writer.close()
             self._writer = None
 
@@ -117,15 +121,15 @@ class GatewayFeed:
                 future.set_exception(OctapiError("The master does not answer now."))
         self._answers.clear()
 
-    async def ask(self, *question: Any) -> Any:
+    async def ask(self, question: Any) -> Any:
         """Ask the master something over the same connection.  Raises :exc:`OctapiError` when it does not answer."""
         await self.fresh()
         async with self._asking:
             if self._writer is None:
                 raise OctapiError("The master does not answer now.")
             future = asyncio.get_running_loop().create_future()
-            self._answers[question[0]] = future
-            self._writer.write(wire.pack(question))
+            self._answers[kind_of(question).word] = future
+            self._writer.write(wire.pack(plain(question)))
             try:
                 return await asyncio.wait_for(future, PATIENCE_S)
             except TimeoutError as error:

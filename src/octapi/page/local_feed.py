@@ -8,6 +8,8 @@ from typing import Any
 
 from octapi.errors import OctapiError
 from octapi.protocol import stdio_json
+from octapi.protocol.client_messages import Stop, StopJob
+from octapi.protocol.messages import plain
 
 #: how long the first frame may take, in seconds
 PATIENCE_S = 5.0
@@ -37,11 +39,11 @@ class LocalFeed:
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(self.ready.wait(), PATIENCE_S)
 
-    async def ask(self, *question: Any) -> Any:
+    async def ask(self, question: Any) -> Any:
         """Have the script stop its jobs, or one of them.  Raises :exc:`OctapiError` for all else."""
-        if question[0] not in ("stop", "stop_job"):
+        if not isinstance(question, Stop | StopJob):
             raise OctapiError("This cluster is one computer: there is nobody to ask for that.")
-        stdio_json.tell({"kind": "do", "question": list(question)})
+        stdio_json.tell({"kind": "do", "question": list(plain(question))})
         return True
 
     async def close(self) -> None:

@@ -26,8 +26,8 @@ class Feed(Protocol):
     async def fresh(self) -> None:
         """Wait until the state is known."""
 
-    async def ask(self, *question: Any) -> Any:
-        """Ask the master.  Raises :exc:`octapi.errors.OctapiError`."""
+    async def ask(self, question: Any) -> Any:
+        """Ask the master one of :mod:`octapi.protocol.client_messages`.  Raises :exc:`octapi.errors.OctapiError`."""
 
     async def close(self) -> None:
         """Watch no more."""

@@ -33,7 +33,7 @@ from octapi.pool.forkserver_supervisor import ForkServerSupervisor
 from octapi.pool.log import say
 from octapi.pool.processes import frames, sequence_of
 from octapi.pool.watchdog import Watchdog, current, ran_s, reached
-from octapi.protocol import batch_checks
+from octapi.protocol import batch_checks, orders
 from octapi.telemetry.counters import JobCounters
 
 if TYPE_CHECKING:
@@ -43,6 +43,7 @@ if TYPE_CHECKING:
     from octapi.pool.computations import Known
     from octapi.pool.namespace import Namespace
     from octapi.pool.processes import ForkServerClient, SlotProcess
+    from octapi.protocol.specs import BatchSpec
 
 #: how soon to look again for a job that is to be stopped and has not started, in seconds
 AGAIN_S = 0.05
@@ -84,6 +85,11 @@ class Agent:
         self.broken = ""
         #: nothing can be started now; it is tried again soon
         self.starves = False
+        self._handlers: dict[type[Any], Callable[..., None]] = {
+            orders.Define: self.on_define, orders.Renew: self.on_renew, orders.Forget: self.on_forget,
+            orders.PutFile: self.on_file, orders.Run: self.on_run, orders.Cancel: self.on_cancel,
+            orders.Stop: self.on_stop, orders.Recall: self.on_recall,
+        }  # fmt: skip
         self.loop = asyncio.get_running_loop()
         self.watch = Watchdog(self)
         self.memory_kills = limits.MemoryKills()
@@ -96,9 +102,9 @@ class Agent:
 
     # ---- messages from the link
 
-    def handle(self, message: tuple[Any, ...]) -> None:
-        """Take one message."""
-        getattr(self, f"on_{message[0]}")(*message[1:])
+    def handle(self, order: Any) -> None:
+        """Take one of :mod:`octapi.protocol.orders`."""
+        self._handlers[type(order)](*order)
 
     def on_define(self, digest: str, spec: bytes, facts: dict[str, Any]) -> None:
         """Take a computation, or new limits and setup arguments for one."""
@@ -117,11 +123,11 @@ class Agent:
         """Put a file into a computation's directory."""
         self.computations.file(digest, row)
 
-    def on_run(self, ident: Any, run: Any, digest: str, facts: dict[str, Any]) -> None:
+    def on_run(self, ident: Any, owner: Any, digest: str, spec: BatchSpec) -> None:
         """Take a batch."""
-        if why := batch_checks.of_batch(facts):
+        if why := batch_checks.of_batch(spec):
             return self.post(("end", ident, "refused", 0, {"text": why, "is_batch": True}))
-        batch = Batch(ident, run, digest, facts, self.loop.time())
+        batch = Batch(ident, owner, digest, spec, self.loop.time())
         known = self.computations.get(digest)
         if known is None and not self.computations.is_awaited(digest):
             return self.post(("end", ident, "returned", batch.skip, {}))
@@ -130,7 +136,7 @@ class Agent:
             return self.post(("end", ident, "refused", batch.skip, {"text": refused}))
         self.batches[ident] = batch
         self.alone += batch.alone
-        self.queues.setdefault(run, deque()).append(batch)
+        self.queues.setdefault(owner, deque()).append(batch)
         self.feed()
         self.watch.tick_soon()
         return None

@@ -11,17 +11,10 @@ from __future__ import annotations
 from collections import deque
 from typing import Any, Final
 
-#: jobs are kept one by one up to this many
-FEW: Final = 2000
-#: buckets for each worker; with one more their width doubles
-BUCKETS: Final = 120
-#: causes of failure that are told apart; the others are counted together
-CAUSES: Final = 40
-#: lines of output that are kept
-LINES: Final = 300
-#: workers and functions that are told apart, against clients that make names up
-NAMES: Final = 2000
+from octapi.protocol.trace_bounds import BUCKETS, CAUSES, FEW, LINES, NAMES
+
 FIRST_WIDTH_S: Final = 1.0
+
 #: how often the master hears of a client while nobody looks, in seconds
 PACE_S: Final = 1.0
 

@@ -11,14 +11,13 @@ from typing import Any, Final
 
 from octapi.errors import MessageRefused, RoleRefused
 from octapi.protocol.checked import choice, integer, mapping, maybe, number, plain, record, row, text
+from octapi.protocol.specs import MOST_SLOTS
 from octapi.trust.names import CLIENT, WORKER, Peer
 
 #: keys that Dask fills in itself from what it knows of a connection
 FILLED_IN: Final = frozenset({"worker", "client", "comm", "self", "extra"})
 #: requests of workers that name another worker for a good reason; see :data:`octapi.trust.policy.WORKER_REQUESTS`
 NAMES_OTHERS: Final = frozenset({"shuffle_restrict_task"})
-#: slots, and threads, that a device can have
-MOST_SLOTS: Final = 4096
 
 TALLY = number(0, 1e15)
 #: numbers that Dask's scheduler keeps of a worker; its own bookkeeping stops for good at the first that is none

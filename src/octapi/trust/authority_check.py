@@ -8,8 +8,9 @@ from cryptography.exceptions import UnsupportedAlgorithm
 
 from octapi.errors import IdentityProblem, MessageRefused, TrustError
 from octapi.protocol.checked import boolean, integer, json_object, listing, mapping, maybe, moment, number, record, text
+from octapi.protocol.specs import NAME
 from octapi.trust import certificates
-from octapi.trust.names import HEX, NAME, check_name
+from octapi.trust.names import HEX, check_name
 
 if TYPE_CHECKING:
     from octapi.trust.authority import Root, State

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 
 from octapi.device import files
 from octapi.errors import IdentityProblem
+from octapi.protocol.specs import NAME
 from octapi.trust import authority_check
 from octapi.trust.authority import LIFE_S, Authority, State, new_state
-from octapi.trust.names import NAME
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -78,6 +78,12 @@ class ControlSocket:
         log: Callable[[str], None],
         page: Page | None = None,
     ) -> None:
+        self._handlers: dict[str, Callable[[dict[str, Any]], dict[str, Any]]] = {
+            "token-create": self.do_token_create, "token-list": self.do_token_list,
+            "token-revoke": self.do_token_revoke, "metrics-token": self.do_metrics_token, "remove": self.do_remove,
+            "page-link": self.do_page_link, "page-links": self.do_page_links, "page-revoke": self.do_page_revoke,
+            "rotate": self.do_rotate,
+        }  # fmt: skip
         self.authority = authority
         self.page = page
         self.addresses = addresses
@@ -126,7 +132,7 @@ class ControlSocket:
             return self.standing()
         if uid not in (0, os.geteuid()):
             raise RoleRefused("Only the owner of the master and root may do that.")
-        found = getattr(self, f"do_{operation.replace('-', '_')}", None)
+        found = self._handlers.get(operation)
         if found is None:
             raise TrustError(f"The master does not know the request {operation[:40]!r}.")
         answer: dict[str, Any] = found(request)

@@ -14,6 +14,7 @@ import ssl
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from octapi.errors import PeerRefused, TrustError
+from octapi.protocol.specs import NAME
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -27,7 +28,6 @@ AUTHORITY: Final = "authority"
 #: roles that a token can give
 JOINABLE: Final = (WORKER, CLIENT)
 
-NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")
 HEX: Final = re.compile(r"[0-9a-f]{16}")
 SCHEME: Final = "octapi://"
 #: names that mean something else to people and programs, in whatever letters

@@ -70,7 +70,7 @@ WORKER_MESSAGES: Final[dict[str, str]] = {
     "request-refresh-who-has": "As who_has.",
     "steal-response": "Whether a task of its own has begun.",
     "close-stream": "It hangs up.",
-    STREAM_OP: "OctaPi's own words, which :mod:`octapi.master.gateway.worker_messages` reads.",
+    STREAM_OP: "OctaPi's own words, which :mod:`octapi.protocol.worker_messages` reads.",
 }
 WORKER_AT_SCHEDULER: Final = Allowed(frozenset(WORKER_REQUESTS), frozenset(WORKER_MESSAGES))
 #: primitives of Dask that clients use too; only they close a semaphore, which is everybody's who knows its name

@@ -18,7 +18,8 @@ from octapi.device.signals import until_signalled
 from octapi.engine.dask_nodes import WORKER_SETTINGS, AgentWorker, answer_refusals, guarded, quiet_logs
 from octapi.errors import VersionMismatch
 from octapi.pool.log import say
-from octapi.protocol import stdio_json, wire
+from octapi.protocol import orders, stdio_json, wire
+from octapi.protocol.messages import Channel, parse
 from octapi.text.reasons import in_words
 from octapi.text.stderr import story_of
 from octapi.trust.policy import STREAM_OP
@@ -60,6 +61,16 @@ class MasterConnection:
         self.member = member
         self.refused: str | None = None
         self.address = worker.contact_address.rsplit("://", 1)[-1].rsplit(":", 1)[0]
+        #: what is not for the agent
+        self._handlers: dict[type[Any], Callable[[Any], None]] = {
+            orders.Refuse: self._refused,
+            orders.Trust: self._trust,
+            orders.Dask: self._dask,
+            orders.Settled: lambda order: resumable.settled(order.keys),
+            orders.Drop: lambda order: resumable.drop(order.keys),
+            orders.Kill: lambda order: resumable.kill(order.owner),
+            orders.Replay: lambda order: resumable.replay(order.key, order.heard),
+        }
         worker.stream_handlers[STREAM_OP] = self.receive
         worker.batched_stream.interval = HOLD_S
 
@@ -104,7 +115,7 @@ class MasterConnection:
         message: Any = ()
         try:
             message = wire.unpack(body[wire.LENGTH.size :])
-            self._take(*message)
+            self._take(parse(Channel.TO_WORKER, message))
         except Exception as error:
             say(f"a message of the master cannot be used:\n{story_of(error)}")
             if isinstance(message, list) and len(message) > 1 and message[0] == "run":
@@ -118,26 +129,23 @@ class MasterConnection:
             text = f"{type(error).__name__}: {error}"
             self.agent.post(("end", ident, "refused", 0, {"text": text, "is_batch": True}))
 
-    def _take(self, kind: str, *rest: Any) -> None:
-        if kind == "refuse":
-            self.refused = rest[0]
-            asyncio.get_running_loop().create_task(self.worker.close(reason="octapi-refused"))
-        elif kind == "trust":
-            if self.member is not None:
-                self.member.news(rest[0])
-            if self.tasks is not None:
-                self.tasks.tell(rest[0])
-        elif kind == "dask":
-            if self.tasks is not None:
-                self.tasks.want(bool(rest[0]))
-        elif kind in ("settled", "drop", "kill"):
-            getattr(self.resumable, kind)(*rest)
-        elif kind == "replay":
-            self.resumable.replay(tuple(rest[0]), rest[1])
-        else:
-            if kind in ("run", "cancel", "recall", "stop"):
-                rest = (tuple(rest[0]), *rest[1:])
-            self.agent.handle((kind, *rest))
+    def _take(self, order: Any) -> None:
+        handler = self._handlers.get(type(order), self.agent.handle)
+        handler(order)
+
+    def _refused(self, order: orders.Refuse) -> None:
+        self.refused = order.why
+        asyncio.get_running_loop().create_task(self.worker.close(reason="octapi-refused"))
+
+    def _trust(self, order: orders.Trust) -> None:
+        if self.member is not None:
+            self.member.news(order.news)
+        if self.tasks is not None:
+            self.tasks.tell(order.news)
+
+    def _dask(self, order: orders.Dask) -> None:
+        if self.tasks is not None:
+            self.tasks.want(order.is_wanted)
 
     def facts(self) -> dict[str, Any]:
         """Describe this worker."""

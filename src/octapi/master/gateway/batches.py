@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 from octapi.master.gateway.placement import least_loaded
 from octapi.master.gateway.session import BatchRecord, remainder
-from octapi.protocol import wire
+from octapi.protocol import orders
+from octapi.protocol.messages import kind_of
+from octapi.protocol.worker_messages import Cut, End
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -16,6 +18,7 @@ if TYPE_CHECKING:
     from octapi.master.gateway.placement import WorkerRecord
     from octapi.master.gateway.session import ClientSession
     from octapi.master.gateway.workers import Workers
+    from octapi.protocol.worker_messages import OfBatch
 
 MASTER_ENDED: Final = (
     "The master ended while a worker had the job, its script was gone too, and no worker has brought the result since."
@@ -62,14 +65,14 @@ class Batches:
             return
         worker.known.add(digest)
         own = (facts.get("workers") or {}).get(worker.name) or {}
-        self._workers.send(worker, ("define", digest, spec, {**own, "limit": limit}))
+        self._workers.send(worker, orders.Define(digest, spec, {**own, "limit": limit}))
 
     # ---- placing
 
     def hold(self, batch: BatchRecord) -> None:
         """Let a batch wait for a worker."""
         client = batch.client
-        if batch.digest not in client.computations or "data" not in batch.facts:  # only the last master had it
+        if batch.digest not in client.computations or "data" not in batch.spec:  # only the last master had it
             client.held.pop(batch.ident, None)
             return self.over(batch, client.deliver("", ("lost", batch.ident, batch.jobs, MASTER_ENDED)))
         batch.worker = None
@@ -90,7 +93,7 @@ class Batches:
             return False
         tried: set[str] = set()
         for batch in client.waiting:
-            is_special = any(batch.facts.get(key) for key in ("worker", "alone", "avoid"))
+            is_special = any(batch.spec.get(key) for key in ("worker", "alone", "avoid"))
             if batch.digest in tried and not is_special:
                 continue
             worker = self.choose(batch)
@@ -112,24 +115,24 @@ class Batches:
             self._define(batch.client, worker, batch.digest)
         batch.worker = worker.name
         worker.held[batch.key] = batch
-        self._workers.send(worker, ("run", batch.key, batch.client.session, batch.digest, batch.facts))
+        self._workers.send(worker, orders.Run(batch.key, batch.client.session, batch.digest, batch.spec))
 
     # ---- what becomes of them
 
-    def news(self, worker: WorkerRecord, batch: BatchRecord, kind: str, rest: list[Any]) -> None:
+    def news(self, worker: WorkerRecord, batch: BatchRecord, news: OfBatch) -> None:
         """Tell a client what its worker says of a batch, which may be its end."""
-        client = batch.client
-        batch.heard += kind in wire.LASTING
+        client, kind = batch.client, kind_of(news)
+        batch.heard += kind.must_arrive
         batch.is_begun = True
-        number = client.deliver(worker.name, (kind, batch.ident, *rest))
-        if kind == "cut":
-            client.cuts.append((number, batch.ident, int(rest[0])))
-        if kind == "end":
+        number = client.deliver(worker.name, (kind.word, batch.ident, *news[1:]))
+        if isinstance(news, Cut):
+            client.cuts.append((number, batch.ident, news.job))
+        if isinstance(news, End):
             worker.batches_done += 1
             del worker.held[batch.key]
             client.held.pop(batch.ident, None)
             client.ends.append((number, worker.name, batch.key))
-            self._ended(batch, remainder(batch, *rest[:2]), number)
+            self._ended(batch, remainder(batch, news.reason, news.stop), number)
             self.place()
 
     def _ended(self, batch: BatchRecord, again: BatchRecord | None, number: int) -> None:
@@ -159,7 +162,7 @@ class Batches:
     def spoilt(self, worker: WorkerRecord, batch: BatchRecord) -> None:
         """A worker says of a batch what makes no sense: its client gets it back, and nobody else notices."""
         del worker.held[batch.key]
-        self._workers.send(worker, ("drop", [batch.key]))
+        self._workers.send(worker, orders.Drop([batch.key]))
         self.lost(worker, batch)
         self.place()
 
@@ -167,11 +170,11 @@ class Batches:
         """Stop what a client has on workers, and let them forget its computations."""
         client.waiting.clear()
         for worker in self._workers:
-            self._workers.send(worker, ("kill", client.session))
+            self._workers.send(worker, orders.Kill(client.session))
             for key in [key for key, batch in worker.held.items() if batch.client is client]:
                 del worker.held[key]
             for digest in client.computations:
                 if digest in worker.known:
                     worker.forget(digest)
-                    self._workers.send(worker, ("forget", digest))
+                    self._workers.send(worker, orders.Forget(digest))
         self.place()

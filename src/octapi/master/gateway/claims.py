@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from octapi.master.gateway.batches import MASTER_ENDED
 from octapi.master.gateway.session import BatchRecord
+from octapi.protocol import orders
 
 if TYPE_CHECKING:
     from octapi.master.gateway.batches import Batches
@@ -30,10 +31,11 @@ class Claims:
     def take(self, client: ClientSession, epochs: dict[str, str], rows: list[list[Any]]) -> None:
         """Take what a client claims; ``epochs`` are the workers' as it knew them, by name.
 
-        A row is a batch's number, its computation, its facts, how many messages of it came, and its worker if known.
+        A row is a batch's number, its computation, its specification, how many messages of it came, and its worker
+        if that is known.
         """
-        for ident, digest, facts, heard, worker in rows:
-            batch = BatchRecord(client, ident, digest, facts)
+        for ident, digest, spec, heard, worker in rows:
+            batch = BatchRecord(client, ident, digest, spec)
             batch.heard, batch.worker = heard, worker
             client.claims[ident] = batch
         client.worker_epochs = epochs
@@ -73,7 +75,7 @@ class Claims:
             else:
                 self._adopt(worker, batch)
         if dropped:
-            self._workers.send(worker, ("drop", dropped))
+            self._workers.send(worker, orders.Drop(dropped))
 
     def _adopt(self, worker: WorkerRecord, batch: BatchRecord) -> None:
         """Take a batch over that a worker has; it says again what its client has not heard."""
@@ -81,7 +83,7 @@ class Claims:
         batch.client.held[batch.ident] = batch
         worker.held[batch.key] = batch
         batch.is_muted = True
-        self._workers.send(worker, ("replay", batch.key, batch.heard))
+        self._workers.send(worker, orders.Replay(batch.key, batch.heard))
         for message in batch.told:
             self._workers.send(worker, message)
         batch.told.clear()
@@ -100,6 +102,6 @@ class Claims:
             if client.is_found:
                 self._batches.over(batch, client.deliver("", ("lost", ident, batch.jobs, MASTER_ENDED)))
             elif all_back and batch.worker is None:  # it never reached a worker
-                client.deliver("", ("end", ident, "returned", batch.facts.get("skip", 0), {}))
+                client.deliver("", ("end", ident, "returned", batch.spec.get("skip", 0), {}))
             else:
                 client.deliver(batch.worker or "", ("lost", ident, batch.jobs))

@@ -5,10 +5,11 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Any, Final
 
-from octapi.master.gateway import client_messages
 from octapi.master.gateway.session import BatchRecord
 from octapi.master.gateway.sessions import owner_of
 from octapi.protocol import batch_checks, wire
+from octapi.protocol import client_messages as said
+from octapi.protocol.messages import Channel, kind_of, parse
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -24,14 +25,12 @@ if TYPE_CHECKING:
     from octapi.master.gateway.sessions import Sessions
     from octapi.master.gateway.workers import Workers
 
-#: messages of clients that must arrive once; they are counted and acknowledged
-COUNTED: Final = frozenset({"define", "run", "tell", "claim"})
 #: what a client's summary says of its jobs
 COUNTS: Final = ("waiting", "running", "done", "failed", "functions", "slots")
 
 
 class ClientRequests:
-    """Reads clients' messages, and calls who answers each: :attr:`handlers` holds every kind that there is."""
+    """Reads clients' messages, and calls who answers each."""
 
     def __init__(
         self,
@@ -53,64 +52,63 @@ class ClientRequests:
         self._spool = spool
         self._observers = observers
         self._registry = observers.registry
-        self.handlers: Mapping[str, Callable[..., None]] = {
-            "bye": self.bye,
-            "seen": sessions.seen,
-            "summary": self.summary,
-            "define": self.define,
-            "run": self.run,
-            "tell": self.tell,
-            "claim": self.claim,
-            "watch": self.watch,
-            "fetch": detached.fetch,
-            "settled": detached.settled,
-            "jobs": queries.jobs,
-            "nodes": queries.nodes,
-            "runs": queries.runs,
-            "metrics": queries.metrics,
-            "courses": queries.courses,
-            "manage": queries.manage,
-            "stop_job": queries.stop_job,
-            "stop": queries.stop,
-            "drain": queries.drain,
+        self._handlers: Mapping[type[Any], Callable[[ClientSession, Any], None]] = {
+            said.Bye: self._bye,
+            said.Seen: lambda client, message: sessions.seen(client, message.number),
+            said.Summary: self._summary,
+            said.Define: self._define,
+            said.Run: self._run,
+            said.Tell: self._tell,
+            said.Claim: self._claim,
+            said.Watch: self._watch,
+            said.Fetch: detached.fetch,
+            said.Settled: detached.settled,
+            said.Jobs: queries.jobs,
+            said.Nodes: queries.nodes,
+            said.Runs: queries.runs,
+            said.Metrics: queries.metrics,
+            said.Courses: queries.courses,
+            said.Manage: queries.manage,
+            said.StopJob: queries.stop_job,
+            said.Stop: queries.stop,
+            said.Drain: queries.drain,
         }
 
     def take(self, client: ClientSession, body: bytes) -> None:
         """Take one message of a client.  Raises :exc:`MessageRefused` for one that is none."""
-        kind, rest = client_messages.said(wire.unpack(body))
+        message = said.said(wire.unpack(body))
         client.heard_at = asyncio.get_running_loop().time()
-        if kind in COUNTED and client.keeps and client.counter.took(len(body)):
+        if kind_of(message).must_arrive and client.keeps and client.counter.took(len(body)):
             client.acknowledge()
-        self.handlers[kind](client, *rest)
+        self._handlers[type(message)](client, message)
 
     # ---- of the client itself
 
-    def bye(self, client: ClientSession) -> None:
-        """The client ends as it should."""
+    def _bye(self, client: ClientSession, _: said.Bye) -> None:
         client.said_bye = True
         if client.is_run:
             self._registry.client_event(client.run, "bye")
 
-    def summary(self, client: ClientSession, summary: dict[str, Any]) -> None:
-        """The client tells how far its jobs are."""
-        if not client.summary.get("functions") and summary.get("functions"):
+    def _summary(self, client: ClientSession, message: said.Summary) -> None:
+        facts = message.facts
+        if not client.summary.get("functions") and facts.get("functions"):
             self._observers.run_began(client)
-        client.summary = in_summary(summary)
-        self._observers.run_told(client, summary.get("story"))
+        client.summary = in_summary(facts)
+        self._observers.run_told(client, facts.get("story"))
         if client.is_run:
             self._registry.count(client.run, client.summary, self._workers.slots(), client.number)
 
-    def watch(self, client: ClientSession, wanted: bool) -> None:
-        """Somebody wants to see what happens, or does not any more."""
-        if wanted:
+    def _watch(self, client: ClientSession, message: said.Watch) -> None:
+        if message.wanted:
             self._observers.subscriptions.add(client)
         else:
             self._observers.subscriptions.remove(client)
 
     # ---- of its computations and batches
 
-    def define(self, client: ClientSession, digest: str, spec: bytes, facts: dict[str, Any]) -> None:
+    def _define(self, client: ClientSession, message: said.Define) -> None:
         """Keep a computation; workers that may run it get it now, so that setup can begin."""
+        digest, spec, facts = message
         if self._clients.others_with(digest, client):
             raise ValueError(f"the computation {digest!r} is another script's")
         if why := batch_checks.of_definition(digest, spec, facts):
@@ -124,33 +122,32 @@ class ClientRequests:
         self._batches.share(client, digest, [w for w in self._workers if digest in w.known or has_limits])
         self._batches.place()
 
-    def run(self, client: ClientSession, ident: int, _queue: int, digest: str, facts: dict[str, Any]) -> None:
-        """Take a batch."""
-        if not batch_checks.is_count(ident) or digest not in client.computations:
-            raise ValueError(f"a batch without its number or its computation: {digest!r}")
-        why = batch_checks.of_batch(facts)
+    def _run(self, client: ClientSession, message: said.Run) -> None:
+        ident, _, digest, spec = message
+        if digest not in client.computations:
+            raise ValueError(f"a batch without its computation: {digest!r}")
+        why = batch_checks.of_batch(spec)
         if why or ident in client.held:
             info = {"text": why or f"its number {ident} is taken", "is_batch": True}
             client.deliver("", ("end", ident, "refused", 0, info))
             return
-        self._observers.batch_came(facts)
-        self._batches.hold(BatchRecord(client, ident, digest, facts))
+        self._observers.batch_came(spec)
+        self._batches.hold(BatchRecord(client, ident, digest, spec))
         self._batches.place()
 
-    def claim(self, client: ClientSession, epochs: dict[str, str], rows: list[list[Any]]) -> None:
-        """Take what another process of the master held."""
-        are_texts = isinstance(epochs, dict) and batch_checks.is_texts([*epochs, *epochs.values()])
-        if not are_texts or not all(is_claim(row) for row in rows):
+    def _claim(self, client: ClientSession, message: said.Claim) -> None:
+        if any(batch_checks.of_batch(spec, is_whole=False) for _, _, spec, _, _ in message.rows):
             raise ValueError("what it claims makes no sense")
-        self._claims.take(client, epochs, rows)
+        self._claims.take(client, message.epochs, message.rows)
 
-    def tell(self, client: ClientSession, name: str | None, message: list[Any]) -> None:
-        """Pass a message about the client's own batch or computation on to one worker or to all."""
-        if why := batch_checks.of_message(message):
+    def _tell(self, client: ClientSession, message: said.Tell) -> None:
+        """Pass something about the client's own batch or computation on to one worker or to all."""
+        name, told = message
+        if why := batch_checks.of_message(told):
             raise ValueError(why)
-        kind, subject = message[0], message[1]
-        if kind in batch_checks.ABOUT_BATCHES:
-            return self._tell_of_batch(client, kind, subject, message[2:])
+        kind, subject = told[0], told[1]
+        if kind in said.OF_BATCHES:
+            return self._tell_of_batch(client, kind, subject, told[2:])
         if subject not in client.computations:
             if self._clients.others_with(subject, client):
                 raise ValueError(f"the computation {subject!r} is another script's")
@@ -159,7 +156,7 @@ class ClientRequests:
             if name in (None, worker.name):
                 if kind == "forget":
                     worker.forget(subject)
-                self._workers.send(worker, tuple(message))
+                self._workers.send(worker, parse(Channel.TO_WORKER, told))
         if kind == "forget" and name is None:
             client.computations.pop(subject, None)
         return None
@@ -168,25 +165,15 @@ class ClientRequests:
         batch = client.held.get(ident) or client.claims.get(ident)
         if batch is None:
             return
+        order = parse(Channel.TO_WORKER, (kind, batch.key, *rest))
         if ident in client.claims:
-            batch.told.append((kind, batch.key, *rest))
+            batch.told.append(order)
         elif batch.worker is None:
             client.waiting.remove(batch)
             del client.held[ident]
-            client.deliver("", ("end", ident, "returned", batch.facts.get("skip", 0), {}))
+            client.deliver("", ("end", ident, "returned", batch.spec.get("skip", 0), {}))
         else:
-            self._workers.send(self._workers.by_name[batch.worker], (kind, batch.key, *rest))
-
-
-def is_claim(row: Any) -> bool:
-    """Say whether a row describes a batch that another process of the master held."""
-    if not isinstance(row, list) or len(row) != 5:
-        return False
-    ident, digest, facts, heard, worker = row
-    is_known = (
-        batch_checks.is_count(ident) and isinstance(digest, str) and not batch_checks.of_batch(facts, is_whole=False)
-    )
-    return is_known and batch_checks.is_count(heard) and (worker is None or isinstance(worker, str))
+            self._workers.send(self._workers.by_name[batch.worker], order)
 
 
 def in_summary(summary: dict[str, Any]) -> dict[str, Any]:

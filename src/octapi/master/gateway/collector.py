@@ -7,6 +7,7 @@ import platform
 import time
 from typing import TYPE_CHECKING, Any
 
+from octapi.protocol.worker_messages import Dropped, End, Results
 from octapi.telemetry import exporter, exposition
 from octapi.telemetry.counters import JobCounters
 
@@ -15,6 +16,8 @@ if TYPE_CHECKING:
 
     from octapi.master.gateway.gateway import Gateway
     from octapi.master.gateway.placement import WorkerRecord
+    from octapi.protocol.specs import BatchSpec
+    from octapi.protocol.worker_messages import OfBatch
     from octapi.trust.contexts import Trust
 
 
@@ -34,18 +37,17 @@ class MasterCollector:
         #: what is known of the token of metrics; empty while nobody may read them
         self.key = ""
 
-    def batch(self, facts: dict[str, Any]) -> None:
+    def batch(self, spec: BatchSpec) -> None:
         """Count a batch that came from a client."""
-        data = facts.get("data")
         self.batches += 1
-        self.bytes_in += len(data) if isinstance(data, bytes) else 0
+        self.bytes_in += len(spec.get("data") or b"")
 
-    def news(self, kind: str, rest: list[Any]) -> None:
+    def news(self, news: OfBatch) -> None:
         """Count what a worker tells of a batch, whose client may be gone by now."""
-        if kind == "results" and rest and isinstance(rest[0], bytes):
-            self.bytes_out += len(rest[0])
-        elif kind in ("end", "dropped") and len(rest) == 3 and isinstance(rest[2], dict):
-            self.tally.end(*rest)
+        if isinstance(news, Results):
+            self.bytes_out += len(news.records)
+        elif isinstance(news, End | Dropped):
+            self.tally.end(news.reason, news.stop, news.info)
 
 
 def text(gateway: Gateway) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from octapi.engine.dask_nodes import NESTED
+from octapi.protocol import orders
 
 if TYPE_CHECKING:
     from octapi.engine.dask_nodes import QuietScheduler
@@ -52,7 +53,7 @@ class DaskUse:
 
     def _tell(self, agent: WorkerRecord) -> None:
         if agent.info.get("dask_apart"):
-            self._workers.send(agent, ("dask", self.is_wanted))
+            self._workers.send(agent, orders.Dask(self.is_wanted))
 
     def joined(self, agent: WorkerRecord) -> None:
         """A worker has come."""

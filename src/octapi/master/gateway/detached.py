@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Final
 from octapi.errors import RunError
 from octapi.master.gateway.outcome_spool import DETACH_S
 from octapi.master.gateway.outcome_stream import serve
+from octapi.protocol import replies
 from octapi.store import runs
 
 if TYPE_CHECKING:
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from octapi.master.gateway.sessions import Sessions
     from octapi.master.gateway.submissions import Submissions
     from octapi.master.gateway.workers import Workers
+    from octapi.protocol import client_messages as said
 
 NO_SUCH_CLIENT: Final = "The master knows no crashed client with this recovery file."
 
@@ -68,19 +70,19 @@ class DetachedRuns:
 
     # ---- fetching
 
-    def fetch(self, client: ClientSession, question: dict[str, Any]) -> None:
+    def fetch(self, client: ClientSession, message: said.Fetch) -> None:
         """Somebody wants what is kept of a run, by its name, or of a client, by its key."""
         try:
-            found, run = self._wanted(client, question)
+            found, run = self._wanted(client, message.wanted)
         except RunError as error:
-            client.send("refused", {"error": "RunError", "text": str(error)})
+            client.send(replies.Refused({"error": "RunError", "text": str(error)}))
             return
         for other in found:
             other.fetcher = client
             if not other.is_detached:
                 self.detach(other)
         client.fetching = found
-        client.send("recovered", {"workers": self._workers.rows(), "run": run})
+        client.send(replies.Recovered({"workers": self._workers.rows(), "run": run}))
         client.pouring = asyncio.ensure_future(serve(self._spool, client, found))
 
     def _wanted(self, client: ClientSession, question: dict[str, Any]) -> tuple[list[ClientSession], str]:
@@ -102,7 +104,7 @@ class DetachedRuns:
                 raise RunError(f"Somebody fetches the results of run {other.run} just now.")
         return found, found[0].run
 
-    def settled(self, client: ClientSession) -> None:
+    def settled(self, client: ClientSession, _: said.Settled) -> None:
         """Somebody has fetched everything."""
         if client.pouring is not None:
             client.pouring.cancel()
@@ -142,7 +144,7 @@ class DetachedRuns:
     def _run_again(self, client: ClientSession) -> None:
         """Let the parts of batches wait that a client would have sent again."""
         for batch in client.leftover.values():
-            if batch.facts["skip"] < batch.jobs:
+            if batch.spec["skip"] < batch.jobs:
                 self._batches.hold(batch)
             else:  # its client had sent the rest again before it went
                 ends = (number for number, _, key in client.ends if key == batch.key)

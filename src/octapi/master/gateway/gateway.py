@@ -34,6 +34,7 @@ from octapi.master.gateway.sessions import Sessions
 from octapi.master.gateway.submissions import Submissions
 from octapi.master.gateway.worker_reports import WorkerReports
 from octapi.master.gateway.workers import Workers
+from octapi.protocol import replies
 from octapi.trust.policy import STREAM_OP
 
 if TYPE_CHECKING:
@@ -128,7 +129,7 @@ class Gateway(SchedulerPlugin):  # type: ignore[misc]
         """Tell clients, and the process that started this one, which workers there are."""
         self.on_workers([row | {"ssh": self.workers.by_name[row["name"]].info.get("ssh")} for row in rows])
         for client in self.clients:
-            client.send("workers", rows)
+            client.send(replies.Workers(rows))
 
     # ---- what Dask says
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from octapi import _version
-from octapi.master.gateway.worker_messages import FACTS
 from octapi.protocol import wire
+from octapi.protocol.worker_messages import FACTS
 
 __all__ = ["FACTS", "compatible", "in_health", "refusal", "why_not"]
 

@@ -8,10 +8,11 @@ import ssl
 from typing import TYPE_CHECKING, Any
 
 from octapi.errors import PeerRefused
-from octapi.master.gateway.client_messages import greeting
 from octapi.master.gateway.handshake import compatible, refusal
 from octapi.master.gateway.observers import say
-from octapi.protocol import wire
+from octapi.protocol import replies, wire
+from octapi.protocol.client_messages import greeting
+from octapi.protocol.messages import plain
 from octapi.trust.names import CLIENT
 
 if TYPE_CHECKING:
@@ -75,7 +76,7 @@ class Listener:
             if client is not None and client.writer is writer:  # it would send the same again
                 client.said_bye = True
                 text = f"it was sent what it does not understand ({type(error).__name__}: {error})."
-                client.send("refused", {"error": "ClusterError", "text": text})
+                client.send(replies.Refused({"error": "ClusterError", "text": text}))
         finally:
             self.here -= 1
             if client is not None:
@@ -93,7 +94,7 @@ class Listener:
                 raise PeerRefused("too many clients are connected")
             return self.trust.admit(writer.get_extra_info("peercert"), (CLIENT,))
         except PeerRefused as error:
-            writer.write(wire.pack(("refused", {"error": "PeerRefused", "text": f"{error}."})))
+            writer.write(wire.pack(plain(replies.Refused({"error": "PeerRefused", "text": f"{error}."}))))
             raise
 
     def _check_member(self, writer: asyncio.StreamWriter, peer: Peer | None) -> None:
@@ -103,7 +104,7 @@ class Listener:
         try:
             self.trust.check_member(peer)
         except PeerRefused as error:
-            writer.write(wire.pack(("refused", {"error": "NotAMember", "text": f"{error}."})))
+            writer.write(wire.pack(plain(replies.Refused({"error": "NotAMember", "text": f"{error}."}))))
             raise
 
     async def _greet(
@@ -114,6 +115,6 @@ class Listener:
         if not compatible(facts):
             text = refusal(facts)
             say(f"octapi master: refused a client: {text}")
-            writer.write(wire.pack(("refused", {"error": "VersionMismatch", "text": text})))
+            writer.write(wire.pack(plain(replies.Refused({"error": "VersionMismatch", "text": text}))))
             return None
         return self.gateway.sessions.greet(writer, facts, peer)

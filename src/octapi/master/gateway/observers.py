@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from octapi.master.gateway import client_messages
 from octapi.master.gateway.collector import MasterCollector
 from octapi.master.gateway.subscriptions import Subscriptions
 from octapi.master.gateway.trace_writer import TraceWriter
+from octapi.protocol.client_messages import STORY
 from octapi.store import workers as states
 from octapi.telemetry import levels
 from octapi.text.escape import shown
@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from octapi.master.gateway.registry import RunRegistry
     from octapi.master.gateway.session import ClientSession
     from octapi.master.gateway.workers import Workers
+    from octapi.protocol.specs import BatchSpec
+    from octapi.protocol.worker_messages import OfBatch
 
 
 class Observers:
@@ -87,7 +89,7 @@ class Observers:
         if news is None:
             return
         try:
-            news = client_messages.STORY(news)
+            news = STORY(news)
             client.take_story(news)
         except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
             self.registry.say(f"a report of run {client.run} makes no sense ({type(error).__name__}: {error}).")
@@ -97,13 +99,13 @@ class Observers:
 
     # ---- batches
 
-    def batch_came(self, facts: dict[str, Any]) -> None:
+    def batch_came(self, spec: BatchSpec) -> None:
         """A client has sent a batch."""
-        self.meter.batch(facts)
+        self.meter.batch(spec)
 
-    def batch_news(self, kind: str, rest: list[Any]) -> None:
+    def batch_news(self, news: OfBatch) -> None:
         """A worker says something of a batch for the first time."""
-        self.meter.news(kind, rest)
+        self.meter.news(news)
 
 
 def described(client: ClientSession) -> str:

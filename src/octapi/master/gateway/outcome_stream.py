@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from octapi.errors import StateError
 from octapi.master.gateway.outcome_spool import EPILOGUE, part_of
+from octapi.protocol import replies
 
 if TYPE_CHECKING:
     from octapi.master.gateway.outcome_spool import OutcomeSpool
@@ -23,9 +24,9 @@ async def pour(spool: OutcomeSpool, fetcher: ClientSession, clients: list[Client
         names = {ident: function for ident, (_, function) in client.names.items()}
         names |= {row[0]: row[2] for row in await asyncio.to_thread(spool.batches, client)}
         names |= {ident: client.function_of(held.digest) or names.get(ident, "") for ident, held in client.held.items()}
-        fetcher.send("part", part, names)
+        fetcher.send(replies.Part(part, names))
         await _pour_one(spool, fetcher, client)
-    fetcher.send("complete")
+    fetcher.send(replies.Complete())
 
 
 async def _pour_one(spool: OutcomeSpool, fetcher: ClientSession, client: ClientSession) -> None:
@@ -64,7 +65,7 @@ async def serve(spool: OutcomeSpool, fetcher: ClientSession, clients: list[Clien
     try:
         await pour(spool, fetcher, clients)
     except StateError as error:
-        fetcher.send("refused", {"error": "StateError", "text": str(error)})
+        fetcher.send(replies.Refused({"error": "StateError", "text": str(error)}))
     except ConnectionError:
         pass  # the fetcher is gone; everything stays
     finally:

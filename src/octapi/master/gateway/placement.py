@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from octapi.protocol.outcome import DRAINED, DRAINING, OK, SILENT
+from octapi.protocol.specs import ComputationFacts
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -61,10 +62,10 @@ class WorkerRecord:
         """Say whether a batch may ever go to this worker as it is now."""
         if self.is_silent or self.is_draining or held.digest in self.refused:
             return False
-        wanted = held.facts.get("worker")
+        wanted = held.spec.get("worker")
         if wanted and wanted != self.name:
             return False
-        _, facts = held.client.computations.get(held.digest, (b"", {}))
+        _, facts = held.client.computations.get(held.digest, (b"", ComputationFacts()))
         limits, python = facts.get("limits"), facts.get("python")
         if python and minor(python) != minor(self.info["python"]):
             return False
@@ -74,7 +75,7 @@ class WorkerRecord:
         """Say whether a batch that suits may go to this worker now."""
         if len(self.held) >= AHEAD * self.slots:
             return False
-        _, facts = held.client.computations.get(held.digest, (b"", {}))
+        _, facts = held.client.computations.get(held.digest, (b"", ComputationFacts()))
         limits = facts.get("limits")
         return limits is None or sum(h.digest == held.digest for h in self.held.values()) < limits.get(self.name, 0)
 
@@ -93,9 +94,9 @@ def preferred(agents: Iterable[WorkerRecord], held: BatchRecord) -> list[WorkerR
     if that can be.
     """
     found = [agent for agent in agents if agent.suits(held)]
-    if held.facts.get("alone"):
+    if held.spec.get("alone"):
         return sorted(found, key=lambda agent: (-agent.info["memory"], agent.name))[:1]
-    avoid = held.facts.get("avoid")
+    avoid = held.spec.get("avoid")
     return ([agent for agent in found if agent.name not in avoid] or found) if avoid else found
 
 

@@ -6,7 +6,8 @@ import asyncio
 from typing import TYPE_CHECKING, Any
 
 from octapi import _version
-from octapi.master.gateway import client_messages
+from octapi.protocol import client_messages as said
+from octapi.protocol import orders, replies
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -56,68 +57,69 @@ class Queries:
         """Return the cluster's time, and what is wrong with the master in words."""
         return {"time": self._registry.now(), "trouble": [self._registry.trouble] if self._registry.trouble else []}
 
-    def jobs(self, client: ClientSession) -> None:
+    def jobs(self, client: ClientSession, _: said.Jobs) -> None:
         """Somebody asks which scripts run."""
-        client.send("jobs", [other.row() for other in self._clients if other.summary or other.is_detached])
+        rows = [other.row() for other in self._clients if other.summary or other.is_detached]
+        client.send(replies.Jobs(rows))
 
-    def nodes(self, client: ClientSession) -> None:
+    def nodes(self, client: ClientSession, _: said.Nodes) -> None:
         """Somebody asks who is in, and how their certificates stand."""
         facts = {"workers": self._workers.rows(), "members": self.roster, "release": _version.__version__}
         seen = self._registry.last_seen(set(self._workers.by_name))
-        client.send("nodes", facts | {"seen": seen} | self._standing())
+        client.send(replies.Nodes(facts | {"seen": seen} | self._standing()))
 
-    def runs(self, client: ClientSession, limit: int = 100) -> None:
+    def runs(self, client: ClientSession, question: said.Runs) -> None:
         """Somebody asks for the latest runs."""
-        rows = [self._access.public(client, run) for run in self._registry.recent(min(int(limit), 10_000))]
-        client.send("runs", {"runs": rows} | self._standing())
+        rows = [self._access.public(client, run) for run in self._registry.recent(question.limit)]
+        client.send(replies.Runs({"runs": rows} | self._standing()))
 
-    def metrics(self, client: ClientSession) -> None:
+    def metrics(self, client: ClientSession, _: said.Metrics) -> None:
         """Somebody asks for the metrics; the page does, for those who have its token."""
-        client.send("metrics", self._metrics())
+        client.send(replies.Metrics(self._metrics()))
 
-    def manage(self, client: ClientSession, question: dict[str, Any]) -> None:
+    def manage(self, client: ClientSession, message: said.Manage) -> None:
         """Somebody submits a script, or asks for a run's output or its end."""
-        asked = client_messages.question(question)
+        asked = said.question(message.question)
 
         async def answer() -> None:
             try:
                 found = await self._submissions.answer(client.peer, client.facts, asked)
             except Exception as error:  # whoever asks gets an answer, whatever it asks
                 found = {"error": f"the question cannot be answered ({type(error).__name__}: {error})."}
-            client.send("manage", found)
+            client.send(replies.Manage(found))
 
         task = asyncio.ensure_future(answer())
         self._asked.add(task)
         task.add_done_callback(self._asked.discard)
 
-    def courses(self, client: ClientSession, names: list[str]) -> None:
+    def courses(self, client: ClientSession, question: said.Courses) -> None:
         """Somebody asks for load and memory of workers over the last half hour."""
-        client.send("courses", self._courses(names))
+        client.send(replies.Courses(self._courses(question.workers)))
 
-    def stop_job(self, client: ClientSession, number: int, ident: int) -> None:
+    def stop_job(self, client: ClientSession, wish: said.StopJob) -> None:
         """Somebody asks to stop the job of a batch that runs now."""
-        found = self._clients.by_number.get(number)
-        is_here = found is not None and ident in found.held and not found.is_away
+        found = self._clients.by_number.get(wish.client)
+        is_here = found is not None and wish.ident in found.held and not found.is_away
         if found is not None and is_here:
-            found.send("stop_job", ident)
-        client.send("stop_job", is_here)
+            found.send(replies.StopJob(wish.ident))
+        client.send(replies.StopJob(is_here))
 
-    def stop(self, client: ClientSession, number: int) -> None:
+    def stop(self, client: ClientSession, wish: said.Stop) -> None:
         """Somebody asks to stop the jobs of a script."""
-        found = self._clients.by_number.get(number)
+        found = self._clients.by_number.get(wish.client)
         if found is not None:
             self._sessions.stop(found)
-        client.send("stop", found is not None)
+        client.send(replies.Stop(found is not None))
 
-    def drain(self, client: ClientSession, name: str, is_on: bool) -> None:
+    def drain(self, client: ClientSession, wish: said.Drain) -> None:
         """Somebody asks that a worker take no more batches, or take some again; what runs there goes on."""
-        worker = self._workers.by_name.get(name)
+        worker = self._workers.by_name.get(wish.worker)
         if worker is not None:
-            worker.is_draining = bool(is_on)
-            self._workers.draining[name] = worker.info["life"] if is_on else ""
-            for batch in list(worker.held.values()) if is_on else ():
-                self._workers.send(worker, ("recall", batch.key))
+            worker.is_draining = wish.is_on
+            self._workers.draining[wish.worker] = worker.info["life"] if wish.is_on else ""
+            for batch in list(worker.held.values()) if wish.is_on else ():
+                self._workers.send(worker, orders.Recall(batch.key))
             self._dask.drain(worker)
             self._workers.changed()
             self._batches.place()
-        client.send("drain", {"found": worker is not None, "workers": sorted(self._workers.by_name)})
+        client.send(replies.Drain({"found": worker is not None, "workers": sorted(self._workers.by_name)}))

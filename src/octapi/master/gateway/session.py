@@ -16,13 +16,16 @@ import time
 from collections import deque
 from typing import TYPE_CHECKING, Any, Final
 
-from octapi.protocol import batch_checks, wire
+from octapi.protocol import batch_checks, replies, wire
+from octapi.protocol.messages import plain
 from octapi.protocol.reliable import Outbox, ReceivedCounter
+from octapi.protocol.specs import ComputationFacts
 from octapi.store.runs import digest
 from octapi.telemetry.run_trace import RunTrace
 
 if TYPE_CHECKING:
     from octapi.master.gateway.outcome_spool import OutcomeSpool
+    from octapi.protocol.specs import BatchSpec
     from octapi.trust.names import Peer
 
 #: a client that has so much to fetch gets no more batches placed, in bytes
@@ -39,28 +42,28 @@ class BatchRecord:
     ignored, because it will say it again.
     """
 
-    __slots__ = ("client", "digest", "facts", "heard", "ident", "is_begun", "is_muted", "jobs", "key", "told", "worker")
+    __slots__ = ("client", "digest", "heard", "ident", "is_begun", "is_muted", "jobs", "key", "spec", "told", "worker")
 
-    def __init__(self, client: ClientSession, ident: int, digest: str, facts: dict[str, Any]) -> None:
+    def __init__(self, client: ClientSession, ident: int, digest: str, spec: BatchSpec) -> None:
         self.client = client
         self.ident = ident
         self.key = (client.session, ident)
         self.digest = digest
-        self.facts = facts
+        self.spec = spec
         #: how many jobs are this batch's: fewer once its client knows that it was cut, for it sends the rest again
-        self.jobs: int = facts["jobs"]
+        self.jobs: int = spec["jobs"]
         self.worker: str | None = None
         self.heard = 0
         self.is_muted = False
         #: whether a slot of its worker has begun it
         self.is_begun = False
         #: what its client wanted to tell its worker while that was not here
-        self.told: list[tuple[Any, ...]] = []
+        self.told: list[Any] = []
 
     @property
     def most(self) -> int:
         """Return how many jobs its worker may speak of; one that the last master knew may have had more."""
-        found: int = (1 << 32) - 1 if self.facts.get("gone") else self.facts["jobs"]
+        found: int = (1 << 32) - 1 if self.spec.get("gone") else self.spec["jobs"]
         return found
 
 
@@ -99,7 +102,7 @@ class ClientSession:
         self.is_claiming = bool(facts.get("again"))
         self.worker_epochs: dict[str, str] = {}
         self.claim_until = 0.0
-        self.computations: dict[str, tuple[bytes, dict[str, Any]]] = {}
+        self.computations: dict[str, tuple[bytes, ComputationFacts]] = {}
         self.outbox = Outbox()
         self.counter = ReceivedCounter()
         self.summary: dict[str, Any] = {}
@@ -151,14 +154,14 @@ class ClientSession:
         """Take a sign of life."""
         self.heard_at = asyncio.get_running_loop().time()
 
-    def send(self, *message: Any) -> None:
-        """Send one message, if it is connected."""
+    def send(self, message: Any) -> None:
+        """Send one of :mod:`octapi.protocol.replies`, if it is connected."""
         if self.writer is not None and not self.writer.is_closing():
-            self.writer.write(wire.pack(message))
+            self.writer.write(wire.pack(plain(message)))
 
     def deliver(self, worker: str, message: tuple[Any, ...]) -> int:
         """Send what an agent, or the gateway in its place, says of a batch, or keep it; return the frame's number."""
-        frame = wire.pack(("agent", worker, message))
+        frame = wire.pack(plain(replies.FromAgent(worker, message)))
         number = self.outbox.append(frame) if self.keeps else 0
         if self.spool is not None:
             self.spool.keep(self, number, message, frame)
@@ -185,7 +188,8 @@ class ClientSession:
 
     def function_of(self, digest: str) -> str:
         """Return the name of the function of one of its computations; an empty text if that is not known."""
-        return str(self.computations.get(digest, (b"", {}))[1].get("name") or "")
+        _, facts = self.computations.get(digest, (b"", ComputationFacts()))
+        return str(facts.get("name") or "")
 
     @property
     def is_complete(self) -> bool:
@@ -205,7 +209,7 @@ class ClientSession:
 
     def acknowledge(self) -> None:
         """Tell it what came of what it sent; also a sign of life."""
-        self.send("seen", self.counter.tell())
+        self.send(replies.Seen(self.counter.tell()))
 
     def attach(self, writer: asyncio.StreamWriter) -> None:
         """Go on over another connection."""
@@ -252,6 +256,6 @@ def remainder(held: BatchRecord, reason: str, stop: int) -> BatchRecord | None:
     start = int(stop) + (1 if reason == "died" else 0)
     if start >= held.jobs:
         return None
-    again = BatchRecord(held.client, held.ident, held.digest, dict(held.facts, skip=start))
+    again = BatchRecord(held.client, held.ident, held.digest, {**held.spec, "skip": start})
     again.heard, again.jobs = held.heard, held.jobs
     return again

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 from octapi import _version
 from octapi.master.gateway.session import ClientSession
-from octapi.protocol import batch_checks, wire
+from octapi.protocol import batch_checks, orders, replies, wire
+from octapi.protocol.messages import plain
 from octapi.store import runs
 
 if TYPE_CHECKING:
@@ -79,7 +80,7 @@ class Sessions:
             client.run = self._registry.new_id(facts.get("run"), lambda run: self._may(run, peer))
             self._clients.add(client)
         elif why := why_not(client, facts, peer, asyncio.get_running_loop().time()):
-            writer.write(wire.pack(("refused", {"error": "ClusterError", "text": why})))
+            writer.write(wire.pack(plain(replies.Refused({"error": "ClusterError", "text": why}))))
             return None
         else:
             self._come_back(client, writer)
@@ -107,8 +108,8 @@ class Sessions:
     def _welcome(self, client: ClientSession, is_known: bool, seen: int) -> None:
         welcome = {"dask_port": self._dask_port(), "workers": self._workers.rows(), "release": _version.__version__}
         welcome |= {"time": self._registry.now(), "run": client.run, "session": is_known}
-        client.send("welcome", welcome | {"seen": client.counter.tell()})
-        client.send("pace", self._observers.subscriptions.pace_s)
+        client.send(replies.Welcome(welcome | {"seen": client.counter.tell()}))
+        client.send(replies.Pace(self._observers.subscriptions.pace_s))
         if is_known:
             self.seen(client, seen)
             client.catch_up(seen)
@@ -161,7 +162,7 @@ class Sessions:
 
     def stop(self, client: ClientSession) -> None:
         """Ask a client to stop its jobs; of one that is gone they are stopped."""
-        client.send("stop")
+        client.send(replies.Stop())
         if client.is_run:
             self._registry.client_event(client.run, "stop")
         if client.writer is None:
@@ -182,7 +183,7 @@ class Sessions:
         for name, keys in client.seen(number).items():
             worker = self._workers.by_name.get(name)
             if worker is not None:
-                self._workers.send(worker, ("settled", keys))
+                self._workers.send(worker, orders.Settled(keys))
         if was_full and not client.is_full:
             self._batches.place()
 
@@ -207,7 +208,7 @@ class Sessions:
         placed = {ident: worker for ident, worker in itertools.islice(waiting, TOLD) if worker is not None}
         if (others, placed) != client.others:
             client.others = others, placed
-            client.send("others", others, placed)
+            client.send(replies.Others(others, placed))
 
     def close(self) -> None:
         """Hang up on all."""

@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 from octapi.device.keep_running import KeepRunning
 from octapi.master.gateway.handshake import FACTS
+from octapi.protocol import replies
+from octapi.protocol.specs import ComputationFacts
 from octapi.telemetry.run_trace import PACE_S, without_words
 from octapi.telemetry.view import SAMPLES, TICK_S, View, differences, strain
 
@@ -41,7 +43,7 @@ def light(agent: WorkerRecord) -> list[list[Any]]:
     """Return what each busy slot of a worker runs: the run's name, the function's, the batch's number."""
     found = []
     for held in list(agent.held.values())[: agent.slots]:
-        _, facts = held.client.computations.get(held.digest, (b"", {}))
+        _, facts = held.client.computations.get(held.digest, (b"", ComputationFacts()))
         found.append([held.client.run, str(facts.get("name", ""))[:80], held.ident])
     return found
 
@@ -166,7 +168,7 @@ class Subscriptions:
 
     def _set_pace(self) -> None:
         for client in self._clients():
-            client.send("pace", self.pace_s)
+            client.send(replies.Pace(self.pace_s))
 
     # ---- what happens
 
@@ -246,4 +248,4 @@ class Subscriptions:
             frame |= {"stories": seen.stories, "events": events}
         seen.last_event = self._number
         seen.workers, seen.runs, seen.stories, seen.is_new = workers, runs, {}, False
-        seen.client.send("watch", frame)
+        seen.client.send(replies.Watch(frame))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from octapi.protocol import orders, replies
 from octapi.trust.identity import Identity
 
 if TYPE_CHECKING:
@@ -34,14 +35,15 @@ class TrustUpdates:
         self._drop(set(news["removed"]) - trust.removed)
         lasting = {key: news[key] for key in ("time", "removed", "authorities")}
         lasting["metrics"] = self.gateway.observers.meter.key
-        self.gateway.workers.send_all(("trust", lasting | {"renew": bool(news.get("renew"))}))
+        self.gateway.workers.send_all(orders.Trust(lasting | {"renew": bool(news.get("renew"))}))
         self.gateway.reports.trust = lasting
 
     def _drop(self, removed: set[str]) -> None:
         """Cut the connections of members that were removed, and let Dask forget their workers."""
         self.guard.trust.removed |= removed
         for client in [c for c in self.gateway.clients if c.peer is not None and c.peer.ident in removed]:
-            client.send("refused", {"error": "NotAMember", "text": f"{client.peer} was removed from this cluster."})
+            text = f"{client.peer} was removed from this cluster."
+            client.send(replies.Refused({"error": "NotAMember", "text": text}))
             client.said_bye = True
             if client.writer is not None:
                 client.writer.close()

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, get_args
 
 from octapi.errors import MessageRefused
-from octapi.master.gateway import worker_messages
 from octapi.master.gateway.handshake import in_health, why_not
 from octapi.master.gateway.observers import say
 from octapi.master.gateway.placement import WorkerRecord
-from octapi.protocol import batch_checks, wire
+from octapi.protocol import batch_checks, orders, wire
+from octapi.protocol import worker_messages as said
+from octapi.protocol.messages import plain as to_plain
+from octapi.protocol.messages import word_of
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
     from octapi.engine.dask_comm import Guard
     from octapi.engine.dask_nodes import QuietScheduler
     from octapi.master.gateway.batches import Batches
@@ -57,6 +61,11 @@ class WorkerReports:
         self._claims = claims
         self._dask = dask
         self._observers = observers
+        of_computation = dict.fromkeys((said.Ready, said.Closed, said.Refused), self._computation_news)
+        of_batch = dict.fromkeys(get_args(said.OfBatch), self._batch_news)
+        self._handlers: Mapping[type[Any], Callable[[WorkerRecord, Any], None]] = {
+            said.Health: self._health, **of_computation, **of_batch,
+        }  # fmt: skip
         #: the latest news of trust, for workers that join
         self.trust: dict[str, Any] | None = None
 
@@ -67,67 +76,66 @@ class WorkerReports:
 
         After too many the connection is ended.
         """
-        message: Any = ()
+        plain: Any = ()
         worker = self._workers.at(address)
         try:
-            message = wire.unpack(body[wire.LENGTH.size :])
-            if worker is None and not is_hello(message):
+            plain = wire.unpack(body[wire.LENGTH.size :])
+            if worker is None and word_of(plain) != "hello":
                 return
-            kind, subject, rest = worker_messages.said(message)
-            if kind == "hello":
-                self._joined(address, subject)
+            message = said.said(plain)
+            if isinstance(message, said.Hello):
+                self._joined(address, message.facts)
             elif worker is not None:
                 self._heard(worker)
-                self._take(worker, kind, subject, rest)
+                self._handlers[type(message)](worker, message)
         except Exception as error:
-            if worker is not None and isinstance(message, list) and len(message) > 1:
-                self._end_batch(worker, message[1], error)
+            if worker is not None and isinstance(plain, list) and len(plain) > 1:
+                self._give_back(worker, plain[1], error)
             self._refuse(address, worker, error)
 
-    def _take(self, worker: WorkerRecord, kind: str, subject: Any, rest: list[Any]) -> None:
-        if kind == "health":
-            worker.info["health"] = in_health(subject, self._observers.registry.now())
-            self._observers.worker_health(worker)
-            self._workers.changed_soon()
-        elif kind in worker_messages.COMPUTATION:
-            self._computation_news(worker, kind, subject, rest)
-        else:
-            self._batch_news(worker, kind, subject, rest)
+    def _health(self, worker: WorkerRecord, message: said.Health) -> None:
+        worker.info["health"] = in_health(message.measured, self._observers.registry.now())
+        self._observers.worker_health(worker)
+        self._workers.changed_soon()
 
-    def _computation_news(self, worker: WorkerRecord, kind: str, digest: str, rest: list[Any]) -> None:
-        if kind == "refused":
+    def _computation_news(self, worker: WorkerRecord, message: said.OfComputation) -> None:
+        digest = message.digest
+        if isinstance(message, said.Refused):
             worker.refused.add(digest)
-        elif kind == "ready" and digest in worker.refused:
+        elif isinstance(message, said.Ready) and digest in worker.refused:
             worker.refused.discard(digest)
             self._batches.place()
         for client in self._clients:
             if digest in client.computations:
-                client.deliver(worker.name, (kind, digest, *rest))
+                client.deliver(worker.name, to_plain(message))
 
-    def _batch_news(self, worker: WorkerRecord, kind: str, key: tuple[str, int], rest: list[Any]) -> None:
-        batch = worker.held.get(key)
-        try:
-            rest = worker_messages.of_batch(kind, rest, MOST_JOBS if batch is None else batch.most)
-        except MessageRefused:
-            if batch is not None:
-                self._batches.spoilt(worker, batch)
-            raise
+    def _batch_news(self, worker: WorkerRecord, news: said.OfBatch) -> None:
+        batch = worker.held.get(news.key)
+        said.check_places(news, MOST_JOBS if batch is None else batch.most)
         if batch is None or not batch.is_muted:
-            self._observers.batch_news(kind, rest)
-        if batch is None or kind == "dropped":
+            self._observers.batch_news(news)
+        if batch is None or isinstance(news, said.Dropped):
             return
-        if kind == "replaying":
+        if isinstance(news, said.Replaying):
             batch.is_muted = False
-        elif not batch.is_muted and not (batch.client.is_detached and kind in ("begun", "cut")):
-            self._batches.news(worker, batch, kind, rest)
+        elif not batch.is_muted and not (batch.client.is_detached and isinstance(news, said.Begun | said.Cut)):
+            self._batches.news(worker, batch, news)
 
-    def _end_batch(self, worker: WorkerRecord, key: Any, error: Exception) -> None:
-        """End a batch whose worker says of it what makes no sense."""
+    def _give_back(self, worker: WorkerRecord, key: Any, error: Exception) -> None:
+        """A worker says of a batch what makes no sense, or what could not be handled: it is not that worker's any more.
+
+        What is no message costs the worker the batch, and another runs it; what broke something here ends it.
+        """
         batch = worker.held.get(tuple(key)) if batch_checks.is_key(key) else None
-        if batch is not None:
+        if batch is None:
+            return
+        if isinstance(error, MessageRefused):
+            self._batches.spoilt(worker, batch)
+        else:
             text = f"{worker.name} said of it what cannot be used ({type(error).__name__}: {error})"
-            self._workers.send(worker, ("stop", batch.key, 0.0))
-            self._batches.news(worker, batch, "end", ["refused", 0, {"text": text, "is_batch": True}])
+            self._workers.send(worker, orders.Stop(batch.key, 0.0))
+            info = {"text": text, "is_batch": True}
+            self._batches.news(worker, batch, said.End(batch.key, "refused", 0, info))
 
     def _refuse(self, address: str, worker: WorkerRecord | None, error: Exception) -> None:
         """Log a message of a worker that is none, and end the connection of one that goes on so."""
@@ -154,7 +162,7 @@ class WorkerReports:
         worker.is_draining = self._workers.draining.get(worker.name) == facts["life"]
         self._workers.by_name[worker.name] = worker
         if self.trust is not None:
-            self._workers.send(worker, ("trust", self.trust))
+            self._workers.send(worker, orders.Trust(self.trust))
         self._observers.worker_joined(worker)
         self._batches.share_limited(worker)
         self._dask.joined(worker)
@@ -209,10 +217,5 @@ class WorkerReports:
                 worker.is_silent = True
                 self._workers.changed()
             if worker.unclaimed and now - worker.joined_at > UNCLAIMED_S:
-                self._workers.send(worker, ("drop", sorted(worker.unclaimed)))
+                self._workers.send(worker, orders.Drop(sorted(worker.unclaimed)))
                 worker.unclaimed.clear()
-
-
-def is_hello(message: Any) -> bool:
-    """Say whether a worker introduces itself."""
-    return isinstance(message, (list, tuple)) and bool(message) and message[0] == "hello"

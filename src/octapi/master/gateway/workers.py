@@ -6,7 +6,8 @@ import asyncio
 from typing import TYPE_CHECKING, Any, Final
 
 from octapi.master.gateway.handshake import FACTS
-from octapi.protocol import wire
+from octapi.protocol import orders, wire
+from octapi.protocol.messages import plain
 from octapi.trust.policy import STREAM_OP
 
 if TYPE_CHECKING:
@@ -50,15 +51,15 @@ class Workers:
 
     # ---- the way to them
 
-    def send(self, worker: WorkerRecord, message: tuple[Any, ...]) -> None:
-        """Send one message over Dask's connection to a worker.
+    def send(self, worker: WorkerRecord, message: Any) -> None:
+        """Send one of :mod:`octapi.protocol.orders` over Dask's connection to a worker.
 
         One that has just left has no connection any more, a moment before it is told as lost with all that it holds.
         """
         if worker.address in self._scheduler.stream_comms:
-            self._scheduler.worker_send(worker.address, {"op": STREAM_OP, "body": wire.pack(message)})
+            self._scheduler.worker_send(worker.address, {"op": STREAM_OP, "body": wire.pack(plain(message))})
 
-    def send_all(self, message: tuple[Any, ...]) -> None:
+    def send_all(self, message: Any) -> None:
         """Send one message to every worker."""
         for worker in self:
             self.send(worker, message)
@@ -73,7 +74,7 @@ class Workers:
         """Tell who connected as a worker why it may not be here; one that does not go is hung up on."""
         stream = self._scheduler.stream_comms.get(address)
         if stream is not None:
-            self._scheduler.worker_send(address, {"op": STREAM_OP, "body": wire.pack(("refuse", why))})
+            self._scheduler.worker_send(address, {"op": STREAM_OP, "body": wire.pack(plain(orders.Refuse(why)))})
             asyncio.get_running_loop().call_later(LEAVE_S, self._remove_if_still, address, stream)
 
     def _remove_if_still(self, address: str, stream: Any) -> None:

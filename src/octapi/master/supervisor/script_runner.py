@@ -25,7 +25,7 @@ from octapi.store import location
 from octapi.trust import names
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection
+    from collections.abc import Awaitable, Callable, Collection
 
     from octapi.settings import Settings
 
@@ -62,6 +62,10 @@ class ScriptRunner:
         cluster: str = "",
         removed: Callable[[], Collection[str]] = tuple,
     ) -> None:
+        self._handlers: dict[str, Callable[[dict[str, Any]], Awaitable[dict[str, Any]]]] = {
+            "submit": self.do_submit, "upload": self.do_upload, "launch": self.do_launch, "log": self.do_log,
+            "stop": self.do_stop,
+        }  # fmt: skip
         self.shelf = ScriptFiles(state / "runs", settings.upload_mb << 20)
         self.gives_accounts = can_give_accounts()
         self.log_limit = settings.log_mb << 20
@@ -118,7 +122,7 @@ class ScriptRunner:
     async def answer(self, request: dict[str, Any]) -> dict[str, Any]:
         """Do what the scheduler's process asks for, and return ``{"ok": ...}`` or ``{"error": ...}``."""
         try:
-            found = getattr(self, f"do_{request.get('op')}", None)
+            found = self._handlers.get(str(request.get("op")))
             if found is None:
                 raise RunError(f"The master does not know the request {str(request.get('op'))[:40]!r}.")
             return {"ok": await found(request)}

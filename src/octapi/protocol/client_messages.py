@@ -1,4 +1,4 @@
-"""What clients may say to the gateway, by its kind: see :mod:`octapi.protocol.checked`.
+"""What clients may say to the master.
 
 Clients are people's scripts.  What one says of itself is read by all others, on terminals and on the page; what it
 sends to workers is for its own batches and computations only.
@@ -6,7 +6,7 @@ sends to workers is for its own batches and computations only.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Annotated, Any, Final, NamedTuple
 
 from octapi.errors import MessageRefused
 from octapi.protocol.checked import (
@@ -26,8 +26,9 @@ from octapi.protocol.checked import (
     row,
     text,
 )
-from octapi.telemetry.run_trace import BUCKETS, CAUSES, FEW, LINES, NAMES
-from octapi.trust.address_owners import MOST_SLOTS
+from octapi.protocol.messages import Channel, message, parse
+from octapi.protocol.specs import MOST_SLOTS, BatchSpec, ComputationFacts
+from octapi.protocol.trace_bounds import BUCKETS, CAUSES, FEW, LINES, NAMES
 
 if TYPE_CHECKING:
     from octapi.protocol.checked import Reader
@@ -147,39 +148,144 @@ def told(value: Any) -> list[Any]:
     return [value[0], *row(*TOLD[value[0]])(value[1:])]
 
 
-#: every kind of message of a client, with what must and what may follow it
-KINDS: Final[dict[str, tuple[tuple[Reader, ...], tuple[Reader, ...]]]] = {
-    "bye": ((), ()),
-    "seen": ((COUNT,), ()),
-    "summary": ((SUMMARY,), ()),
-    "define": ((DIGEST, blob(), FACTS), ()),
-    "run": ((IDENT, integer(), DIGEST, BATCH), ()),
-    "tell": ((maybe(NAME), told), ()),
-    "claim": ((mapping(NAME, text(60), 100_000), listing(CLAIM, 1_000_000)), ()),
-    "jobs": ((), ()),
-    "nodes": ((), ()),
-    "runs": ((), (integer(0, 10_000),)),
-    "manage": ((plain(),), ()),
-    "watch": ((boolean,), ()),
-    "courses": ((listing(NAME, 100),), ()),
-    "stop_job": ((COUNT, IDENT), ()),
-    "stop": ((COUNT,), ()),
-    "fetch": ((FETCH,), ()),
-    "settled": ((), ()),
-    "drain": ((NAME, boolean), ()),
-    "metrics": ((), ()),
-}
+@message(Channel.CLIENT, "bye")
+class Bye(NamedTuple):
+    """The client ends as it should."""
 
 
-def said(message: Any) -> tuple[str, list[Any]]:
-    """Return the kind and the rest of a client's message.  Raises :exc:`MessageRefused`."""
-    if type(message) not in (list, tuple) or not message or type(message[0]) is not str or message[0] not in KINDS:
-        kind = message[0] if type(message) in (list, tuple) and message else message
-        raise MessageRefused(f"a client says no {kind!r:.40}")
-    needed, more = KINDS[message[0]]
-    rest = message[1:]
-    readers = (*needed, *more[: max(0, len(rest) - len(needed))])
-    return message[0], row(*readers)(rest)
+@message(Channel.CLIENT, "seen")
+class Seen(NamedTuple):
+    """It has all frames up to this number."""
+
+    number: Annotated[int, COUNT]
+
+
+@message(Channel.CLIENT, "summary")
+class Summary(NamedTuple):
+    """How far its jobs are, and what is new in the story of its run."""
+
+    facts: Annotated[dict[str, Any], SUMMARY]
+
+
+@message(Channel.CLIENT, "define", must_arrive=True)
+class Define(NamedTuple):
+    """A computation, by the digest of what it is, or other facts of one."""
+
+    digest: Annotated[str, DIGEST]
+    spec: Annotated[bytes, blob()]
+    facts: Annotated[ComputationFacts, FACTS]
+
+
+@message(Channel.CLIENT, "run", must_arrive=True)
+class Run(NamedTuple):
+    """A batch of jobs; ``queue`` is the number of its queue in the client."""
+
+    ident: Annotated[int, IDENT]
+    queue: Annotated[int, integer()]
+    digest: Annotated[str, DIGEST]
+    spec: Annotated[BatchSpec, BATCH]
+
+
+@message(Channel.CLIENT, "tell", must_arrive=True)
+class Tell(NamedTuple):
+    """Something for one worker, or for all, about a batch or a computation of its own."""
+
+    worker: Annotated[str | None, maybe(NAME)]
+    message: Annotated[list[Any], told]
+
+
+@message(Channel.CLIENT, "claim", must_arrive=True)
+class Claim(NamedTuple):
+    """The batches that an earlier process of the master had; ``epochs`` are the workers' as it knew them, by name.
+
+    A row is a batch's number, its computation, its facts, how many messages of it came, and its worker if known.
+    """
+
+    epochs: Annotated[dict[str, str], mapping(NAME, text(60), 100_000)]
+    rows: Annotated[list[list[Any]], listing(CLAIM, 1_000_000)]
+
+
+@message(Channel.CLIENT, "jobs")
+class Jobs(NamedTuple):
+    """It asks which scripts run."""
+
+
+@message(Channel.CLIENT, "nodes")
+class Nodes(NamedTuple):
+    """It asks who is in, and how their certificates stand."""
+
+
+@message(Channel.CLIENT, "runs")
+class Runs(NamedTuple):
+    """It asks for the latest runs."""
+
+    limit: Annotated[int, integer(0, 10_000)] = 100
+
+
+@message(Channel.CLIENT, "manage")
+class Manage(NamedTuple):
+    """Something about a submitted script: one of :data:`QUESTIONS`."""
+
+    question: Annotated[dict[str, Any], plain()]
+
+
+@message(Channel.CLIENT, "watch")
+class Watch(NamedTuple):
+    """It wants to see what happens, or does not any more."""
+
+    wanted: Annotated[bool, boolean]
+
+
+@message(Channel.CLIENT, "stop_job")
+class StopJob(NamedTuple):
+    """Stop the job of a client's batch that runs now."""
+
+    client: Annotated[int, COUNT]
+    ident: Annotated[int, IDENT]
+
+
+@message(Channel.CLIENT, "stop")
+class Stop(NamedTuple):
+    """Stop the jobs of a client."""
+
+    client: Annotated[int, COUNT]
+
+
+@message(Channel.CLIENT, "fetch")
+class Fetch(NamedTuple):
+    """It wants what is kept of a run, or of a client that is gone."""
+
+    wanted: Annotated[dict[str, Any], FETCH]
+
+
+@message(Channel.CLIENT, "settled")
+class Settled(NamedTuple):
+    """It has all that it wanted to fetch: nobody need keep it."""
+
+
+@message(Channel.CLIENT, "drain")
+class Drain(NamedTuple):
+    """A worker is to take no more batches, or some again."""
+
+    worker: Annotated[str, NAME]
+    is_on: Annotated[bool, boolean]
+
+
+@message(Channel.CLIENT, "metrics")
+class Metrics(NamedTuple):
+    """It asks what the master counts."""
+
+
+@message(Channel.CLIENT, "courses")
+class Courses(NamedTuple):
+    """It asks for load and memory of workers over the last half hour."""
+
+    workers: Annotated[list[str], listing(NAME, 100)]
+
+
+def said(value: Any) -> Any:
+    """Return what a client says as a message.  Raises :exc:`MessageRefused`."""
+    return parse(Channel.CLIENT, value)
 
 
 def greeting(message: Any) -> dict[str, Any]:

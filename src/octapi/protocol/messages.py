@@ -1,0 +1,116 @@
+"""Kinds of messages: each is a class with its fields, on one channel, under one word.
+
+A message is a NamedTuple whose fields are annotated with the reader that checks them
+(:mod:`octapi.protocol.checked`)::
+
+    @message(Channel.CLIENT, "run", must_arrive=True)
+    class Run(NamedTuple):
+        \"\"\"A batch of jobs.\"\"\"
+
+        ident: Annotated[int, IDENT]
+
+On the wire it is a list: the word, then the fields.  Fields with a default may be missing.  What comes from another
+trust domain becomes a message by :func:`parse`, before anything else sees it.  docs/explanation/protocols.md is made
+from these classes by :mod:`octapi.protocol.describe`.
+"""
+
+from __future__ import annotations
+
+import enum
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar, get_type_hints
+
+from octapi.errors import MessageRefused
+from octapi.protocol.checked import row
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from octapi.protocol.checked import Reader
+
+T = TypeVar("T", bound=type)
+
+
+class Channel(enum.Enum):
+    """Who says it to whom."""
+
+    CLIENT = "a client"
+    TO_CLIENT = "the master to a client"
+    WORKER = "a worker"
+    TO_WORKER = "the master to a worker"
+
+
+class Kind(NamedTuple):
+    """What is known of one kind of message; ``must_arrive`` says that it is kept until it is acknowledged."""
+
+    channel: Channel
+    word: str
+    cls: type[Any]
+    must_arrive: bool
+
+
+#: filled while the modules of messages are imported, and never changed afterwards
+_BY_WORD: dict[Channel, dict[str, Kind]] = {channel: {} for channel in Channel}
+_BY_CLASS: dict[type[Any], Kind] = {}
+#: what checks the fields of each class, found at its first use: most processes read few of them
+_READERS: dict[type[Any], tuple[Reader, ...]] = {}
+
+
+def message(channel: Channel, word: str, *, must_arrive: bool = False) -> Callable[[T], T]:
+    """Make a class a kind of message."""
+
+    def register(cls: T) -> T:
+        kind = Kind(channel, word, cls, must_arrive)
+        assert word not in _BY_WORD[channel], f"{channel.value} says {word!r} twice"
+        _BY_WORD[channel][word] = _BY_CLASS[cls] = kind
+        return cls
+
+    return register
+
+
+def kinds(channel: Channel) -> Mapping[str, Kind]:
+    """Return all kinds of one channel, by their word."""
+    return _BY_WORD[channel]
+
+
+def kind_of(said: Any) -> Kind:
+    """Return the kind of a message.  Raises KeyError for what is none."""
+    return _BY_CLASS[type(said)]
+
+
+def plain(said: Any) -> tuple[Any, ...]:
+    """Return a message as it goes over the wire."""
+    return (_BY_CLASS[type(said)].word, *said)
+
+
+def readers(cls: type[Any]) -> tuple[Reader, ...]:
+    """Return what checks the fields of a kind of message, in their order."""
+    if cls not in _READERS:
+        _READERS[cls] = _found_readers(cls)
+    return _READERS[cls]
+
+
+def _found_readers(cls: type[Any]) -> tuple[Reader, ...]:
+    hints = get_type_hints(cls, include_extras=True)
+    return tuple(getattr(hints[name], "__metadata__", (as_it_is,))[0] for name in cls._fields)
+
+
+def as_it_is(value: Any) -> Any:
+    """Read what somebody says who is believed: the master."""
+    return value
+
+
+def word_of(said: Any) -> str:
+    """Return the word of what came over the wire; an empty text for what is no message."""
+    return said[0] if type(said) in (list, tuple) and said and type(said[0]) is str else ""
+
+
+def parse(channel: Channel, said: Any) -> Any:
+    """Return what came over a channel as a message.  Raises :exc:`MessageRefused` for what is none."""
+    kind = _BY_WORD[channel].get(word_of(said))
+    if kind is None:
+        word = said[0] if type(said) in (list, tuple) and said else said
+        raise MessageRefused(f"{channel.value} says no {word!r:.40}")
+    rest = said[1:]
+    needed = len(kind.cls._fields) - len(kind.cls._field_defaults)
+    wanted = readers(kind.cls)[: max(needed, len(rest))]
+    return kind.cls(*row(*wanted)(rest))
