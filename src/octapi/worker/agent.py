@@ -26,8 +26,9 @@ import msgpack
 from octapi import limits
 from octapi.account import files_of
 from octapi.dispatch import checks
+from octapi.dispatch.faults import cause
 from octapi.tally import Tally
-from octapi.worker import records
+from octapi.worker import journal, records
 from octapi.worker.autopsy import findings
 from octapi.worker.batch import Batch
 from octapi.worker.computations import Computations
@@ -47,6 +48,8 @@ if TYPE_CHECKING:
 AGAIN_S = 0.05
 #: how soon to try again to start a slot when this device has no more descriptors, in seconds
 STARVED_S = 1.0
+#: why a slot is killed on purpose, so that its end says nothing about what it loaded
+ASKED = ("cancelled", "timeout", "refused", "dropped")
 
 
 class Agent:
@@ -339,6 +342,8 @@ class Agent:
     def _ended_batch(self, child: Child, batch: Batch, stop: int) -> None:
         refused = child.killed_for == "refused"
         child.killed_for = "dropped" if batch.is_dropped else ""
+        if batch.known is not None:
+            batch.known.unborn = 0
         stop = stop if batch.cut is None else min(stop, batch.cut)
         self._release(child, batch)
         if batch.is_dropped:
@@ -440,9 +445,15 @@ class Agent:
         if batch.is_dropped:
             self._finish(batch, "dropped", reached(child, batch), info)
         elif index is None:
-            self._finish(batch, "returned", batch.skip, info)
+            self._lost_before(child, batch, info)
         else:
             self._finish(batch, "died", index, info)
+
+    def _lost_before(self, child: Child, batch: Batch, info: dict[str, Any]) -> None:
+        """Give a batch back whose slot died without a job, or refuse it: to load it again and again may never end."""
+        has_begun = journal.index_of(child.page.cells[journal.ENDED], child.serial) is not None
+        text = "" if has_begun or info["why"] in ASKED else self.computations.died(batch.computation, cause(info))
+        self._finish(batch, "refused" if text else "returned", batch.skip, info | {"text": text})
 
     def _dismiss(self, child: Child) -> None:
         if child.writer is not None:
