@@ -3,6 +3,7 @@
 import concurrent.futures
 import gc
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -67,6 +68,31 @@ def test_a_script_that_ends_without_shutdown_has_its_jobs_done(use: str, tmp_pat
     assert sorted(path.name for path in done.iterdir()) == [str(n) for n in range(6)], err
     assert code == (3 if "exit" in use else 0)
     assert "Traceback" not in err
+
+
+def test_a_map_over_a_counter_that_nobody_reads_holds_no_script(tmp_path: Path) -> None:
+    """There is no last item, so what was taken is all; over a generator that may end the script waits, and says so."""
+    code, out, err = ended(tmp_path, "import itertools\nc.map(abs, itertools.count())\nprint('over')\n")
+    assert (code, out, err) == (0, "over\n", "")
+
+
+def test_a_script_says_that_its_end_waits_for_a_generator(tmp_path: Path) -> None:
+    """Whether that has an end cannot be known: Ctrl-C drops it, and no more is taken meanwhile than is done."""
+    text = "def endless():\n    n = 0\n    while True:\n        yield n\n        n += 1\nc.map(abs, endless())\n"
+    process = run(tmp_path, text)
+    try:
+        assert process.stderr is not None
+        said = process.stderr.readline()
+        process.send_signal(signal.SIGINT)
+        process.communicate(timeout=30)
+    finally:
+        process.kill()
+        process.wait()
+    found = re.search(
+        r"the end waits for map\(abs\): its iterable has given (\d+) items so far.*; (\d+) are done", said
+    )
+    assert found is not None, said
+    assert int(found[1]) - int(found[2]) <= 100_000
 
 
 def test_the_end_of_a_script_waits_for_callbacks(tmp_path: Path) -> None:

@@ -648,7 +648,7 @@ def test_what_cannot_be_pickled_is_named(tmp_path: Path) -> None:
             raise AssertionError("it travelled")
         class Holder:
             def __init__(self): self.deep = {"a": [1, threading.Lock()]}
-        guard = threading.Lock()
+        guard = socket.socket()
         def uses(): return guard
         def around():
             connection = socket.socket()

@@ -16,6 +16,7 @@ from octapi.errors import ClusterClosed
 from octapi.job import read
 from octapi.pickling.arguments import shortened
 from octapi.protocol import outcome
+from octapi.text.stderr import say
 
 if TYPE_CHECKING:
     from octapi.client.item_range import Item
@@ -28,6 +29,8 @@ SHARE = 8
 PAGE_S = 0.005
 #: items are sent after this time at the latest, also if the iterable gives no more now, in seconds
 STALL_S = 0.01
+#: how often the end of a script says that an iterable gives more and more, in seconds
+SPEAK_S = 5.0
 #: what items that were taken and have no outcome may take, in bytes; more are taken when there is room
 AHEAD_BYTES = 256 << 20
 #: items that cannot change are taken at the call if there are no more than this
@@ -82,6 +85,8 @@ class Results(Iterator[Any]):
         self._change = threading.Condition()
         self._sending = threading.RLock()
         self._waiting = 0
+        #: nobody will read on, and there is no last item: what was taken is all
+        self._is_enough = False
         self._echo = Echo(queue.computation.name)
         self._values = self._in_order() if ordered else self._as_ready()
         self.total = 0
@@ -138,14 +143,14 @@ class Results(Iterator[Any]):
         """Say whether another page may be taken; with patience, once it may."""
         with self._change:
             while not self._has_room():
-                if self._closed or not is_patient:
+                if self._closed or self._is_enough or not is_patient:
                     return False
                 self._wait(None)
-        return not self._closed
+        return not (self._closed or self._is_enough)
 
     def _has_room(self) -> bool:
-        is_read = self._unbounded or self._unread + self._size <= self._buffersize
-        return is_read and self._ahead < AHEAD_BYTES
+        owed = self._outstanding if self._unbounded else self._unread
+        return owed + self._size <= self._buffersize and self._ahead < AHEAD_BYTES
 
     def _watch(self, filled: int) -> None:
         """Send what was taken when the iterable keeps the feeder waiting: it may wait for just these results."""
@@ -317,9 +322,21 @@ class Results(Iterator[Any]):
         """Wait until every item has run, also those that nobody reads."""
         with self._change:
             self._unbounded = True
+            self._is_enough = self._items.is_endless
             self._change.notify_all()
-            self._change.wait_for(lambda: self._closed or (self._exhausted and not self._outstanding))
+            while not self._change.wait_for(self._is_over, SPEAK_S if not self._exhausted else None):
+                say(f"octapi: {self._still()}")
         self._echo.close()
+
+    def _is_over(self) -> bool:
+        return self._closed or (self._exhausted and not self._outstanding)
+
+    def _still(self) -> str:
+        name = self.queue.computation.name
+        return (
+            f"the end waits for map({name}): its iterable has given {self.total} items so far, and may give more; "
+            f"{self.done} are done. Ctrl-C drops it; .close() of what map returned ends it."
+        )
 
 
 def next_size(size: int, seconds: float, buffersize: int) -> int:

@@ -1,4 +1,6 @@
-"""A function that no worker can load fails at each submit and map, and others go on; corrected, it runs."""
+"""A function that no worker can load, or that ends each process, fails at each submit and map; corrected, it runs."""
+
+import os
 
 import octapi
 
@@ -11,6 +13,11 @@ class Sly:
 class Angry:
     def __reduce__(self):
         return exec, ("raise SystemExit(3)",)
+
+
+class Deadly:
+    def __reduce__(self):
+        return os._exit, (3,)
 
 
 def raises(call):
@@ -43,6 +50,12 @@ with octapi.Cluster() as cluster:
         error = raises(lambda: cluster.submit(abs, bad).result(60))
         assert isinstance(error, octapi.OctapiError | ImportError | SystemExit), error
         assert cluster.submit(abs, -4).result(60) == 4
+    value = Deadly()
+    for _ in range(2):
+        error = raises(lambda: cluster.submit(work, 1).result(60))
+        assert isinstance(error, octapi.OctapiError), error
+        assert "while they loaded it" in str(error), error
+        raises(lambda: list(cluster.map(work, [1, 2], timeout=60)))
     error = raises(lambda: cluster.submit(lambda: Sly()).result(60))
     value = 5
     assert cluster.submit(work, -1).result(60) == 5

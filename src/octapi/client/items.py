@@ -31,12 +31,14 @@ class Items:
     """The items of the iterables, side by side as by ``zip``.  Raises TypeError for what is no iterable.
 
     ``is_at_hand`` says that taking the first ``buffersize`` items waits for nobody and runs no code of the user's: they
-    are taken at the call.  ``is_simple`` says that all items are known to be values that cannot be changed.
+    are taken at the call.  ``is_simple`` says that all items are known to be values that cannot be changed,
+    ``is_endless`` that there is no last one.
     """
 
     def __init__(self, iterables: tuple[Iterable[Any], ...], buffersize: int) -> None:
         ends = [it for it in iterables if type(it) not in ENDLESS]
         self.is_at_hand = bool(ends) and all(map(is_at_hand, ends))
+        self.is_endless = bool(iterables) and all(map(is_endless, iterables))
         sources = [copied(it) for it in iterables]
         self.is_simple = self.is_at_hand and all(is_simple(source, buffersize) for source in sources)
         self._rows: Iterator[tuple[Any, ...]] = zip(*sources, strict=False)
@@ -98,6 +100,13 @@ def is_buffer(iterable: Any) -> bool:
     except (TypeError, ValueError, BufferError):
         return False
     return True
+
+
+def is_endless(iterable: Any) -> bool:
+    """Say whether an iterable is known to have no end."""
+    if type(iterable) is itertools.repeat:
+        return operator.length_hint(iterable, -1) < 0
+    return type(iterable) in (itertools.count, itertools.cycle)
 
 
 def copied(iterable: Iterable[Any]) -> Iterable[Any]:

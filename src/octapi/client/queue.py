@@ -104,7 +104,9 @@ class ComputationQueue:
 
     def add(self, entry: Entry) -> None:
         """Queue a job or a span of items; never blocks.  Raises :exc:`ClusterClosed` after :meth:`close`."""
-        self.dispatcher.check_open()
+        dispatcher = self.dispatcher
+        if dispatcher.is_closed or dispatcher.is_forked:
+            dispatcher.check_open()
         if self.is_closed:
             raise ClusterClosed("The cluster was shut down, so it takes no more jobs. Make a new one.")
         if isinstance(entry, ItemRange):
@@ -115,8 +117,8 @@ class ComputationQueue:
             self.pinned.append(entry)
         if self.is_idle:
             self.is_idle = False
-            self.dispatcher.call(self.pump)
-        if self.dispatcher.is_closed:  # meanwhile: what waited has been cancelled, and this may have come too late
+            dispatcher.call(self.pump)
+        if dispatcher.is_closed:  # meanwhile: what waited has been cancelled, and this may have come too late
             self.cancel_entries(self.take_waiting())
 
     def cancel(self, pending_job: PendingJob, grace_s: float = 1.0) -> bool:

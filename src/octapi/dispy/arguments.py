@@ -8,6 +8,7 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 from octapi.client import payload
+from octapi.pickling.arriving import REFERS
 
 if TYPE_CHECKING:
     from collections.abc import Set
@@ -19,13 +20,12 @@ def call_bytes(args: tuple[Any, ...], kwargs: dict[str, Any], names: Set[str]) -
     Objects of classes that ``depends`` sent are then objects of those very classes on the node.
     Raises whatever pickling raises.
     """
-    if names:
-        try:
-            data = pickle.dumps((args, kwargs), 5)
-        except Exception:  # by value it may work, or fail with the better message
-            return payload.call_bytes(args, kwargs)
-        if b"__main__" not in data or mains(data) <= names:
-            return data
+    try:
+        data = pickle.dumps((args, kwargs), 5)
+    except Exception:  # by value it may work, or fail with the better message
+        return payload.call_bytes(args, kwargs)
+    if REFERS not in data or (names and (b"__main__" not in data or mains(data) <= names)):
+        return data
     return payload.call_bytes(args, kwargs)
 
 

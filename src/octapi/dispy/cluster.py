@@ -95,7 +95,6 @@ class JobCluster:
         self._change = threading.Condition()
         self._owed = Owed(self._change)
         self._failures = Failures()
-        self._submitted = 0
         self._final = 0
         self._last_pulse: dict[str, float] = {}
         self.start_time = time.time()
@@ -150,7 +149,8 @@ class JobCluster:
     def _submit(self, worker: str | None, depends: Any, args: Any, kwargs: Any, job_id: Any = None) -> DispyJob | None:
         if self._name is None:
             raise AttributeError("The cluster is closed; make a new one to submit jobs.")
-        self._check_process()
+        if self.session.is_foreign:
+            self._check_process()
         error = None
         try:
             data = call_bytes(args, kwargs, self._names)
@@ -162,16 +162,19 @@ class JobCluster:
             return None
         if self.job_status is not None or self.cluster_status is not None:
             job._window = self.session.callbacks.windows.open()
-        with self._change:
-            self._submitted += 1
-            self._unfinished.add(job)
+        self._unfinished.add(job)
         if self.cluster_status is not None:
             self._status(DispyJob.Created, None, job)
         if error is not None:
             logger.warning("Arguments of job %s cannot be sent: %s", job.id, error)
-            job.refuse(f"The arguments cannot be pickled: {type(error).__name__}: {error}\n")
+            text = f"The arguments cannot be pickled: {type(error).__name__}: {error}\n"
+            self._lane.dispatcher.call_and_wait(job.refuse, text)
             return job
-        self._lane.submit(job)
+        try:
+            self._lane.submit(job)
+        except BaseException:  # nobody may wait for it
+            self._unfinished.discard(job)
+            raise
         return job
 
     def _take_depends(self, job: DispyJob, depends: Any) -> bool:
@@ -201,6 +204,10 @@ class JobCluster:
     def cancel_now(self, job: DispyJob) -> None:
         """Stop a job without asking it to end by itself."""
         self._lane.cancel(job, 0.0)
+
+    @property
+    def _submitted(self) -> int:
+        return self._final + len(self._unfinished)
 
     def pending_jobs(self) -> list[DispyJob]:
         """Return the jobs that are not final."""
@@ -238,19 +245,21 @@ class JobCluster:
 
     def _on_final(self, job: DispyJob, name: str, sent: int, received: int, was_begun: bool) -> None:
         try:
-            self._tell_final(job, name, sent, received, was_begun)
+            node = self.nodes.ended(job, name, sent, received)
+            if job.exception:
+                self._failures.add(job, name)
+            if job.end_time and job.start_time:
+                self.cpu_time += job.end_time - job.start_time
+            if self.job_status is not None or self.cluster_status is not None:
+                self._tell_final(job, node, was_begun)
         finally:  # whatever happens there, nobody waits for this job any longer
-            with self._change:
-                self._unfinished.discard(job)
-                self._final += 1
-                if not self._unfinished:
+            self._unfinished.discard(job)
+            self._final += 1  # all outcomes come on the dispatcher's thread
+            if not self._unfinished:  # who waits looks at it, and begins to wait, with the condition's lock
+                with self._change:
                     self._change.notify_all()
 
-    def _tell_final(self, job: DispyJob, name: str, sent: int, received: int, was_begun: bool) -> None:
-        node = self.nodes.ended(job, name, sent, received)
-        self._failures.add(job, name)
-        if job.end_time and job.start_time:
-            self.cpu_time += job.end_time - job.start_time
+    def _tell_final(self, job: DispyJob, node: DispyNode | None, was_begun: bool) -> None:
         if self.cluster_status is not None and not was_begun and node is not None:
             self._status(DispyJob.Running, node, job, DispyJob.Running)
         if self.job_status is not None:
@@ -377,7 +386,7 @@ class JobCluster:
     def status(self) -> ClusterStatus:
         """Return the nodes and the number of pending jobs."""
         self.session.callbacks.windows.close()
-        return ClusterStatus(list(self.nodes.found.values()), self._submitted - self._final)
+        return ClusterStatus(list(self.nodes.found.values()), len(self._unfinished))
 
     def failed(self) -> str:
         """Say in one line how many jobs failed, and why the first did; nothing if none did."""
@@ -392,7 +401,7 @@ class JobCluster:
 
     def table(self, wall_time: float | None = None) -> str:
         """Return the table of who did what as text."""
-        return table.render(self.nodes.found.values(), self._submitted - self._final, self._wall(wall_time))
+        return table.render(self.nodes.found.values(), len(self._unfinished), self._wall(wall_time))
 
     def _wall(self, wall_time: float | None) -> float:
         return wall_time if wall_time is not None else time.time() - self.start_time

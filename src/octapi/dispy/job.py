@@ -16,6 +16,7 @@ from octapi.dispy.guard import guarded
 from octapi.dispy.logger import logger
 from octapi.errors import JobError, JobStopped, WorkerLost
 from octapi.pickling import loads_result
+from octapi.pickling.arriving import REFERS
 from octapi.protocol import outcome
 
 if TYPE_CHECKING:
@@ -147,8 +148,9 @@ class DispyJob(PendingJob):
 
     def _go_on(self) -> None:
         """Take note that the script does something else than to name its last job."""
-        if self._cluster is not None:
-            self._cluster.session.callbacks.windows.close()
+        cluster = self._cluster
+        if cluster is not None and (windows := cluster.session.callbacks.windows).last:
+            windows.close()
 
     def __call__(self, clear: bool = False) -> Any:
         """Wait for the final state and return ``result``, which is None when the job failed."""
@@ -217,7 +219,6 @@ class DispyJob(PendingJob):
         self.done = True
         self._end(self.Cancelled, "", 0)
 
-    @guarded
     def resolve(
         self, kind: int, data: bytes, started: float, ended: float, worker: WorkerInfo | None, extra: Extra | None
     ) -> None:
@@ -231,10 +232,14 @@ class DispyJob(PendingJob):
         elif kind <= outcome.ERROR:
             self.stdout = self.stderr = ""
         status = self.Finished
-        if kind == outcome.VALUE and not data:
-            self.result = None
-        else:
+        if kind != outcome.VALUE:
             status = self._loaded(kind, data)
+        else:
+            try:
+                plain = REFERS not in data  # most results are, and this is what all jobs pass
+                self.result = (pickle.loads(data) if plain else loads_result(data)) if data else None
+            except BaseException as why:  # the code of a class of the script's: it may raise anything
+                status = self._not_loaded(why)
         if was_cancelled and kind == outcome.PROGRAM:
             status = self.Terminated
         if self._notes and not isinstance(self.stderr, bytes):
@@ -262,12 +267,15 @@ class DispyJob(PendingJob):
         try:
             return self._take(kind, data)
         except BaseException as why:  # the code of a class of the script's: it may raise anything
-            self.result = None
-            self.exception = f"The result cannot be loaded here: {type(why).__name__}: {why}\n"
-            return self.Terminated
+            return self._not_loaded(why)
+
+    def _not_loaded(self, why: BaseException) -> int:
+        self.result = None
+        self.exception = f"The result cannot be loaded here: {type(why).__name__}: {why}\n"
+        return self.Terminated
 
     def _take(self, kind: int, data: bytes) -> int:
-        if kind in (outcome.VALUE, outcome.PROGRAM):
+        if kind == outcome.PROGRAM:
             self.result = loads_result(data)
             return self.Finished
         self.result = None

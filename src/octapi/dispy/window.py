@@ -57,18 +57,19 @@ class Windows:
     """The last window of each thread of a process."""
 
     def __init__(self) -> None:
-        self._last: dict[int, Window] = {}
+        #: by the thread's number
+        self.last: dict[int, Window] = {}
 
     def open(self) -> Window:
         """Open one for a job that the calling thread submits."""
         self.close()
         window = Window()
-        self._last[window.thread] = window
+        self.last[window.thread] = window
         return window
 
     def close(self) -> None:
         """Close the calling thread's: it has gone on."""
-        window = self._last.pop(threading.get_ident(), None)
+        window = self.last.pop(threading.get_ident(), None)
         if window is not None:
             window.is_open = False
 

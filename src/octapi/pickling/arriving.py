@@ -20,8 +20,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 MAIN: Final = "__main__"
-#: the operation by which a pickle refers to a class or function; one without it holds plain values only
-REFERS: Final = pickle.STACK_GLOBAL
+#: the operation by which a pickle refers to a class or function; one without it holds plain values only.  It is a
+#: number, for ``in`` finds a number in bytes ten times as quickly as bytes
+REFERS: Final = pickle.STACK_GLOBAL[0]
 
 
 class Main(types.ModuleType):

@@ -18,7 +18,7 @@ from typing import Any, Final
 
 from cloudpickle import cloudpickle
 
-from octapi.pickling import arriving, classes
+from octapi.pickling import arriving, classes, fresh
 from octapi.pickling.arriving import MAIN
 from octapi.pickling.snapshot import names_of, reads_freely
 
@@ -50,6 +50,7 @@ class Pickler(cloudpickle.Pickler):  # type: ignore[misc]
         self.is_whole = is_whole
         self._all: dict[str, Any] | None = None
         self._apart: dict[int, dict[str, Any]] = {}
+        self._fresh: dict[int, tuple[Any, Any]] = {}
 
     def reducer_override(self, obj: Any) -> Any:
         """Say how to pickle any object that is not of a basic type."""
@@ -119,7 +120,7 @@ class Pickler(cloudpickle.Pickler):  # type: ignore[misc]
         """Return the globals that a function needs on the other side, and the submodules it reaches through them."""
         own, code = function.__globals__, function.__code__
         used = names_of(code)
-        values = {name: own[name] for name in used if name in own and name != "__builtins__"}
+        values = {name: self.travelling(own[name]) for name in used if name in own and name != "__builtins__"}
         modules = [value for value in values.values() if type(value) is types.ModuleType]
         submodules = cloudpickle._find_imported_submodules(code, modules) if modules else None
         if own is not self.main:
@@ -129,6 +130,13 @@ class Pickler(cloudpickle.Pickler):  # type: ignore[misc]
         if self.is_whole and reads_freely(code):
             values = {**self.all_names(), **values}
         return values, submodules
+
+    def travelling(self, value: Any) -> Any:
+        """Return what is sent of a global, the same for each function that uses it."""
+        found = fresh.travelling(value)
+        if found is not value:  # the value is kept with it, so that its id is nobody else's
+            found = self._fresh.setdefault(id(value), (found, value))[0]
+        return found
 
     def all_names(self) -> dict[str, Any]:
         """Return the globals of the script that can be pickled, for a function that may use any."""

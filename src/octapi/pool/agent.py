@@ -23,9 +23,10 @@ from typing import TYPE_CHECKING, Any
 
 import msgpack
 
+from octapi.client.job_errors import cause
 from octapi.device import limits
 from octapi.device.accounts import files_of
-from octapi.pool import recorder
+from octapi.pool import recorder, shared_state
 from octapi.pool.batch import Batch
 from octapi.pool.computations import Computations
 from octapi.pool.exit_report import findings
@@ -49,6 +50,8 @@ if TYPE_CHECKING:
 AGAIN_S = 0.05
 #: how soon to try again to start a slot when this device has no more descriptors, in seconds
 STARVED_S = 1.0
+#: why a slot is killed on purpose, so that its end says nothing about what it loaded
+ASKED = ("cancelled", "timeout", "refused", "dropped")
 
 
 class Agent:
@@ -342,6 +345,8 @@ class Agent:
     def _ended_batch(self, child: SlotProcess, batch: Batch, stop: int) -> None:
         refused = child.killed_for == "refused"
         child.killed_for = "dropped" if batch.is_dropped else ""
+        if batch.known is not None:
+            batch.known.spawn_error = 0
         stop = stop if batch.cut is None else min(stop, batch.cut)
         self._release(child, batch)
         if batch.is_dropped:
@@ -443,9 +448,15 @@ class Agent:
         if batch.is_dropped:
             self._finish(batch, "dropped", reached(child, batch), info)
         elif index is None:
-            self._finish(batch, "returned", batch.skip, info)
+            self._lost_before(child, batch, info)
         else:
             self._finish(batch, "died", index, info)
+
+    def _lost_before(self, child: SlotProcess, batch: Batch, info: dict[str, Any]) -> None:
+        """Give a batch back whose slot died without a job, or refuse it: to load it again and again may never end."""
+        has_begun = shared_state.index_of(child.page.cells[shared_state.ENDED], child.serial) is not None
+        text = "" if has_begun or info["why"] in ASKED else self.computations.died(batch.computation, cause(info))
+        self._finish(batch, "refused" if text else "returned", batch.skip, info | {"text": text})
 
     def _dismiss(self, child: SlotProcess) -> None:
         if child.writer is not None:

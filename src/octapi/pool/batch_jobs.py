@@ -8,6 +8,7 @@ import pickle
 from typing import TYPE_CHECKING, Any, Final
 
 from octapi import pickling
+from octapi.pickling.arriving import REFERS
 from octapi.pool import harmless
 
 if TYPE_CHECKING:
@@ -15,8 +16,6 @@ if TYPE_CHECKING:
 
     from octapi.pool.loaded_computation import LoadedComputation
 
-#: the opcode by which a pickle refers to anything that is not plain data; without it nothing can run
-REFERS: Final = pickle.STACK_GLOBAL
 #: what such a reference may name in arguments of harmless jobs
 PLAIN: Final = frozenset(
     [
@@ -51,17 +50,20 @@ class BatchJobs:
         self.more = more
         prepared = loaded.prepared
         self.fresh = prepared.fresh
+        self.same = prepared.same
+        #: the callable of plain items, which nothing else has to be looked at for
+        self.of_items = self.same if items else None
         self.takes_function = prepared.takes_function
         self.is_harmless = prepared.is_harmless and not more
 
     def harmless(self, payload: Any) -> Call | None:
         """Return the call of a harmless job with fresh globals; None if its arguments may hold anything."""
         if self.items:
-            return self.fresh(b""), payload, {}
+            return self.same or self.fresh(b""), payload, {}
         if self.takes_function:
             return self._own(payload)
-        found = plain(payload, PLAIN)
-        return None if found is None else (self.fresh(b""), *found)
+        args, kwargs = pickle.loads(payload) if REFERS not in payload else plain(payload, PLAIN) or (None, {})
+        return None if args is None else (self.same or self.fresh(b""), args, kwargs)
 
     def _own(self, payload: bytes) -> Call | None:
         """Return the call of a job that brings its own function, if that is harmless."""

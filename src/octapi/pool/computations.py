@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 
 #: how soon a setup whose process could not be started, or has died, runs again, in seconds
 AGAIN_S = 1.0
+#: after how many slots that died while they loaded a computation it is refused
+LOADS = 3
 #: what fields of a computation may be for which the type of their default does not say it
 CHECKED: dict[str, Callable[[Any], bool]] = {
     "kind": batch_checks.is_text,
@@ -49,6 +51,8 @@ class Known:
         self.prepared_server: ForkServerClient | None = None
         self.running = 0
         self.refused = ""
+        #: how many slots in a row have died before a first job of it ran
+        self.spawn_error = 0
         #: its files are not there: what its client sends again begins it anew
         self.is_broken = False
         self.ready = False
@@ -247,6 +251,18 @@ class Computations:
             self._agent.feed()
         else:
             self.refuse(digest, known, prepared_server.text)
+
+    def died(self, digest: str, how: str) -> str:
+        """A slot has died before it ran a job of this computation; return why that is refused now, if so."""
+        known = self.get(digest)
+        if known is None:
+            return ""
+        known.spawn_error += 1
+        if known.spawn_error < LOADS:
+            return ""
+        text = f"{known.spawn_error} processes in a row have ended while they loaded it; the last {how}."
+        self.refuse(digest, known, text)
+        return text
 
     def refuse(self, digest: str, known: Known, text: str) -> None:
         """Say that a computation cannot run here, and give its batches back."""

@@ -27,12 +27,14 @@ class Prepared(NamedTuple):
 
     ``fresh`` makes the callable of each; harmless ones may run in the slot itself.  With ``takes_function`` each job
     brings its own callable.  ``check`` raises what hinders it, where that could not be found out without running it.
+    ``same`` is the callable of all jobs if none of them can change what it reaches.
     """
 
     fresh: Fresh
     is_harmless: bool = False
     takes_function: bool = False
     check: Callable[[], object] | None = None
+    same: Call | None = None
 
 
 def base_names(computation: Computation, namespace: Namespace, given: dict[str, Any]) -> dict[str, Any]:
@@ -67,7 +69,9 @@ def from_source(computation: Computation, namespace: Namespace, given: dict[str,
 
     if not all(map(harmless.only_defines, codes)):
         return Prepared(fresh, check=lambda: fresh(b""))
-    return Prepared(fresh, harmless.look(fresh(b"")).is_harmless)
+    call = fresh(b"")
+    verdict = harmless.look(call)
+    return Prepared(fresh, verdict.is_harmless, same=call if verdict.is_plain and verdict.is_harmless else None)
 
 
 def from_setup(computation: Computation, names: dict[str, Any]) -> Prepared:
@@ -91,7 +95,7 @@ def from_pickle(code: bytes) -> Prepared:
     loaded: Call = pickling.loads(code)
     verdict = harmless.look(loaded)
     if verdict.is_plain or not verdict.is_harmless:
-        return Prepared(lambda more: loaded, verdict.is_harmless)
+        return Prepared(lambda more: loaded, verdict.is_harmless, same=loaded if verdict.is_harmless else None)
 
     def fresh(more: bytes) -> Call:
         pickling.stand_for_main()

@@ -9,6 +9,7 @@ import time
 from typing import TYPE_CHECKING, Any, Final
 
 from octapi.pool import shared_state
+from octapi.pool.shared_state import COMMITTED, HEADER
 from octapi.protocol import outcome, wire
 
 if TYPE_CHECKING:
@@ -21,8 +22,11 @@ SENDS_EVENT: Final = b"V"  # msgpack of (index, kind, ...) for provisional resul
 SENDS_REFUSAL: Final = b"X"  # text: the computation cannot be loaded
 HEAD: Final = struct.Struct("<IB")
 RECORD_SIZE: Final = wire.RECORD.size
+pack: Final = wire.RECORD.pack
 #: larger values travel by themselves, in bytes
 PLAIN_LIMIT: Final = 4096
+#: a slot measures its memory after jobs that took longer than this, in nanoseconds
+NOTEWORTHY_NS: Final = 1_000_000
 
 
 class Recorder:
@@ -55,10 +59,10 @@ class Recorder:
             self.send(SENDS_GROUPS, number + b"".join(self.parts))
             self.parts.clear()
         else:
-            self.send(SENDS_RESULTS, number + self.page.map[shared_state.HEADER : shared_state.HEADER + self.offset])
+            self.send(SENDS_RESULTS, number + self.page.map[HEADER : HEADER + self.offset])
         self.offset = 0
         cells[shared_state.SEQUENCE] += 1
-        cells[shared_state.COMMITTED] = 0
+        cells[COMMITTED] = 0
 
     def close_group(self, now: int) -> None:
         """Make one record of the plain values since the last one; ``now`` is in nanoseconds of the epoch."""
@@ -79,32 +83,36 @@ class Recorder:
             self.send(SENDS_RESULTS, struct.pack("<Q", cells[shared_state.SEQUENCE]) + head + data)
             cells[shared_state.SEQUENCE] += 1
             return
-        if shared_state.HEADER + self.offset + size > shared_state.SIZE:
+        if HEADER + self.offset + size > shared_state.SIZE:
             self.flush()
-        start = shared_state.HEADER + self.offset
+        start = HEADER + self.offset
         self.page.map[start : start + size] = head + data
         self.offset += size
-        cells[shared_state.COMMITTED] = self.offset
+        cells[COMMITTED] = self.offset
         if self.grouped:
             self.close_group(started)
             self.parts.append(head + data)
 
-    def record_plain(self, index: int, result: Any, started: int) -> None:
-        """Write a plain value into the journal, in case this process dies, and into the group that is sent.
+    def record_plain(self, index: int, result: Any, data: bytes, started: int, ended: int) -> bool:
+        """Write a plain value, pickled in ``data``, into the journal; False if there is more to be said of its job.
 
-        Its record holds no duration: the group's does, and a dead process reports none.
+        With ``grouped`` it stands there in case this process dies, and goes into the group that is sent.  Its record
+        then holds no duration: the group's does, and a dead process reports none.
         """
-        data = b"" if result is None else pickle.dumps(result, 5)
         size = RECORD_SIZE + len(data)
-        if size > PLAIN_LIMIT:
-            self.record(index, outcome.VALUE, data, started, time.time_ns())
-            return
-        if shared_state.HEADER + self.offset + size > shared_state.SIZE:
+        if size > PLAIN_LIMIT or (ended - started > NOTEWORTHY_NS and not self.grouped):
+            return False
+        if HEADER + self.offset + size > shared_state.SIZE:
             self.flush()
-        start = shared_state.HEADER + self.offset
-        self.page.map[start : start + size] = wire.RECORD.pack(index, 0, len(data), 0.0, 0.0) + data
+        start = HEADER + self.offset
+        if self.grouped:
+            if not self.group:
+                self.group_start = (index, started)
+            self.group.append(result)
+            head = pack(index, 0, len(data), 0.0, 0.0)
+        else:
+            head = pack(index, 0, len(data), started / 1e9, (ended - started) / 1e9)
+        self.page.map[start : start + size] = head + data
         self.offset += size
-        self.page.cells[shared_state.COMMITTED] = self.offset
-        if not self.group:
-            self.group_start = (index, started)
-        self.group.append(result)
+        self.page.cells[COMMITTED] = self.offset
+        return True

@@ -35,7 +35,7 @@ from octapi.pool.imports import Imports
 from octapi.pool.loaded_computation import LoadedComputation
 from octapi.pool.output_capture import Capture, too_much
 from octapi.pool.program import Ran
-from octapi.pool.recorder import SENDS_END, SENDS_EVENT, SENDS_REFUSAL, Recorder
+from octapi.pool.recorder import NOTEWORTHY_NS, SENDS_END, SENDS_EVENT, SENDS_REFUSAL, Recorder
 from octapi.protocol import outcome, wire
 from octapi.protocol.computation import Computation
 from octapi.protocol.plain import SIMPLE
@@ -50,8 +50,6 @@ if TYPE_CHECKING:
 LARGEST: Final = "OCTAPI_SLOT_LARGEST"
 #: results older than this are sent before the next job starts, in nanoseconds
 FLUSH_NS: Final = 20_000_000
-#: a slot measures its memory after jobs that took longer than this, in nanoseconds
-NOTEWORTHY_NS: Final = 1_000_000
 
 
 class Slot:
@@ -268,17 +266,22 @@ class Slot:
         stdout, stderr = self.stdout, self.stderr
         try:
             self.is_here = True
-            found = work.harmless(payload)
-            if found is not None:
+            if work.of_items is not None:
+                result = work.of_items(*payload)
+            elif (found := work.harmless(payload)) is not None:
                 call, args, kwargs = found
                 result = call(*args, **kwargs)
-            self.is_here = False
-            if found is None:
+            else:
+                self.is_here = False
                 return self.run_apart(work, payload, started)
-            if self.records.grouped and result.__class__ in SIMPLE and not (stdout.used or stderr.used):
-                self.records.record_plain(self.index, result, started)
-                return time.time_ns()
-            kind, data = self.outcome(result)
+            self.is_here = False
+            if result.__class__ in SIMPLE and not (stdout.used or stderr.used):
+                kind, data = outcome.VALUE, b"" if result is None else pickle.dumps(result, 5)
+                ended = time.time_ns()
+                if self.records.record_plain(self.index, result, data, started, ended):
+                    return ended
+            else:
+                kind, data = self.outcome(result)
         except BaseException as error:
             self.is_here = False
             kind, data = failure(error)
