@@ -222,7 +222,7 @@ class Computations:
             return self._raise_later(digest, known)
         known.cradle = cradle
         cradle.on_state = lambda cradle: self._cradle_state(digest, known, cradle)
-        cradle.on_gone = lambda: self._cradle_gone(digest, known)
+        cradle.on_gone = lambda: self._cradle_gone(digest, known, cradle)
         return None
 
     def _raise_later(self, digest: str, known: Known) -> None:
@@ -234,9 +234,12 @@ class Computations:
         if is_wanted and known.cradle is None and not self._agent.closed:
             self._raise_cradle(digest, known)
 
-    def _cradle_gone(self, digest: str, known: Known) -> None:
-        """A cradle has died that nobody had asked to end: its setup runs again."""
-        if known.ready:
+    def _cradle_gone(self, digest: str, known: Known, cradle: Zygote) -> None:
+        """A cradle has died that nobody had asked to end: its setup runs again, unless it was ended for a falsehood."""
+        if cradle.falsehood:
+            known.cradle = None
+            self.refuse(digest, known, cradle.falsehood)
+        elif known.ready:
             say(f"the process that ran the setup of {known.computation.name} has died; running its setup again.")
             self._raise_later(digest, known)
 

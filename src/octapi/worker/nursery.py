@@ -20,7 +20,8 @@ from typing import IO, TYPE_CHECKING, Any
 import msgpack
 
 from octapi.dispatch import wire
-from octapi.worker import jobprocess, journal, records, zygote
+from octapi.errors import MessageRefused
+from octapi.worker import claims, jobprocess, journal, records, zygote
 from octapi.worker.sayings import say
 
 if TYPE_CHECKING:
@@ -30,6 +31,8 @@ if TYPE_CHECKING:
 
 #: how much of a slot's own stdout and stderr is kept, in bytes
 TAIL = 4096
+#: how long the cleanup of a computation may take, in seconds
+CLEANUP_S = 600.0
 #: why a slot was killed whose frames make no sense
 NONSENSE = "nonsense"
 #: what a slot writes there when what follows is another job's
@@ -43,6 +46,8 @@ class Child:
         self.number = number
         self.owner = owner
         self.pid = 0
+        self.asked = claims.since_boot()
+        self.process: claims.Process | None = None
         self.serial = 0
         self.batch: Any = None
         self.known: set[str] = set()
@@ -126,17 +131,39 @@ class Child:
         elif not self.writer.is_closing():
             self.writer.write(wire.pack(message))
 
+    def born(self, pid: int) -> None:
+        """Take the process that its owner says it is.  Raises :exc:`MessageRefused` when it is another's."""
+        if self.pid:
+            raise MessageRefused(f"slot {self.number} was started twice")
+        self.pid = pid
+        self._hold()
+
+    def _hold(self) -> None:
+        """Hold the process, so that signals reach it and no other."""
+        try:
+            self.process = claims.held(self.pid, self.owner.pid, self.asked, self.owner.account)
+        except ProcessLookupError:
+            return  # its end is told next
+        except OSError as error:
+            say(f"a slot's process cannot be held ({error}); it is tried again before it is sent a signal.")
+
     def kill(self, number: int = signal.SIGKILL) -> None:
         """Send a signal to the process and to all it started."""
-        if self.pid and self.exit is None:
-            with contextlib.suppress(ProcessLookupError, PermissionError):
-                os.killpg(self.pid, number)
+        process = self._signalled()
+        if process is not None:
+            process.signal_all(number)
 
     def interrupt(self) -> None:
         """Send SIGINT to the process alone."""
-        if self.pid and self.exit is None:
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(self.pid, signal.SIGINT)
+        process = self._signalled()
+        if process is not None:
+            process.signal(signal.SIGINT)
+
+    def _signalled(self) -> claims.Process | None:
+        if self.process is None and self.pid and self.exit is None:
+            with contextlib.suppress(MessageRefused):
+                self._hold()
+        return self.process if self.exit is None else None
 
     def last_words(self) -> str:
         """Return the last lines that the process wrote to its own stderr."""
@@ -153,6 +180,8 @@ class Child:
         if self.closed:
             return
         self.closed = True
+        if self.process is not None:
+            self.process.close()
         asyncio.get_running_loop().remove_reader(self._errors)
         os.close(self._errors)
         if self.writer is not None:
@@ -167,7 +196,12 @@ class Zygote:
 
     numbers = itertools.count(1)
 
-    def __init__(self, sock: socket.socket, on_end: Callable[[Child], None]) -> None:
+    def __init__(self, sock: socket.socket, on_end: Callable[[Child], None], account: Account | None = None) -> None:
+        #: its own process; 0 while that is not known, which for a cradle its zygote tells
+        self.pid = 0
+        self.asked = claims.since_boot()
+        self.held: claims.Process | None = None
+        self.account = account
         self.sock = sock
         self.on_end = on_end
         self.children: dict[int, Child] = {}
@@ -184,6 +218,8 @@ class Zygote:
         self.has_served = False
         self.buffer = bytearray()
         self.exited = False
+        #: what it said that is not so, after which it is not believed any more
+        self.falsehood = ""
         sock.setblocking(True)
 
     @classmethod
@@ -194,7 +230,7 @@ class Zygote:
         ours, theirs = socket.socketpair()
         given = json.dumps([theirs.fileno(), places(), names])
         command = [sys.executable, *(["-I"] if sys.flags.isolated else ["-P"]), "-c", zygote.START, given]
-        self = cls(ours, on_end)
+        self = cls(ours, on_end, account)
         under: dict[str, Any] = {}
         if account is not None:
             home = env["OCTAPI_SLOT_HOME"]
@@ -216,6 +252,7 @@ class Zygote:
             **under,
         )
         theirs.close()
+        self.pid = self.process.pid
         self.state = "ready"
         self.watch()
         return self
@@ -232,39 +269,63 @@ class Zygote:
         if not data:
             return self._gone()
         self.buffer += data
+        try:
+            self._hear()
+        except MessageRefused as error:
+            self.falsehood = f"The process that starts its slots said what is not so: {error}."
+            say(f"a process that starts slots said what is not so ({error}); it is ended.")
+            self._gone("said what is not so")
+        return None
+
+    def _hear(self) -> None:
+        """Take the reports that have come whole.  Raises :exc:`MessageRefused`."""
         head = zygote.REPORT.size
-        while len(self.buffer) >= head:
+        while len(self.buffer) >= head and not self.exited:
             what, number, pid, status, size = zygote.REPORT.unpack_from(self.buffer)
             body = size if what == zygote.REFUSED else 0
+            if body > zygote.LONGEST:
+                raise MessageRefused(f"a text of {body:,} bytes")
             if len(self.buffer) < head + body:
-                return None
+                return
             text = bytes(self.buffer[head : head + body])
             del self.buffer[: head + body]
             self._report(what, number, pid, status, size, text)
-        return None
 
     def _report(self, what: int, number: int, pid: int, status: int, size: int, text: bytes) -> None:
         if what in (zygote.READY, zygote.REFUSED):
+            if self.state != "starting":
+                raise MessageRefused("that its setup has ended, once more")
             self.state = "ready" if what == zygote.READY else "refused"
             self.text = text.decode("utf-8", "replace")
             self.on_state(self)
         elif number in self.children:
             child = self.children[number]
             if what == zygote.STARTED:
-                child.pid = pid
-                if not self.has_served:
-                    self.has_served = True
-                    self.on_served()
-                if child.killed_for:
-                    child.kill()
+                self._started(child, pid)
             else:
                 child.exit = (status, size)
                 child.unborn = None if pid else OSError(status, os.strerror(status))
                 del self.children[number]
                 self.on_end(child)
+        elif number in self.cradles and what == zygote.STARTED:
+            self.cradles[number]._begun(pid, self.pid)
         elif number in self.cradles and what == zygote.ENDED:
             why = "died" if pid else f"could not be started: {os.strerror(status)}"
             self.cradles.pop(number)._gone(why)
+
+    def _begun(self, pid: int, parent: int) -> None:
+        """Take a cradle's process that its zygote says it is.  Raises :exc:`MessageRefused` when it is another's."""
+        self.pid = pid
+        with contextlib.suppress(ProcessLookupError):
+            self.held = claims.held(pid, parent, self.asked, self.account)
+
+    def _started(self, child: Child, pid: int) -> None:
+        child.born(pid)
+        if not self.has_served:
+            self.has_served = True
+            self.on_served()
+        if child.killed_for:
+            child.kill()
 
     def _gone(self, why: str = "died") -> None:
         """Its process is gone: nobody tells any more how its children end, so they end now."""
@@ -280,6 +341,9 @@ class Zygote:
         if self.process is not None:
             self.process.kill()
             self.process.wait()
+        if self.held is not None:
+            self.held.signal_all(signal.SIGKILL)  # it has hung up, so that it only could stay for no good
+            self.held.close()
         children = list(self.children.values())
         self.children.clear()
         for child in children:
@@ -315,7 +379,7 @@ class Zygote:
         self._must_live()
         ours, theirs = socket.socketpair()
         number = next(self.numbers)
-        cradle = Zygote(ours, self.on_end)
+        cradle = Zygote(ours, self.on_end, self.account)
         self.cradles[number] = cradle
         self._ask(zygote.FORK_CRADLE, number, [theirs.fileno(), 2], msgpack.packb((digest, spec, setup_args)))
         theirs.close()
@@ -330,6 +394,12 @@ class Zygote:
         """Let a cradle run its computation's cleanup and end."""
         if not self.exited:
             self._ask(zygote.CLEANUP, 0, [])
+            asyncio.get_running_loop().call_later(CLEANUP_S, self._overdue)
+
+    def _overdue(self) -> None:
+        if not self.exited:
+            say(f"a cleanup has not ended in {CLEANUP_S:.0f} s; it is ended.")
+            self._gone("did not end its cleanup")
 
     def _ask(self, what: int, number: int, fds: list[int], body: bytes = b"") -> None:
         try:
@@ -364,12 +434,19 @@ def places() -> list[str]:
     return list(dict.fromkeys(map(str, found)))
 
 
-async def frames(child: Child, on_frame: Callable[[Child, int, bytes], None]) -> None:
-    """Hand every frame of a slot to ``on_frame`` until it hangs up; one whose frames make no sense is killed."""
+async def frames(child: Child, on_frame: Callable[[Child, int, bytes], None], limit: int) -> None:
+    """Hand every frame of a slot to ``on_frame`` until it hangs up; one whose frames make no sense is killed.
+
+    That is also one that announces more than ``limit`` bytes, which this process would have to hold.
+    """
     reader = await child.connect()
     with contextlib.suppress(asyncio.IncompleteReadError, OSError):
         while True:
             size, kind = records.HEAD.unpack(await reader.readexactly(records.HEAD.size))
+            if size > limit:
+                say(f"a slot announced a frame of {size:,} bytes; it is killed.")
+                child.killed_for = child.killed_for or NONSENSE
+                return child.kill()
             body = await reader.readexactly(size)
             try:
                 on_frame(child, kind, body)
