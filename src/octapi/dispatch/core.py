@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any
 from octapi.dispatch import ticket as outcome
 from octapi.dispatch.computation import File
 from octapi.dispatch.faults import (
+    ENDED_WORKER,
     WENT_AWAY,
     autopsy_error,
     batch_error,
@@ -35,7 +36,7 @@ from octapi.dispatch.lane import entry_size
 from octapi.dispatch.span import Span
 from octapi.dispatch.story import PACE_S
 from octapi.dispatch.teller import Teller
-from octapi.dispatch.ticket import Ticket, WorkerInfo
+from octapi.dispatch.ticket import SILENT, Ticket, WorkerInfo
 from octapi.dispatch.wire import LASTING
 from octapi.errors import Attempt, ClusterClosed, ClusterForked, JobError, ResultNotPicklable
 from octapi.saying import say, story_of
@@ -62,6 +63,8 @@ class Core:
         self.lanes: dict[str, Lane] = {}
         self.flights: dict[int, AnyFlight] = {}
         self.infos: dict[str, WorkerInfo] = {}
+        #: workers that are gone, and their state before: one that was silent was lost, another ended
+        self.went: dict[str, str] = {}
         self.slots = 1
         self.watchers: list[Watcher] = []
         self.is_closed = False
@@ -224,7 +227,9 @@ class Core:
         """Take the workers there are now."""
         before, self.infos = self.infos, workers
         self.slots = max(1, sum(worker.slots for worker in workers.values()))
+        self.went = {name: state for name, state in self.went.items() if name not in workers}
         for name in before.keys() - workers.keys():
+            self.went[name] = before[name].state
             self._notify("left", before[name])
         for name, worker in workers.items():
             if name not in before:
@@ -387,23 +392,49 @@ class Core:
         been = {attempt.worker for attempt in flight.past(index)} | {flight.worker}
         return sum(worker.name not in been for worker in self.usable(flight.lane))
 
-    def on_lost(self, worker: str, ident: int, jobs: int = 0) -> None:
-        """The worker of a batch is gone: its jobs run again if their retries allow it."""
+    def on_lost(self, worker: str, ident: int, jobs: int = 0, text: str = "") -> None:
+        """The worker of a batch is gone: its jobs run again if their retries allow it.
+
+        The one that ran when the worker's process ended may be the reason: it is tried on few more.
+        """
         flight = self.flights.pop(ident, None)
         if flight is None:
             return
         del flight.lane.flights[ident]
+        suspect = self._suspect(flight, worker)
         again, failed = flight.lost(Attempt(worker, WENT_AWAY, time.time()))
+        if suspect is not None:
+            again = [suspect, *without(again, suspect)]
         self._bring_back(flight.lane, again)
         for index in failed:
-            payload = flight.payload(index) or b""
-            error = lost_error(flight.lane.computation, payload, worker, flight.past(index), flight.most(index))
-            data = pickle.dumps(error)
-            place = self.infos.get(worker), flight.lane.computation.name
-            self.run_safely(self.teller.unrun, place, (outcome.FAULT, data), 0.0, payload)
-            flight.settle(index, outcome.FAULT, data, 0.0, time.time(), self.infos.get(worker))
+            self._fail_lost(flight, index, worker)
         self.teller.story.count("retried", sum(entry_size(entry) for entry in again))
         flight.lane.pump()
+
+    def _suspect(self, flight: AnyFlight, worker: str) -> Entry | None:
+        """Return the job that ran when its worker's process ended, if it may run again; else it fails."""
+        if flight.worker != worker or self.went.get(worker, SILENT) == SILENT or flight.payload(flight.current) is None:
+            return None
+        index = flight.current
+        past = flight.past(index)
+        guiltless = {attempt.worker for attempt in past if attempt.cause == WENT_AWAY}
+        guiltless -= {worker} | {attempt.worker for attempt in past if attempt.cause != WENT_AWAY}
+        most = self.crash_workers + len(guiltless)
+        again = flight.died(
+            index, Attempt(worker, ENDED_WORKER, time.time()), most, max(1, self._others(flight, index))
+        )
+        if again is None:
+            self._fail_lost(flight, index, worker)
+        return again
+
+    def _fail_lost(self, flight: AnyFlight, index: int, worker: str) -> None:
+        """Fail a job that was lost with its worker."""
+        payload = flight.payload(index) or b""
+        error = lost_error(flight.lane.computation, payload, worker, flight.past(index), flight.most(index))
+        data = pickle.dumps(error)
+        place = self.infos.get(worker), flight.lane.computation.name
+        self.run_safely(self.teller.unrun, place, (outcome.FAULT, data), 0.0, payload)
+        flight.settle(index, outcome.FAULT, data, 0.0, time.time(), self.infos.get(worker))
 
     def on_ready(self, worker: str, digest: str) -> None:
         """A computation is set up on a worker."""
@@ -481,3 +512,17 @@ def queue_size(queue: deque[Entry]) -> int:
     if not queue or not isinstance(queue[0], Span):
         return len(queue)
     return sum(len(entry) if isinstance(entry, Span) else 1 for entry in list(queue))
+
+
+def without(entries: list[Entry], suspect: Entry) -> list[Entry]:
+    """Return what a lost batch gives back, without the one job that goes its own way."""
+    if not isinstance(suspect, Span):
+        return entries
+    found: list[Entry] = []
+    for entry in entries:
+        if isinstance(entry, Span) and entry.start <= suspect.start < entry.stop:
+            parts = (entry.start, suspect.start), (suspect.stop, entry.stop)
+            found += [entry.piece(start, stop) for start, stop in parts if start < stop]
+        else:
+            found.append(entry)
+    return found
