@@ -6,10 +6,14 @@ import signal
 import time
 from collections import Counter
 from pathlib import Path
+from typing import Any
 
 import psutil
+import pytest
 
 import octapi
+from octapi.client.core import without
+from octapi.client.item_range import ItemRange
 from octapi.errors import WorkerLost
 from octapi.testing import EmbeddedCluster
 from tests.faults.test_connections import lines, start
@@ -130,3 +134,50 @@ def hang_once(path: str) -> str:
     Path(path).with_suffix(".new").rename(path)
     while True:
         time.sleep(0.1)
+
+
+def ends_its_agent(n: int, path: str) -> int:
+    """Kill the worker that runs this job, if its number says so: the fourth process from here is its agent."""
+    import time
+
+    if n != 3:
+        return n
+    with Path(path).open("a") as file:
+        file.write(f"{n}\n")
+    pid = os.getpid()
+    for _ in range(3):
+        pid = int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
+    os.kill(pid, signal.SIGKILL)
+    time.sleep(60)
+    return n
+
+
+def test_a_job_that_ends_workers_ends_two_of_them_and_the_others_of_its_batch_have_their_results(
+    tmp_path: Path,
+) -> None:
+    """However many retries it has: on its second worker it runs by itself, and that is seen as its doing."""
+    path = str(tmp_path / "ran")
+    with EmbeddedCluster(workers=4) as embedded, octapi.Cluster(embedded.address) as cluster:
+        single = cluster.options(retries=9).submit(ends_its_agent, 3, path)
+        assert isinstance(single.exception(60), WorkerLost)
+        assert len(lines(Path(path))) == 2
+        assert "It ran each time when a worker's process ended" in str(single.exception())
+        assert [attempt.cause for attempt in single.exception().attempts] == ["its worker's process ended"] * 2
+
+    with EmbeddedCluster(workers=3) as embedded, octapi.Cluster(embedded.address) as cluster:
+        Path(path).unlink()
+        found = cluster.options(retries=9).map(ends_its_agent, range(8), [path] * 8)
+        assert [next(found) for _ in range(3)] == [0, 1, 2]
+        with pytest.raises(WorkerLost):
+            next(found)
+        assert len(lines(Path(path))) == 2
+
+
+def test_an_item_that_ended_its_worker_goes_its_own_way() -> None:
+    """What is left of its batch comes back without it."""
+    page: Any = None
+    span = ItemRange(page, 0, 10, None, 2, 0)
+
+    found = without([span.piece(0, 4), span.piece(4, 9)], span.piece(5, 6))
+
+    assert [(part.start, part.stop) for part in found] == [(0, 4), (4, 5), (6, 9)]

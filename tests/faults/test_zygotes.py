@@ -153,8 +153,18 @@ def test_a_slot_whose_frames_make_no_sense_is_killed(capsys: pytest.CaptureFixtu
     def take(child: Any, kind: int, body: bytes) -> None:
         msgpack.unpackb(body)
 
-    asyncio.run(processes.frames(slot, take))
+    asyncio.run(processes.frames(slot, take, 1 << 20))
 
     assert slot.is_killed
     assert slot.killed_for == processes.NONSENSE
     assert "cannot be used" in capsys.readouterr().err
+
+
+def test_a_slot_that_announces_more_than_may_be_held_is_killed(capsys: pytest.CaptureFixture[str]) -> None:
+    """Before a byte of it is read, for the agent would have to keep it."""
+    slot: Any = Silent(recorder.HEAD.pack(1 << 31, recorder.SENDS_RESULTS[0]) + b"x")
+
+    asyncio.run(processes.frames(slot, lambda *_: None, 1 << 20))
+
+    assert slot.is_killed
+    assert "announced a frame of 2,147,483,648 bytes" in capsys.readouterr().err

@@ -219,3 +219,25 @@ def finds_traps(room: str) -> str:
     here += [name for name in ("TRAP",) if name in os.environ]
     here += ["a thread"] if threading.active_count() > 1 else []
     return f"it found {here}" if here or json.dumps(1) != "1" else GOT_NOTHING
+
+
+def lies_of_slots(pid: int, how: str) -> int:
+    """Be a setup whose process names another one as the slot that it has forked, or endless text."""
+    import gc
+
+    forker = next(found for found in gc.get_objects() if type(found).__name__ == "Cradle")
+    told = forker.report
+
+    def report(what: int, number: int, real: int, *rest: object) -> None:
+        if how == "endless" and what == 1:
+            forker.sock.sendall(struct.pack("<BxxxIiiQ", 4, 0, 0, 0, 1 << 62))
+        told(what, number, pid if what == 1 else real, *rest)
+
+    forker.report = report
+    return 0
+
+
+def sleeps(how: str) -> str:
+    """Run until the agent stops it."""
+    time.sleep(60)
+    return how

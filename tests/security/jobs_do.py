@@ -111,3 +111,40 @@ async def leaves_traps(field: Field) -> str:
     if "got nothing" not in said or stolen:
         raise Succeeded(f"{said[:100]} {stolen}")
     return said
+
+
+LIES = """
+import dispy, functools, threading
+def report(job):
+    print("JOB", job.status, (job.exception or "")[-300:], flush=True)
+cluster = dispy.JobCluster(sleeps, setup=functools.partial(lies_of_slots, {pid}, {how!r}), job_status=report)
+job = cluster.submit({how!r})
+threading.Timer(8, cluster.cancel, [job]).start()
+job()
+report(job)
+cluster.close(terminate=True, timeout=5)
+import octapi
+with octapi.Cluster() as cluster:
+    print("LATER", sum(cluster.map(innocent, range(6))))
+"""
+
+
+@attack("job: its setup names a process of root's as its slot, which root is to kill", how="false")
+@attack("job: its setup names its own agent as its slot, which root is to kill", how="agent")
+@attack("job: its setup says that its error is four exabytes long", how="endless")
+async def lies_of_its_slot(field: Field, how: str) -> str:
+    """The agent signals only what the kernel says is this setup's child."""
+    agent = next(run for run in field.yard.running if run.home.name == "red").process.pid
+    oom_candidate = await asyncio.create_subprocess_exec("sleep", "100", start_new_session=True)
+    code = EVIL.read_text(encoding="utf-8") + LIES.format(pid=agent if how == "agent" else oom_candidate.pid, how=how)
+    try:
+        said = await asyncio.to_thread(field.yard.run, "master", code)
+        if oom_candidate.returncode is not None or LATER not in said:
+            raise Succeeded(f"it was killed: {said[-300:]}")
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            oom_candidate.kill()
+        await oom_candidate.wait()
+    await all_is_well(field)
+    expected("said what is not so", said)
+    return "not believed: its jobs fail, and nothing was killed"

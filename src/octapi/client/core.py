@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any
 from octapi.client.batch import JobBatch
 from octapi.client.item_range import ItemRange
 from octapi.client.job_errors import (
+    ENDED_WORKER,
     WENT_AWAY,
     autopsy_error,
     batch_error,
@@ -35,7 +36,7 @@ from octapi.client.queue import entry_size
 from octapi.errors import Attempt, ClusterClosed, ClusterForked, JobError, ResultNotPicklable
 from octapi.protocol import orders, outcome
 from octapi.protocol.computation import File
-from octapi.protocol.outcome import WorkerInfo
+from octapi.protocol.outcome import SILENT, WorkerInfo
 from octapi.protocol.wire import LASTING
 from octapi.telemetry.recorder import RunRecorder
 from octapi.telemetry.run_trace import PACE_S
@@ -64,6 +65,8 @@ class Core:
         self.queues: dict[str, ComputationQueue] = {}
         self.batches: dict[int, AnyBatch] = {}
         self.infos: dict[str, WorkerInfo] = {}
+        #: workers that are gone, and their state before: one that was silent was lost, another ended
+        self.went: dict[str, str] = {}
         self.slots = 1
         self.watchers: list[Watcher] = []
         self.is_closed = False
@@ -232,7 +235,9 @@ class Core:
         """Take the workers there are now."""
         before, self.infos = self.infos, workers
         self.slots = max(1, sum(worker.slots for worker in workers.values()))
+        self.went = {name: state for name, state in self.went.items() if name not in workers}
         for name in before.keys() - workers.keys():
+            self.went[name] = before[name].state
             self._notify("left", before[name])
         for name, worker in workers.items():
             if name not in before:
@@ -395,23 +400,47 @@ class Core:
         been = {attempt.worker for attempt in batch.past(index)} | {batch.worker}
         return sum(worker.name not in been for worker in self.usable(batch.queue))
 
-    def on_lost(self, worker: str, ident: int, jobs: int = 0) -> None:
-        """The worker of a batch is gone: its jobs run again if their retries allow it."""
+    def on_lost(self, worker: str, ident: int, jobs: int = 0, text: str = "") -> None:
+        """The worker of a batch is gone: its jobs run again if their retries allow it.
+
+        The one that ran when the worker's process ended may be the reason: it is tried on few more.
+        """
         batch = self.batches.pop(ident, None)
         if batch is None:
             return
         del batch.queue.batches[ident]
+        suspect = self._suspect(batch, worker)
         again, failed = batch.lost(Attempt(worker, WENT_AWAY, time.time()))
+        if suspect is not None:
+            again = [suspect, *without(again, suspect)]
         self._bring_back(batch.queue, again)
         for index in failed:
-            payload = batch.payload(index) or b""
-            error = lost_error(batch.queue.computation, payload, worker, batch.past(index), batch.most(index))
-            data = pickle.dumps(error)
-            place = self.infos.get(worker), batch.queue.computation.name
-            self.run_safely(self.recorder.unrun, place, (outcome.FAULT, data), 0.0, payload)
-            batch.settle(index, outcome.FAULT, data, 0.0, time.time(), self.infos.get(worker))
+            self._fail_lost(batch, index, worker)
         self.recorder.story.count("retried", sum(entry_size(entry) for entry in again))
         batch.queue.pump()
+
+    def _suspect(self, batch: AnyBatch, worker: str) -> Entry | None:
+        """Return the job that ran when its worker's process ended, if it may run again; else it fails."""
+        if batch.worker != worker or self.went.get(worker, SILENT) == SILENT or batch.payload(batch.current) is None:
+            return None
+        index = batch.current
+        past = batch.past(index)
+        guiltless = {attempt.worker for attempt in past if attempt.cause == WENT_AWAY}
+        guiltless -= {worker} | {attempt.worker for attempt in past if attempt.cause != WENT_AWAY}
+        most = self.crash_workers + len(guiltless)
+        again = batch.died(index, Attempt(worker, ENDED_WORKER, time.time()), most, max(1, self._others(batch, index)))
+        if again is None:
+            self._fail_lost(batch, index, worker)
+        return again
+
+    def _fail_lost(self, batch: AnyBatch, index: int, worker: str) -> None:
+        """Fail a job that was lost with its worker."""
+        payload = batch.payload(index) or b""
+        error = lost_error(batch.queue.computation, payload, worker, batch.past(index), batch.most(index))
+        data = pickle.dumps(error)
+        place = self.infos.get(worker), batch.queue.computation.name
+        self.run_safely(self.recorder.unrun, place, (outcome.FAULT, data), 0.0, payload)
+        batch.settle(index, outcome.FAULT, data, 0.0, time.time(), self.infos.get(worker))
 
     def on_ready(self, worker: str, digest: str) -> None:
         """A computation is set up on a worker."""
@@ -489,3 +518,17 @@ def queue_size(entries: deque[Entry]) -> int:
     if not entries or not isinstance(entries[0], ItemRange):
         return len(entries)
     return sum(len(entry) if isinstance(entry, ItemRange) else 1 for entry in list(entries))
+
+
+def without(entries: list[Entry], suspect: Entry) -> list[Entry]:
+    """Return what a lost batch gives back, without the one job that goes its own way."""
+    if not isinstance(suspect, ItemRange):
+        return entries
+    found: list[Entry] = []
+    for entry in entries:
+        if isinstance(entry, ItemRange) and entry.start <= suspect.start < entry.stop:
+            parts = (entry.start, suspect.start), (suspect.stop, entry.stop)
+            found += [entry.piece(start, stop) for start, stop in parts if start < stop]
+        else:
+            found.append(entry)
+    return found

@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 OUT_OF_MEMORY = "ran out of memory"
 #: the cause of an attempt that is lost with its worker
 WENT_AWAY = "its worker went away"
+#: the cause of one during which its worker's connection ended at once, as it does when the worker's process dies
+ENDED_WORKER = "its worker's process ended"
 
 
 def cause(info: dict[str, Any]) -> str:
@@ -82,8 +84,12 @@ def autopsy_error(
 
 def lost_error(computation: Computation, payload: bytes, worker: str, past: tuple[Attempt, ...], most: int) -> JobError:
     """Return the error for a job whose worker went away; ``most`` is how often it may start."""
+    text = f"Its worker went away while it had the job (attempt {len(past)} of {most})."
+    ended = [attempt.worker for attempt in past if attempt.cause == ENDED_WORKER]
+    if len(past) < most and len(ended) > 1:
+        text += f" It ran each time when a worker's process ended ({', '.join(ended)}), so it is not started again."
     error = WorkerLost(
-        f"Its worker went away while it had the job (attempt {len(past)} of {most}).",
+        text,
         function=computation.name,
         arguments=shortened(payload),
         worker=worker,

@@ -48,6 +48,8 @@ if TYPE_CHECKING:
 
 #: how soon to look again for a job that is to be stopped and has not started, in seconds
 AGAIN_S = 0.05
+#: what a frame of a slot may hold besides one result of the greatest size: other results, output, names, in bytes
+FRAME = 128 << 20
 #: how soon to try again to start a slot when this device has no more descriptors, in seconds
 STARVED_S = 1.0
 #: why a slot is killed on purpose, so that its end says nothing about what it loaded
@@ -218,7 +220,7 @@ class Agent:
     def _spawn(self, forkserver: ForkServerClient) -> SlotProcess:
         child = forkserver.slot()
         self.children.add(child)
-        child.reading = self.loop.create_task(frames(child, self._frame))
+        child.reading = self.loop.create_task(frames(child, self._frame, self.watch.memory.largest + FRAME))
         child.reading.add_done_callback(lambda _: self._hung_up(child))
         return child
 

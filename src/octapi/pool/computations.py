@@ -226,7 +226,7 @@ class Computations:
             return self._raise_later(digest, known)
         known.prepared_server = prepared_server
         prepared_server.on_state = lambda prepared_server: self._cradle_state(digest, known, prepared_server)
-        prepared_server.on_gone = lambda: self._cradle_gone(digest, known)
+        prepared_server.on_gone = lambda: self._cradle_gone(digest, known, prepared_server)
         return None
 
     def _raise_later(self, digest: str, known: Known) -> None:
@@ -238,9 +238,12 @@ class Computations:
         if is_wanted and known.prepared_server is None and not self._agent.closed:
             self._raise_cradle(digest, known)
 
-    def _cradle_gone(self, digest: str, known: Known) -> None:
-        """A prepared fork server has died that nobody had asked to end: its setup runs again."""
-        if known.ready:
+    def _cradle_gone(self, digest: str, known: Known, prepared_server: ForkServerClient) -> None:
+        """A prepared fork server has died unasked: its setup runs again, unless it was ended for a falsehood."""
+        if prepared_server.falsehood:
+            known.prepared_server = None
+            self.refuse(digest, known, prepared_server.falsehood)
+        elif known.ready:
             say(f"the process that ran the setup of {known.computation.name} has died; running its setup again.")
             self._raise_later(digest, known)
 

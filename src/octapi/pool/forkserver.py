@@ -47,6 +47,8 @@ STARTED: Final = 1
 ENDED: Final = 2
 READY: Final = 3
 REFUSED: Final = 4
+#: the longest text of a refusal, in bytes
+LONGEST: Final = 1 << 20
 #: what the fork server's Python executes, with the descriptor, a list of places to import from, and names as JSON: it
 #: finds this package where its parent did, after Python's own and before other packages, and nothing in the directory
 #: that it is started in
@@ -234,7 +236,7 @@ class PreparedForkServer(ForkServer):
             self.run_setup()
             gc.freeze()
         except BaseException:
-            text = traceback.format_exc().encode("utf-8", "replace")
+            text = traceback.format_exc().encode("utf-8", "replace")[-LONGEST:]
             self.report(REFUSED, 0, os.getpid(), 0, len(text), text)
             return
         self.adopted = (digest, self.computation, self.build, home)

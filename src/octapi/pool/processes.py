@@ -19,7 +19,8 @@ from typing import IO, TYPE_CHECKING, Any
 
 import msgpack
 
-from octapi.pool import forkserver, job_process, recorder, shared_state
+from octapi.errors import MessageRefused
+from octapi.pool import claims, forkserver, job_process, recorder, shared_state
 from octapi.pool.log import say
 from octapi.protocol import wire
 
@@ -31,6 +32,8 @@ if TYPE_CHECKING:
 
 #: how much of a slot's own stdout and stderr is kept, in bytes
 TAIL = 4096
+#: how long the cleanup of a computation may take, in seconds
+CLEANUP_S = 600.0
 #: why a slot was killed whose frames make no sense
 NONSENSE = "nonsense"
 #: what a slot writes there when what follows is another job's
@@ -44,6 +47,8 @@ class SlotProcess:
         self.number = number
         self.owner = owner
         self.pid = 0
+        self.asked = claims.since_boot()
+        self.process: claims.Process | None = None
         self.serial = 0
         self.batch: Any = None
         self.known: set[str] = set()
@@ -127,17 +132,39 @@ class SlotProcess:
         elif not self.writer.is_closing():
             self.writer.write(wire.pack(message))
 
+    def born(self, pid: int) -> None:
+        """Take the process that its owner says it is.  Raises :exc:`MessageRefused` when it is another's."""
+        if self.pid:
+            raise MessageRefused(f"slot {self.number} was started twice")
+        self.pid = pid
+        self._hold()
+
+    def _hold(self) -> None:
+        """Hold the process, so that signals reach it and no other."""
+        try:
+            self.process = claims.held(self.pid, self.owner.pid, self.asked, self.owner.account)
+        except ProcessLookupError:
+            return  # its end is told next
+        except OSError as error:
+            say(f"a slot's process cannot be held ({error}); it is tried again before it is sent a signal.")
+
     def kill(self, number: int = signal.SIGKILL) -> None:
         """Send a signal to the process and to all it started."""
-        if self.pid and self.exit is None:
-            with contextlib.suppress(ProcessLookupError, PermissionError):
-                os.killpg(self.pid, number)
+        process = self._signalled()
+        if process is not None:
+            process.signal_all(number)
 
     def interrupt(self) -> None:
         """Send SIGINT to the process alone."""
-        if self.pid and self.exit is None:
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(self.pid, signal.SIGINT)
+        process = self._signalled()
+        if process is not None:
+            process.signal(signal.SIGINT)
+
+    def _signalled(self) -> claims.Process | None:
+        if self.process is None and self.pid and self.exit is None:
+            with contextlib.suppress(MessageRefused):
+                self._hold()
+        return self.process if self.exit is None else None
 
     def last_words(self) -> str:
         """Return the last lines that the process wrote to its own stderr."""
@@ -154,6 +181,8 @@ class SlotProcess:
         if self.closed:
             return
         self.closed = True
+        if self.process is not None:
+            self.process.close()
         asyncio.get_running_loop().remove_reader(self._errors)
         os.close(self._errors)
         if self.writer is not None:
@@ -168,7 +197,14 @@ class ForkServerClient:
 
     numbers = itertools.count(1)
 
-    def __init__(self, sock: socket.socket, on_end: Callable[[SlotProcess], None]) -> None:
+    def __init__(
+        self, sock: socket.socket, on_end: Callable[[SlotProcess], None], account: Account | None = None
+    ) -> None:
+        #: its own process; 0 while that is not known, which for a prepared fork server its fork server tells
+        self.pid = 0
+        self.asked = claims.since_boot()
+        self.held: claims.Process | None = None
+        self.account = account
         self.sock = sock
         self.on_end = on_end
         self.children: dict[int, SlotProcess] = {}
@@ -185,6 +221,8 @@ class ForkServerClient:
         self.has_served = False
         self.buffer = bytearray()
         self.exited = False
+        #: what it said that is not so, after which it is not believed any more
+        self.falsehood = ""
         sock.setblocking(True)
 
     @classmethod
@@ -199,7 +237,7 @@ class ForkServerClient:
         ours, theirs = socket.socketpair()
         given = json.dumps([theirs.fileno(), places(), namespace.to_plain()])
         command = [sys.executable, *(["-I"] if sys.flags.isolated else ["-P"]), "-c", forkserver.START, given]
-        self = cls(ours, on_end)
+        self = cls(ours, on_end, account)
         under: dict[str, Any] = {}
         if account is not None:
             home = env["OCTAPI_SLOT_HOME"]
@@ -221,6 +259,7 @@ class ForkServerClient:
             **under,
         )
         theirs.close()
+        self.pid = self.process.pid
         self.state = "ready"
         self.watch()
         return self
@@ -237,39 +276,63 @@ class ForkServerClient:
         if not data:
             return self._gone()
         self.buffer += data
+        try:
+            self._hear()
+        except MessageRefused as error:
+            self.falsehood = f"The process that starts its slots said what is not so: {error}."
+            say(f"a process that starts slots said what is not so ({error}); it is ended.")
+            self._gone("said what is not so")
+        return None
+
+    def _hear(self) -> None:
+        """Take the reports that have come whole.  Raises :exc:`MessageRefused`."""
         head = forkserver.REPORT.size
-        while len(self.buffer) >= head:
+        while len(self.buffer) >= head and not self.exited:
             what, number, pid, status, size = forkserver.REPORT.unpack_from(self.buffer)
             body = size if what == forkserver.REFUSED else 0
+            if body > forkserver.LONGEST:
+                raise MessageRefused(f"a text of {body:,} bytes")
             if len(self.buffer) < head + body:
-                return None
+                return
             text = bytes(self.buffer[head : head + body])
             del self.buffer[: head + body]
             self._report(what, number, pid, status, size, text)
-        return None
 
     def _report(self, what: int, number: int, pid: int, status: int, size: int, text: bytes) -> None:
         if what in (forkserver.READY, forkserver.REFUSED):
+            if self.state != "starting":
+                raise MessageRefused("that its setup has ended, once more")
             self.state = "ready" if what == forkserver.READY else "refused"
             self.text = text.decode("utf-8", "replace")
             self.on_state(self)
         elif number in self.children:
             child = self.children[number]
             if what == forkserver.STARTED:
-                child.pid = pid
-                if not self.has_served:
-                    self.has_served = True
-                    self.on_served()
-                if child.killed_for:
-                    child.kill()
+                self._started(child, pid)
             else:
                 child.exit = (status, size)
                 child.spawn_error = None if pid else OSError(status, os.strerror(status))
                 del self.children[number]
                 self.on_end(child)
+        elif number in self.prepared_servers and what == forkserver.STARTED:
+            self.prepared_servers[number]._begun(pid, self.pid)
         elif number in self.prepared_servers and what == forkserver.ENDED:
             why = "died" if pid else f"could not be started: {os.strerror(status)}"
             self.prepared_servers.pop(number)._gone(why)
+
+    def _begun(self, pid: int, parent: int) -> None:
+        """Take the process of a prepared fork server.  Raises :exc:`MessageRefused` when it is another's."""
+        self.pid = pid
+        with contextlib.suppress(ProcessLookupError):
+            self.held = claims.held(pid, parent, self.asked, self.account)
+
+    def _started(self, child: SlotProcess, pid: int) -> None:
+        child.born(pid)
+        if not self.has_served:
+            self.has_served = True
+            self.on_served()
+        if child.killed_for:
+            child.kill()
 
     def _gone(self, why: str = "died") -> None:
         """Its process is gone: nobody tells any more how its children end, so they end now."""
@@ -285,6 +348,9 @@ class ForkServerClient:
         if self.process is not None:
             self.process.kill()
             self.process.wait()
+        if self.held is not None:
+            self.held.signal_all(signal.SIGKILL)  # it has hung up, so that it only could stay for no good
+            self.held.close()
         children = list(self.children.values())
         self.children.clear()
         for child in children:
@@ -320,7 +386,7 @@ class ForkServerClient:
         self._must_live()
         ours, theirs = socket.socketpair()
         number = next(self.numbers)
-        prepared_server = ForkServerClient(ours, self.on_end)
+        prepared_server = ForkServerClient(ours, self.on_end, self.account)
         self.prepared_servers[number] = prepared_server
         self._ask(forkserver.FORK_PREPARED, number, [theirs.fileno(), 2], msgpack.packb((digest, spec, setup_args)))
         theirs.close()
@@ -335,6 +401,12 @@ class ForkServerClient:
         """Let a prepared fork server run its computation's cleanup and end."""
         if not self.exited:
             self._ask(forkserver.CLEANUP, 0, [])
+            asyncio.get_running_loop().call_later(CLEANUP_S, self._overdue)
+
+    def _overdue(self) -> None:
+        if not self.exited:
+            say(f"a cleanup has not ended in {CLEANUP_S:.0f} s; it is ended.")
+            self._gone("did not end its cleanup")
 
     def _ask(self, what: int, number: int, fds: list[int], body: bytes = b"") -> None:
         try:
@@ -369,12 +441,19 @@ def places() -> list[str]:
     return list(dict.fromkeys(map(str, found)))
 
 
-async def frames(child: SlotProcess, on_frame: Callable[[SlotProcess, int, bytes], None]) -> None:
-    """Hand every frame of a slot to ``on_frame`` until it hangs up; one whose frames make no sense is killed."""
+async def frames(child: SlotProcess, on_frame: Callable[[SlotProcess, int, bytes], None], limit: int) -> None:
+    """Hand every frame of a slot to ``on_frame`` until it hangs up; one whose frames make no sense is killed.
+
+    That is also one that announces more than ``limit`` bytes, which this process would have to hold.
+    """
     reader = await child.connect()
     with contextlib.suppress(asyncio.IncompleteReadError, OSError):
         while True:
             size, kind = recorder.HEAD.unpack(await reader.readexactly(recorder.HEAD.size))
+            if size > limit:
+                say(f"a slot announced a frame of {size:,} bytes; it is killed.")
+                child.killed_for = child.killed_for or NONSENSE
+                return child.kill()
             body = await reader.readexactly(size)
             try:
                 on_frame(child, kind, body)

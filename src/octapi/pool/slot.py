@@ -50,6 +50,8 @@ if TYPE_CHECKING:
 LARGEST: Final = "OCTAPI_SLOT_LARGEST"
 #: results older than this are sent before the next job starts, in nanoseconds
 FLUSH_NS: Final = 20_000_000
+#: what the name of a file and the like may take besides what is sent, in bytes
+ROOM: Final = 1 << 20
 
 
 class Slot:
@@ -109,8 +111,17 @@ class Slot:
         return f"{client}-{queue}-{page}.{start + self.index}"
 
     def event(self, kind: str, *facts: Any) -> None:
-        """Tell the agent something about the running job, from its own process or from here."""
+        """Tell the agent something about the running job, from its own process or from here.
+
+        Raises :exc:`ResultTooLarge`.
+        """
         body = msgpack.packb((kind, *facts))
+        if len(body) > self.largest + ROOM:
+            text = (
+                f"What it sends ({kind}) takes {len(body) / 1e6:,.0f} MB; the limit of its worker is "
+                f"{self.largest >> 20} MB (largest_mb). Send it in parts, or set OCTAPI_LARGEST_MB on the workers."
+            )
+            raise ResultTooLarge(text, worker=self.namespace.worker)
         if self.sender is not None:
             self.sender.send(job_process.EVENT, body)
         else:
