@@ -207,6 +207,8 @@ def place(tmp_path: Path) -> Path:
     (package / "__main__.py").write_text("from .util import NAME\n" + tell.format(more="NAME, __package__"))
     plain = tmp_path / "plain"
     plain.mkdir()
+    (tmp_path / "deep").mkdir()
+    (tmp_path / "deep/below.py").write_text("")
     (plain / "beside.py").write_text("NAME = 'beside'\n")
     (plain / "__main__.py").write_text("import beside\n" + tell.format(more="beside.NAME"))
     with zipfile.ZipFile(tmp_path / "app.pyz", "w") as archive:
@@ -235,6 +237,7 @@ def test_run_starts_what_python_starts(place: Path) -> None:
     ("words", "said"),
     [
         (["scrpit.py"], "Did you mean script.py?"),
+        (["below.py"], "There is no script below.py. Did you mean deep/below.py?"),
         (["nothing"], "There is no script nothing."),
         (["-m"], "octapi run -m PACKAGE.MODULE"),
         (["."], "There is no __main__.py in ."),
