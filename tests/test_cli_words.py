@@ -13,7 +13,7 @@ import pytest
 import typer.main
 
 import octapi
-from octapi.cli import commands, tables
+from octapi.cli import commands, standing, tables
 from octapi.cli.app import app, pasted
 from octapi.cli.container import is_passing
 from octapi.errors import TokenRefused
@@ -190,6 +190,21 @@ def test_octapi_alone_says_what_this_computer_is_and_what_to_do_next(yard: Yard)
     master.stop()
     assert "The master does not answer" in (said := yard.command("master"))
     assert "octapi master" in said
+
+
+@pytest.mark.parametrize(
+    ("line", "role"),
+    [
+        ("/opt/octapi/current/bin/python /usr/local/bin/octapi worker -", "worker"),
+        ("/usr/local/bin/octapi master --name school", "master"),
+        ("python3 -m http.server", ""),
+        ("vi octapi", ""),
+        ("less /home/pi/octapi/worker", ""),
+    ],
+)
+def test_a_master_or_worker_of_another_account_is_known_by_its_command(line: str, role: str) -> None:
+    """As the service and a terminal start it; so that nobody reads that this computer is in no cluster."""
+    assert standing.role_of(line.split()) == role
 
 
 # ---- octapi run
