@@ -13,7 +13,7 @@ import pytest
 import typer.main
 
 import octapi
-from octapi.cli import commands, tables
+from octapi.cli import commands, status, tables
 from octapi.cli.app import app, pasted
 from octapi.cli.container import is_passing
 from octapi.errors import TokenRefused
@@ -192,6 +192,21 @@ def test_octapi_alone_says_what_this_computer_is_and_what_to_do_next(yard: Yard)
     assert "octapi master" in said
 
 
+@pytest.mark.parametrize(
+    ("line", "role"),
+    [
+        ("/opt/octapi/current/bin/python /usr/local/bin/octapi worker -", "worker"),
+        ("/usr/local/bin/octapi master --name school", "master"),
+        ("python3 -m http.server", ""),
+        ("vi octapi", ""),
+        ("less /home/pi/octapi/worker", ""),
+    ],
+)
+def test_a_master_or_worker_of_another_account_is_known_by_its_command(line: str, role: str) -> None:
+    """As the service and a terminal start it; so that nobody reads that this computer is in no cluster."""
+    assert status.role_of(line.split()) == role
+
+
 # ---- octapi run
 
 
@@ -207,6 +222,8 @@ def place(tmp_path: Path) -> Path:
     (package / "__main__.py").write_text("from .util import NAME\n" + tell.format(more="NAME, __package__"))
     plain = tmp_path / "plain"
     plain.mkdir()
+    (tmp_path / "deep").mkdir()
+    (tmp_path / "deep/below.py").write_text("")
     (plain / "beside.py").write_text("NAME = 'beside'\n")
     (plain / "__main__.py").write_text("import beside\n" + tell.format(more="beside.NAME"))
     with zipfile.ZipFile(tmp_path / "app.pyz", "w") as archive:
@@ -235,6 +252,7 @@ def test_run_starts_what_python_starts(place: Path) -> None:
     ("words", "said"),
     [
         (["scrpit.py"], "Did you mean script.py?"),
+        (["below.py"], "There is no script below.py. Did you mean deep/below.py?"),
         (["nothing"], "There is no script nothing."),
         (["-m"], "octapi run -m PACKAGE.MODULE"),
         (["."], "There is no __main__.py in ."),

@@ -42,7 +42,7 @@ def recover(
 
     wanted, way = what(run, key, address)
     if file is not None and file.exists():
-        raise RunError(f"{file} exists already. Give the name of a new file.")
+        raise RunError(f"{file} exists already. Remove it, or give the name of a new file.")
     if terminate and timeout is None:
         raise RunError("--terminate needs --timeout: how many seconds jobs may still take.")
 

@@ -191,6 +191,8 @@ def line(run: dict[str, Any], now: float) -> tuple[str, ...]:
 def state_of(run: dict[str, Any]) -> str:
     """Say how a run stands, with the reason if it went wrong."""
     text: str = run["state"]
+    if text == "done":  # of the script: its jobs may have failed all the same
+        text = "ended, with failures" if run["failed"] else "ended"
     if text == "gone":
         text = f"gone, {run['kept']:,} kept" if run["kept"] else "gone"
     if run["exit_code"]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +21,7 @@ PATIENCE_S = 1.5
 FIRST = "octapi demo                  try it here: a master, two workers and a script on this computer"
 
 START = "octapi master                start the master"
+LOGIN = "scripts of this login need a login of their own (octapi login)"
 LOOK = "octapi doctor                look step by step why"
 
 
@@ -142,7 +144,13 @@ def alone() -> None:
     """Say what a computer in no cluster can do."""
     from octapi.device.limits import cores
 
-    print(f"This computer is in no cluster. Scripts use its own {many(cores(), 'core')}.")
+    found = of_others()
+    for role, account in found:
+        more = f": 'sudo octapi' tells of it, {LOGIN}" if account == "root" else f"; {LOGIN}"
+        print(f"The account {visible(account)} runs a {role} on this computer{more}.")
+    whose = "login" if found else "computer"
+    own = "this computer's" if found else "its"
+    print(f"This {whose} is in no cluster. Scripts use {own} own {many(cores(), 'core')}.")
     tell(
         "Next",
         [
@@ -152,6 +160,26 @@ def alone() -> None:
             "octapi worker TOKEN          let this computer work for a cluster",
         ],
     )
+
+
+def of_others() -> list[tuple[str, str]]:
+    """Return what other accounts of this computer are in a cluster, as far as the system tells: roles and accounts."""
+    import psutil
+
+    own, found = psutil.Process().username(), set()
+    for process in psutil.process_iter(["cmdline", "username"]):
+        words, account = process.info["cmdline"] or [], process.info["username"]
+        if account and account != own and (role := role_of(words)):
+            found.add((role, account))
+    return sorted(found)
+
+
+def role_of(words: list[str]) -> str:
+    """Return the role of a process by its command line: master, worker, or nothing."""
+    for program, role in itertools.pairwise(words):
+        if Path(program).name == "octapi" and role in ("master", "worker"):
+            return role
+    return ""
 
 
 def tell(title: str, lines: list[str]) -> None:

@@ -85,7 +85,7 @@ def create(
             "A token is a secret, and stdout is no terminal. Use --file FILE, or --show if its reader may know it."
         )
     if file is not None and file.exists():
-        raise TrustError(f"{file} exists already. Give the name of a new file.")
+        raise TrustError(f"{file} exists already. Remove it, or give the name of a new file.")
     if address:
         from octapi.install import install_command as lines
 

@@ -64,7 +64,7 @@ def backup(home: Path, target: Path) -> None:
     if not path.exists():
         raise IdentityProblem(f"There is no cluster identity in {home}: this device is no master.")
     if target.exists():
-        raise IdentityProblem(f"{target} exists already. Give the name of a new file.")
+        raise IdentityProblem(f"{target} exists already. Remove it, or give the name of a new file.")
     files.check(path, 0o600)
     text = files.read(path)
     State.from_json(text)
