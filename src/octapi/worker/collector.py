@@ -6,9 +6,7 @@ import platform
 import time
 from typing import TYPE_CHECKING, Any
 
-import psutil
-
-from octapi.device import health, limits, sensors
+from octapi.device import sensors
 from octapi.telemetry import exporter, exposition
 from octapi.telemetry.counters import JobCounters
 
@@ -31,7 +29,7 @@ class WorkerCollector:
     def state(self, member: CertificateRenewer) -> exposition.WorkerState:
         """Return what this worker knows of itself."""
         agent = self.resumable.agent
-        here = health.measure()
+        here = self.resumable.sensors.read()
         return exposition.WorkerState(
             name=member.identity.name,
             cluster=member.identity.cluster,
@@ -41,12 +39,12 @@ class WorkerCollector:
             slots=self.resumable.slots,
             busy=0 if agent is None else sum(agent.busy.values()),
             tally=JobCounters() if agent is None else agent.tally,
-            memory_limit=limits.memory_total(psutil.virtual_memory().total),
+            memory_limit=sensors.memory_total(),
             memory_free=here["memory"],
             cpu_free=here["cpu"],
             disk_free=here["disk"],
-            temperature=sensors.temperature(),
-            under_voltage=sensors.under_voltage(),
+            temperature=here.get("temperature"),
+            under_voltage=here.get("undervoltage"),
             certificate_end=member.identity.ends,
         )
 
