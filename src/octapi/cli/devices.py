@@ -247,7 +247,7 @@ def worker(
         str, typer.Argument(metavar="TOKEN", help="The token, '-' for stdin; with --insecure the master's host:port.")
     ] = "",
     token_file: Annotated[Path | None, typer.Option(metavar="FILE", help="File that holds the token.")] = None,
-    slots: Annotated[int, typer.Option(metavar="N", help="Jobs at once; 0 means one for each core.")] = 0,
+    slots: Annotated[int | None, typer.Option(metavar="N", help="Jobs at once; 0 means one for each core.")] = None,
     name: Annotated[str, typer.Option(metavar="NAME", help="Name of this worker; the host name by default.")] = "",
     host: Annotated[str, typer.Option(metavar="ADDRESS", help="Address of this device for its peers.")] = "",
     port: Annotated[int, typer.Option(metavar="PORT", help="Port for other workers; 0 for a free one.")] = 0,
@@ -273,16 +273,17 @@ def worker(
     """Run a worker: this device's cores join the cluster. A device that has joined needs no token again."""
     given = locals()
     from octapi.device.limits import cores
+    from octapi.settings import Settings, default_home
 
     if remove_service:
         return service.remove("worker")
     if install_service:
         service.check("worker", insecure=insecure)
+    at_once = Settings.load(slots=slots).slots or cores()
     if insecure:
         refuse_metrics(metrics)
         warn_insecure("worker.json")
-        return run_insecure_worker(token, name, slots or cores(), host)
-    from octapi.settings import default_home
+        return run_insecure_worker(token, name, at_once, host)
     from octapi.trust import identity as identities
     from octapi.worker.respawn import is_again
     from octapi.worker.service import FILE, Options
@@ -292,7 +293,7 @@ def worker(
     text = "" if has_identity and is_again() else secret.take(token, token_file, ask=not has_identity)
     old = identities.load(home / FILE)
     options = Options(
-        name, slots or cores(), host or None, ssh_port, port, advertise, not no_dask, metrics, node_exporter, leaves
+        name, at_once, host or None, ssh_port, port, advertise, not no_dask, metrics, node_exporter, leaves
     )
     if not install_service:
         return run_worker(home, text, old, options)

@@ -11,17 +11,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from octapi.protocol.computation import PROGRAM, SOURCE, Computation, File, safe
+from octapi.settings import Internal, internal
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-#: set by the agent: the directory below which computations get theirs
-HOME_VARIABLE = "OCTAPI_SLOT_HOME"
-
 
 def home() -> Path:
     """Return the worker's own directory for computations."""
-    return Path(os.environ.get(HOME_VARIABLE) or tempfile.gettempdir())
+    return Path(internal(Internal.SLOT_HOME) or tempfile.gettempdir())
 
 
 def of(computation: Computation, digest: str) -> Path:

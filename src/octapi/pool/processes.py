@@ -22,6 +22,7 @@ import msgpack
 from octapi.pool import forkserver, job_process, recorder, shared_state
 from octapi.pool.log import say
 from octapi.protocol import wire
+from octapi.settings import Internal, without_own
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -202,14 +203,9 @@ class ForkServerClient:
         self = cls(ours, on_end)
         under: dict[str, Any] = {}
         if account is not None:
-            home = env["OCTAPI_SLOT_HOME"]
+            home = env[Internal.SLOT_HOME]
             under = {"user": account.uid, "group": account.gid, "extra_groups": [], "cwd": home}
-            env = {
-                key: value
-                for key, value in env.items()
-                if not key.startswith("OCTAPI_") or key.startswith("OCTAPI_SLOT_")
-            }
-            env |= {"HOME": home, "USER": account.name, "LOGNAME": account.name}
+            env = without_own(env, but_slots=True) | {"HOME": home, "USER": account.name, "LOGNAME": account.name}
         self.errors = tempfile.TemporaryFile()  # noqa: SIM115 (it lives as long as the process)
         self.process = subprocess.Popen(
             command,

@@ -15,7 +15,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from octapi.settings import default_home
+from octapi.settings import ContainerSettings, default_home, variable
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -73,7 +73,7 @@ async def beat(role: str, state: Callable[[], str]) -> None:
 
 def health(patience_s: float = PATIENCE_S) -> tuple[bool, str]:
     """Judge the role that the environment names.  The agent of a container engine answers by being there."""
-    role = os.environ.get("OCTAPI_ROLE", "worker")
+    role = variable("role") or ContainerSettings.role
     return (True, "agent") if role == "agent" else judge(read(role), time.time(), patience_s)
 
 

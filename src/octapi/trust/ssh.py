@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from octapi.device import files
 from octapi.errors import TrustError
+from octapi.settings import Internal, internal
 from octapi.trust import names
 from octapi.trust.authority import SSH_PRINCIPAL
 
@@ -31,8 +32,6 @@ PORT: Final = 8722
 DIRECTORY: Final = "ssh"
 #: how long an sshd that is told to end may take, in seconds
 STOP_S: Final = 5.0
-#: is ``unit`` where systemd starts an sshd for each login, so that the worker only writes its files
-OUTSIDE: Final = "OCTAPI_SSHD"
 
 
 def key(path: Path) -> str:
@@ -134,7 +133,8 @@ class Sshd:
         self.place = home / DIRECTORY
         self.port = port
         self.process: subprocess.Popen[bytes] | None = None
-        self.is_outside = os.environ.get(OUTSIDE) == "unit"
+        #: systemd starts an sshd for each login, so the worker only writes its files
+        self.is_outside = internal(Internal.SSHD) == "unit"
 
     def facts(self) -> dict[str, Any]:
         """Return what the master must know to log in; empty when it cannot."""

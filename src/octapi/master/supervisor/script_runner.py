@@ -21,6 +21,7 @@ from octapi.errors import OctapiError, RunError
 from octapi.master.supervisor.script_files import ScriptFiles, SubmittedScript, can_give_accounts, free_uid, of_request
 from octapi.master.supervisor.script_log import RunLog
 from octapi.protocol import stdio_json
+from octapi.settings import Internal
 from octapi.store import location
 from octapi.trust import names
 
@@ -241,7 +242,7 @@ class ScriptRunner:
         kept = {key: os.environ[key] for key in ("PATH", "LANG", "LC_ALL", "TZ") if key in os.environ}
         path = os.pathsep.join(filter(None, (str(SHIM), os.environ.get("PYTHONPATH"))))
         own = {"HOME": home, "USER": run.user, "LOGNAME": run.user, "PYTHONPATH": path, "PYTHONUNBUFFERED": "1"}
-        return kept | own | {"OCTAPI_RUN": run.id} | self.introduce(run, self.shelf.home(run))
+        return kept | own | {Internal.RUN: run.id} | self.introduce(run, self.shelf.home(run))
 
     async def _start(self, run: SubmittedScript) -> None:
         start = {
