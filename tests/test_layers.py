@@ -12,7 +12,7 @@ COMMON = {"errors", "_version", "settings", "options", "text"}
 #: what each room imports besides itself and what is common; lazy imports and those for types count too
 MAY_IMPORT = {
     "text": set(),
-    "protocol": set(),
+    "protocol": {"device"},
     "pickling": {"protocol"},
     "device": set(),
     "telemetry": {"device", "pickling", "protocol", "store", "trust"},

@@ -14,6 +14,7 @@ from octapi.cli import secret, service, tables
 from octapi.errors import IdentityProblem, InsecureRefused, NotAMember, OctapiError
 from octapi.text.escape import visible
 from octapi.text.reasons import in_words
+from octapi.text.units import days, seconds_of
 
 if TYPE_CHECKING:
     from octapi.master.supervisor.supervisor import MasterSupervisor
@@ -127,7 +128,7 @@ def master(
     from octapi.trust.authority_file import open_authority
 
     home = default_home()
-    life_s = secret.duration(certificate_life) if certificate_life else None
+    life_s = seconds_of(certificate_life) if certificate_life else None
     authority, is_new = open_authority(home, name, life_s)
     if install_service:
         return service.install("master", service.options(master, given), home, ssh_port)
@@ -475,4 +476,4 @@ def standing(member: dict[str, Any], now: float) -> str:
     left_s = member["ends"] - now
     if left_s < 0:
         return f"in since {since}, certificate expired; it renews itself"
-    return f"in since {since}, certificate for {left_s / 86400:.0f} days"
+    return f"in since {since}, certificate for {days(left_s)}"

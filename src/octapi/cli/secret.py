@@ -52,10 +52,3 @@ def start_again(token: str) -> None:
 def shows(is_wanted: bool = False) -> bool:
     """Say whether a secret may be printed: to a person at a terminal, or because that was asked for."""
     return is_wanted or sys.stdout.isatty()
-
-
-def duration(text: str) -> float:
-    """Return seconds for ``90``, ``15m``, ``24h`` or ``30d``.  Raises ValueError for anything else."""
-    units: dict[str, float] = {"s": 1, "m": 60, "h": 3600, "d": 86400}
-    number, unit = (text[:-1], text[-1]) if text[-1:] in units else (text, "s")
-    return float(number) * units[unit]

@@ -57,7 +57,7 @@ class JobBatch:
             "worker": first.worker,
         }
         if first.code or first.files:
-            facts["extra"] = [first.code, [(f.path, f.data, f.mode, f.mtime) for f in first.files]]
+            facts["extra"] = [first.code, [file.row() for file in first.files]]
         return facts | precautions(first.past)
 
     def claim(self) -> tuple[Any, ...]:

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 from octapi import _version
 from octapi.install import wheel_index
+from octapi.trust.connection_limit import ConnectionLimit
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -94,23 +95,16 @@ class WheelServer:
         self.place = place
         self.log = log
         self.allowance = allowance or Allowance()
-        self._here: dict[str, int] = {}
+        self.limit = ConnectionLimit(MOST, MOST_OF_ONE)
 
     async def serve(
         self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, address: str, authority: str
     ) -> None:
         """Answer one request.  Raises OSError and TimeoutError when the device goes away or is too slow."""
-        here = self._here.get(address, 0)
-        is_full = here >= MOST_OF_ONE or sum(self._here.values()) >= MOST
-        self._here[address] = here + 1
-        try:
-            async with asyncio.timeout(REQUEST_S if is_full else WHOLE_S):
-                answer = self.busy() if is_full else await self._read(reader, address, authority)
+        with self.limit.entered(address) as has_room:
+            async with asyncio.timeout(WHOLE_S if has_room else REQUEST_S):
+                answer = await self._read(reader, address, authority) if has_room else self.busy()
                 await self._send(writer, answer)
-        finally:
-            self._here[address] -= 1
-            if not self._here[address]:
-                del self._here[address]
 
     def busy(self) -> Answer:
         """Say that there is too much to do."""

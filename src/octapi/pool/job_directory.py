@@ -92,9 +92,7 @@ def read_for_client(path: str) -> tuple[str, bytes, int, float]:
     """Read a file for the client: its relative name below the working directory, else its last part."""
     here = Path.cwd()
     full = Path(path).absolute()
-    data, facts = full.read_bytes(), full.stat()
-    name = full.relative_to(here).as_posix() if full.is_relative_to(here) else full.name
-    return name, data, facts.st_mode & 0o777, facts.st_mtime
+    return File.read(full, full.relative_to(here).as_posix() if full.is_relative_to(here) else full.name).row()
 
 
 def job_code(extra: list[Any]) -> bytes:

@@ -19,6 +19,7 @@ from typing import IO, TYPE_CHECKING, Any
 
 import msgpack
 
+from octapi.device import children
 from octapi.pool import forkserver, job_process, recorder, shared_state
 from octapi.pool.log import say
 from octapi.protocol import wire
@@ -32,6 +33,8 @@ if TYPE_CHECKING:
 
 #: how much of a slot's own stdout and stderr is kept, in bytes
 TAIL = 4096
+#: how long a fork server that was hung up on may take to end, in seconds
+STOP_S = 5.0
 #: why a slot was killed whose frames make no sense
 NONSENSE = "nonsense"
 #: what a slot writes there when what follows is another job's
@@ -349,11 +352,7 @@ class ForkServerClient:
             asyncio.get_running_loop().remove_reader(self.sock)
             self.sock.close()
         if self.process is not None:
-            try:
-                self.process.wait(5)
-            except subprocess.TimeoutExpired:
-                self.process.kill()
-                self.process.wait()
+            children.reap(self.process, STOP_S)
         if self.errors is not None:
             self.errors.close()
 

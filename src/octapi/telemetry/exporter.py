@@ -12,8 +12,10 @@ import socket
 import time
 from typing import TYPE_CHECKING, NamedTuple
 
-from octapi.errors import SettingsError
+from octapi.errors import AddressError, SettingsError
+from octapi.text import addresses
 from octapi.trust import metrics_token
+from octapi.trust.connection_limit import ConnectionLimit
 
 if TYPE_CHECKING:
     import ssl
@@ -60,7 +62,7 @@ class MetricsServer:
         self.key = key
         self.log = log
         self.server: asyncio.Server | None = None
-        self._here = 0
+        self.limit = ConnectionLimit(MOST)
         self._said = -SAY_S
 
     async def listen(self, sock: socket.socket, context: ssl.SSLContext) -> None:
@@ -75,14 +77,13 @@ class MetricsServer:
             self.server.close()
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        self._here += 1
         try:
-            if self._here <= MOST:
-                await asyncio.wait_for(self._converse(reader, writer), PATIENCE_S)
+            with self.limit.entered("") as has_room:
+                if has_room:
+                    await asyncio.wait_for(self._converse(reader, writer), PATIENCE_S)
         except (TimeoutError, OSError, EOFError, asyncio.LimitOverrunError):
             pass  # it went away, or never asked; there is nobody to tell
         finally:
-            self._here -= 1
             writer.close()
             with contextlib.suppress(OSError, TimeoutError):
                 await asyncio.wait_for(writer.wait_closed(), 1)
@@ -145,10 +146,12 @@ def packed(answer: Answer) -> bytes:
 
 def place(text: str) -> tuple[str, int]:
     """Read ``HOST:PORT``.  Raises :exc:`SettingsError` for anything else."""
-    host, _, port = text.rpartition(":")
-    if not host or not port.isdigit() or int(port) >= 1 << 16:
-        raise SettingsError(f"{text!r} is not HOST:PORT. Write an address of this device, such as 0.0.0.0:8790.")
-    return host.strip("[]"), int(port)
+    try:
+        return addresses.split(text, None, lowest=0)
+    except AddressError as error:
+        raise SettingsError(
+            f"{text!r} is not HOST:PORT. Write an address of this device, such as 0.0.0.0:8790."
+        ) from error
 
 
 def bound(text: str) -> socket.socket:

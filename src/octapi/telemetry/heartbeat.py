@@ -15,6 +15,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from octapi.device import files
 from octapi.settings import ContainerSettings, default_home, variable
 
 if TYPE_CHECKING:
@@ -36,10 +37,7 @@ def write(role: str, state: str) -> None:
     """Write the sign of a role with what goes on in words."""
     path = place() / f"{role}.pulse"
     path.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
-    part = path.with_suffix(f".{os.getpid()}")
-    part.touch(mode=0o600)
-    part.write_text(json.dumps({"time": time.time(), "pid": os.getpid(), "state": state}), encoding="utf-8")
-    part.replace(path)
+    files.replace(path, json.dumps({"time": time.time(), "pid": os.getpid(), "state": state}), 0o600)
 
 
 def read(role: str) -> dict[str, Any] | None:

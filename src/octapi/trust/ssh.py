@@ -19,7 +19,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from octapi.device import files
+from octapi.device import children, files
 from octapi.errors import TrustError
 from octapi.settings import Internal, internal
 from octapi.trust import names
@@ -210,12 +210,7 @@ class Sshd:
         """Stop listening; logins that are open live on."""
         if self.process is None:
             return
-        self.process.terminate()
-        try:
-            self.process.wait(STOP_S)
-        except subprocess.TimeoutExpired:
-            self.process.kill()
-            self.process.wait()
+        children.stop(self.process, STOP_S)
         self.process = None
 
 
@@ -334,12 +329,9 @@ def include(home: Path) -> str:
     there = path.read_text(encoding="utf-8") if path.exists() else ""
     if line in there.splitlines():
         return ""
-    part = path.with_name(f".config.octapi.{os.getpid()}")
     try:
         path.parent.mkdir(mode=0o700, exist_ok=True)
-        part.write_text(f"{line}\n{there}", encoding="utf-8")
-        part.chmod(0o600)
-        part.replace(path)
+        files.replace(path, f"{line}\n{there}", 0o600)
     except OSError:
         return ""  # a file system that cannot be written; 'octapi ssh NODE' works without it
     return str(path)

@@ -12,6 +12,7 @@ from octapi.master.gateway.client_messages import greeting
 from octapi.master.gateway.gateway import say
 from octapi.master.gateway.handshake import compatible, refusal
 from octapi.protocol import wire
+from octapi.trust.connection_limit import ConnectionLimit
 from octapi.trust.names import CLIENT
 
 if TYPE_CHECKING:
@@ -33,7 +34,7 @@ class Listener:
         self.gateway = gateway
         self.trust = trust
         self.server: asyncio.Server | None = None
-        self.here = 0
+        self.limit = ConnectionLimit(MOST)
 
     async def listen(self, host: str, port: int) -> int:
         """Listen, and return the port.  Raises OSError when it is taken."""
@@ -51,7 +52,7 @@ class Listener:
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         client = None
-        self.here += 1
+        self.limit.enter("")
         try:
             peer = self._admit(writer)
             client = await self._greet(reader, writer, peer)
@@ -77,7 +78,7 @@ class Listener:
                 text = f"it was sent what it does not understand ({type(error).__name__}: {error})."
                 client.send("refused", {"error": "ClusterError", "text": text})
         finally:
-            self.here -= 1
+            self.limit.leave("")
             if client is not None:
                 self.gateway.client_left(client, writer)
             writer.close()
@@ -89,7 +90,7 @@ class Listener:
         if self.trust is None:
             return None
         try:
-            if self.here > MOST:
+            if self.limit.is_over:
                 raise PeerRefused("too many clients are connected")
             return self.trust.admit(writer.get_extra_info("peercert"), (CLIENT,))
         except PeerRefused as error:

@@ -16,7 +16,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from octapi.device import accounts
+from octapi.device import accounts, children
 from octapi.errors import OctapiError, RunError
 from octapi.master.supervisor.script_files import ScriptFiles, SubmittedScript, can_give_accounts, free_uid, of_request
 from octapi.master.supervisor.script_log import RunLog
@@ -307,10 +307,7 @@ class ScriptRunner:
             return
         with contextlib.suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGTERM)
-        try:
-            await asyncio.wait_for(process.wait(), patience_s)
-        except TimeoutError:
-            end_all(self.runs[ident], process.pid)
+        await children.reap_soon(process, patience_s, lambda: end_all(self.runs[ident], process.pid))
 
     def _forget(self, run: SubmittedScript) -> None:
         self.runs.pop(run.id, None)
