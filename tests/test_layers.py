@@ -22,7 +22,7 @@ MAY_IMPORT = {
     "pool": {"device", "pickling", "protocol", "telemetry", "job_context"},
     "namespaces": {"pool", "dispy"},
     "worker": {"device", "engine", "namespaces", "pool", "protocol", "telemetry", "trust"},
-    "install": {"device", "shim", "trust"},
+    "install": {"device", "protocol", "shim", "trust"},
     "client": {
         *("cluster", "device", "engine", "job", "namespaces", "pickling", "pool", "protocol", "results", "telemetry"),
         *("testing", "trust"),

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from octapi.protocol.small_http import Answer
 from octapi.telemetry import exporter as scrapes
 from octapi.telemetry import exposition
 from octapi.telemetry.counters import CAUSES, JobCounters
@@ -276,7 +277,7 @@ async def exporter(answer: bytes) -> tuple[asyncio.Server, tuple[str, int]]:
 def test_a_node_exporter_that_makes_no_sense_is_a_bad_gateway(answer: bytes, status: int) -> None:
     """The worker passes on what fits, and says what is wrong otherwise."""
 
-    async def main() -> scrapes.Answer:
+    async def main() -> Answer:
         server, where = await exporter(answer)
         async with server:
             return await scrapes.node(where)

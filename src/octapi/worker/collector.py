@@ -7,6 +7,7 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from octapi.device import sensors
+from octapi.protocol.small_http import Answer
 from octapi.telemetry import exporter, exposition
 from octapi.telemetry.counters import JobCounters
 
@@ -57,10 +58,10 @@ async def serve(
     Raises :exc:`SettingsError` when one of them is no place, or taken.
     """
 
-    async def own() -> exporter.Answer:
-        return exporter.Answer(exposition.worker(meter.state(member)).encode(), exposition.CONTENT_TYPE)
+    async def own() -> Answer:
+        return Answer(exposition.worker(meter.state(member)).encode(), exposition.CONTENT_TYPE)
 
-    async def node() -> exporter.Answer:
+    async def node() -> Answer:
         return await exporter.node(exporter.place(node_exporter))
 
     routes = {"/metrics": own}
