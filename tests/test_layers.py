@@ -12,7 +12,7 @@ COMMON = {"errors", "_version", "settings", "options", "text"}
 #: what each room imports besides itself and what is common; lazy imports and those for types count too
 MAY_IMPORT = {
     "text": set(),
-    "protocol": set(),
+    "protocol": {"device"},
     "pickling": {"protocol"},
     "device": set(),
     "telemetry": {"device", "pickling", "protocol", "store", "trust"},
@@ -22,7 +22,7 @@ MAY_IMPORT = {
     "pool": {"device", "pickling", "protocol", "telemetry", "job_context"},
     "namespaces": {"pool", "dispy"},
     "worker": {"device", "engine", "namespaces", "pool", "protocol", "telemetry", "trust"},
-    "install": {"device", "shim", "trust"},
+    "install": {"device", "protocol", "shim", "trust"},
     "client": {
         *("cluster", "device", "engine", "job", "namespaces", "pickling", "pool", "protocol", "results", "telemetry"),
         *("testing", "trust"),

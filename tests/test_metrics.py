@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from octapi.device import sensors
+from octapi.protocol.small_http import Answer
 from octapi.telemetry import exporter as scrapes
 from octapi.telemetry import exposition
 from octapi.telemetry.counters import CAUSES, JobCounters
@@ -82,21 +82,6 @@ def test_workers_with_a_door_are_found_and_those_with_nonsense_are_left_out() ->
         (["10.0.0.1:8791"], "a", "/node"),
         (["[fe80::1]:8791"], "b", "/metrics"),
     ]
-
-
-def test_heat_and_power_are_read_where_the_kernel_tells_them(tmp_path: Path) -> None:
-    """The hottest zone counts; the alarm of a Raspberry Pi is found by its driver's name."""
-    assert sensors.temperature(tmp_path) is None
-    assert sensors.under_voltage(tmp_path) is None
-    for zone, value in (("0", "48312\n"), ("1", "51000\n"), ("2", "broken")):
-        (tmp_path / f"thermal/thermal_zone{zone}").mkdir(parents=True)
-        (tmp_path / f"thermal/thermal_zone{zone}/temp").write_text(value)
-    for number, name in (("0", "cpu_thermal"), ("1", "rpi_volt")):
-        (tmp_path / f"hwmon/hwmon{number}").mkdir(parents=True)
-        (tmp_path / f"hwmon/hwmon{number}/name").write_text(name + "\n")
-    (tmp_path / "hwmon/hwmon1/in0_lcrit_alarm").write_text("1\n")
-    assert sensors.temperature(tmp_path) == 51.0
-    assert sensors.under_voltage(tmp_path) is True
 
 
 def test_only_the_whole_token_opens_the_door() -> None:
@@ -292,7 +277,7 @@ async def exporter(answer: bytes) -> tuple[asyncio.Server, tuple[str, int]]:
 def test_a_node_exporter_that_makes_no_sense_is_a_bad_gateway(answer: bytes, status: int) -> None:
     """The worker passes on what fits, and says what is wrong otherwise."""
 
-    async def main() -> scrapes.Answer:
+    async def main() -> Answer:
         server, where = await exporter(answer)
         async with server:
             return await scrapes.node(where)

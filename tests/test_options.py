@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 
 import octapi
 from octapi.client.connect import address_of, slots_of
-from octapi.client.endpoint import split
 from octapi.errors import AddressError, OptionError, OptionTypeError, WorkerNotFound
 from octapi.options import LONGEST_S, Options, options_of
+from octapi.text.addresses import split
 
 anything = st.one_of(
     st.none(),
@@ -95,7 +95,7 @@ def test_an_unknown_option_is_refused_with_the_one_that_was_meant() -> None:
 def test_any_address_is_split_or_refused(address: str) -> None:
     """A host that can be looked up and a port that can be connected to, or one clear error."""
     try:
-        host, port = split(address)
+        host, port = split(address, 8786)
     except AddressError as error:
         said, host, port = str(error), "", 0
     if not host:
@@ -118,7 +118,7 @@ def test_any_address_is_split_or_refused(address: str) -> None:
 )
 def test_addresses_are_written_as_people_write_them(address: str, place: tuple[str, int]) -> None:
     """With or without a port, IPv4, IPv6 with brackets, names."""
-    assert split(address) == place
+    assert split(address, 8786) == place
 
 
 @pytest.mark.parametrize(
@@ -142,7 +142,7 @@ def test_addresses_are_written_as_people_write_them(address: str, place: tuple[s
 def test_an_address_that_is_none_is_refused(address: str) -> None:
     """With what is wrong about it."""
     with pytest.raises(AddressError):
-        split(address)
+        split(address, 8786)
 
 
 @pytest.mark.parametrize("address", [("127.0.0.1", 1), b"127.0.0.1:1", 1.5])

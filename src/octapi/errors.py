@@ -46,7 +46,7 @@ OctapiError
 from __future__ import annotations
 
 import time
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 
 class OctapiError(Exception):
@@ -292,3 +292,15 @@ class RemoteTraceback(Exception):
     def __str__(self) -> str:
         """Print the text below the local traceback, as concurrent.futures does."""
         return f'\n"""\n{self.text}"""'
+
+
+E = TypeVar("E", bound=OctapiError)
+
+
+def by_name(name: object, base: type[E], otherwise: type[E] | None = None) -> type[E]:
+    """Return the error of this name that another process told; one below ``base``, or else ``otherwise``.
+
+    Without ``otherwise`` it is ``base`` itself.
+    """
+    kind = globals().get(str(name))
+    return kind if isinstance(kind, type) and issubclass(kind, base) else otherwise or base

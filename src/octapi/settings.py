@@ -1,4 +1,9 @@
-"""One settings object: defaults, then the file, then the environment, then what is passed."""
+"""What can be set, and the only place that reads variables of OctaPi's own from the environment.
+
+:class:`Settings` are for everyone: defaults, then the file, then the environment, then what is passed.
+:class:`ContainerSettings` say by the environment alone what a container is.  :class:`Internal` names what one process
+of OctaPi tells another.
+"""
 
 from __future__ import annotations
 
@@ -6,16 +11,60 @@ import dataclasses
 import os
 import tomllib
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, Final
 
 from octapi.errors import SettingsError
 
-PREFIX = "OCTAPI_"
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+PREFIX: Final = "OCTAPI_"
+#: variables with this prefix are the only ones of OctaPi that a process for jobs inherits
+SLOT_PREFIX: Final = "OCTAPI_SLOT_"
+#: where OctaPi's files are, in place of ``~/.octapi``; and where a master keeps its state
+HOME: Final = "OCTAPI_HOME"
+STATE: Final = "OCTAPI_STATE"
+
+
+class Internal:
+    """Variables that one process of OctaPi sets for another; nobody else sets them."""
+
+    #: the descriptor from which a worker reads its token, after it has cleaned its own arguments
+    TOKEN_FD: Final = "OCTAPI_TOKEN_FD"
+    #: the descriptor by which a worker that was started again knows the process that watches it
+    WATCHED_FD: Final = "OCTAPI_WATCHED_FD"
+    #: the run of a script that was handed to the master
+    RUN: Final = "OCTAPI_RUN"
+    #: ``unit`` where a unit of systemd runs OctaPi's sshd
+    SSHD: Final = "OCTAPI_SSHD"
+    #: the directory below which computations get theirs
+    SLOT_HOME: Final = "OCTAPI_SLOT_HOME"
+    #: the most bytes that a result may take
+    SLOT_LARGEST: Final = "OCTAPI_SLOT_LARGEST"
+
+
+def internal(name: str) -> str:
+    """Return one of :class:`Internal`; an empty text if it is not set."""
+    return os.environ.get(name, "")
+
+
+def take_internal(name: str) -> str | None:
+    """Return one of :class:`Internal`, and hide it from processes that this one starts; None if it is not set."""
+    return os.environ.pop(name, None)
+
+
+def without_own(environment: Mapping[str, str], *, but_slots: bool = False) -> dict[str, str]:
+    """Return an environment without OctaPi's variables, ``but_slots`` with those for processes of jobs."""
+    return {
+        key: value
+        for key, value in environment.items()
+        if not key.startswith(PREFIX) or (but_slots and key.startswith(SLOT_PREFIX))
+    }
 
 
 def default_home() -> Path:
     """Return the directory that holds OctaPi's files for this user."""
-    given = os.environ.get("OCTAPI_HOME")
+    given = os.environ.get(HOME)
     return Path(given) if given else home() / ".octapi"
 
 
@@ -45,7 +94,7 @@ def state_dir() -> Path:
     ``OCTAPI_STATE`` sets it.  The scheduler works under an account that cannot pass through root's home, so root's is
     ``/var/lib/octapi``, or with another OCTAPI_HOME the directory beside that home with ``.state`` added to its name.
     """
-    given = os.environ.get(PREFIX + "STATE")
+    given = os.environ.get(STATE)
     if given:
         return Path(given)
     place = default_home()
@@ -119,7 +168,7 @@ class Settings:
             except tomllib.TOMLDecodeError as error:
                 raise SettingsError(f"{path} is not valid TOML: {error}. Mend or remove it.") from error
         for field in dataclasses.fields(cls):
-            text = os.environ.get(PREFIX + field.name.upper())
+            text = variable(field.name)
             if text:
                 values[field.name] = text
         values.update({key: value for key, value in passed.items() if value is not None})
@@ -137,3 +186,59 @@ def fit(field: dataclasses.Field[Any], value: Any) -> Any:
         return kind(value)
     except (KeyError, TypeError, ValueError) as error:
         raise SettingsError(f"The setting {field.name} is {value!r}; it must be a {kind.__name__}.") from error
+
+
+@dataclasses.dataclass(frozen=True)
+class ContainerSettings:
+    """What ``octapi start`` runs in a container.  Each field is, in capitals, ``OCTAPI_<FIELD>``, and no other place.
+
+    They are not among :class:`Settings`, whose variables every script reads: Kubernetes gives its pods variables such
+    as ``OCTAPI_PORT`` by itself, for a service of that name.
+    """
+
+    #: ``master``, ``worker`` or ``agent``
+    role: str = "worker"
+    #: name of the cluster, or of the worker
+    name: str = ""
+    #: what a worker joins with; also of ``octapi login`` and ``octapi doctor``
+    token: str = ""
+    #: a file through which a master gives workers a token
+    share_token: str = ""
+    #: addresses under which others reach this container's host
+    advertise: str = ""
+    #: ports of a worker that are published under the same numbers
+    port: int = 0
+    ssh_port: int = 8722
+    #: run no Dask tasks
+    no_dask: bool = False
+    #: where Prometheus may read metrics, and in which directory it finds a master's token
+    metrics: str = ""
+    metrics_share: str = ""
+    #: a node_exporter that is served through the worker's metrics
+    node_exporter: str = ""
+    #: 1 where others do not reach the addresses that this computer sees, 0 where they do; else it is guessed
+    bridged: str = ""
+
+    @classmethod
+    def load(cls) -> ContainerSettings:
+        """Read the environment.  Raises :exc:`SettingsError` for a port that is no number."""
+        given = {field.name: variable(field.name) for field in dataclasses.fields(cls)}
+        values: dict[str, Any] = {name: text for name, text in given.items() if text}
+        for name in ("port", "ssh_port"):
+            if name in values:
+                values[name] = number(name, values[name])
+        if "no_dask" in values:
+            values["no_dask"] = values["no_dask"] != "0"
+        return cls(**values)
+
+
+def variable(field: str) -> str:
+    """Return what the environment says of a field; an empty text if nothing."""
+    return os.environ.get(PREFIX + field.upper(), "")
+
+
+def number(field: str, text: str) -> int:
+    """Return a number from the environment.  Raises :exc:`SettingsError` for anything else."""
+    if not text.isdigit():
+        raise SettingsError(f"{PREFIX}{field.upper()} is {text!r}; it must be a number.")
+    return int(text)

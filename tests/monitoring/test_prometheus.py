@@ -181,7 +181,7 @@ def test_the_dashboard_shows_what_happened(watched: Watched) -> None:
     until(lambda: value("sum(octapi_worker_jobs_done_total)") == 3, 60)
     until(lambda: value("sum(octapi_worker_slots)") == 2, 60)
     if watched.has_sensors:
-        until(lambda: value("max(octapi_worker_temperature_celsius)") == 48.312, 60)
+        until(lambda: value("max(octapi_worker_temperature_celsius)") == 48.3, 60)
         assert value("max(octapi_worker_under_voltage)") == 0
 
 

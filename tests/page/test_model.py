@@ -1,9 +1,7 @@
-"""The model of state, what it says in words, and what devices measure."""
+"""The model of state and what it says in words."""
 
-from pathlib import Path
 from typing import Any
 
-from octapi.device import health
 from octapi.page import explain
 from octapi.page.model import Model
 from octapi.telemetry.run_trace import RunTrace
@@ -110,32 +108,6 @@ def test_one_sentence_says_how_well_a_run_used_the_cluster() -> None:
     assert "start the longest jobs first" in explain.sentence(facts(busy_s=20.0, tail_s=5.0))
     assert "most jobs failed" in explain.sentence(facts(busy_s=10.0, failed=90))
     assert explain.sentence(facts(finished=0)) == "No job has ended yet."
-
-
-def test_a_raspberry_pi_tells_its_heat_and_its_weak_supply(tmp_path: Path) -> None:
-    """From the files of its kernel, whatever their numbers; the processor's zone is taken."""
-    for number, (kind, heat) in enumerate((("gpu-thermal", "50000"), ("cpu-thermal", "71234"))):
-        zone = tmp_path / f"class/thermal/thermal_zone{number}"
-        zone.mkdir(parents=True)
-        (zone / "type").write_text(kind + "\n")
-        (zone / "temp").write_text(heat + "\n")
-    chip = tmp_path / "class/hwmon/hwmon3"
-    chip.mkdir(parents=True)
-    (chip / "name").write_text("rpi_volt\n")
-    (chip / "in0_lcrit_alarm").write_text("1\n")
-
-    assert health.sensors(tmp_path) == {"temperature": 71.2, "undervoltage": 1.0}
-
-
-def test_a_device_without_sensors_tells_nothing_of_them(tmp_path: Path) -> None:
-    """Damaged and missing files are no error."""
-    zone = tmp_path / "class/thermal/thermal_zone0"
-    zone.mkdir(parents=True)
-    (zone / "type").write_text("x")
-    (zone / "temp").write_text("hot")
-
-    assert health.sensors(tmp_path) == {}
-    assert {"cpu", "memory", "disk", "swap"} <= set(health.measure())
 
 
 def test_a_worker_that_went_away_stays_visible_with_since_when() -> None:

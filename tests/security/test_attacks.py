@@ -161,7 +161,7 @@ def test_no_request_of_a_stranger_lets_it_in_or_hurts_the_door(door: EnrolmentSe
     assert 1 <= len(found) <= 2
     assert all("ok" not in answer for answer in found)
     assert not door.authority.ledger.members
-    assert not door._here
+    assert not door.limit.here
 
 
 @settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -172,7 +172,7 @@ def test_no_bytes_of_a_stranger_hurt_the_door(door: EnrolmentServer, said: bytes
 
     assert len(found) <= 2
     assert not door.authority.ledger.members
-    assert not door._here
+    assert not door.limit.here
 
 
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])

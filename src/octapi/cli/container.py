@@ -15,6 +15,7 @@ import typer
 
 from octapi.errors import SettingsError
 from octapi.protocol.specs import NAME
+from octapi.settings import ContainerSettings, Internal, default_home, internal
 from octapi.telemetry.heartbeat import PATIENCE_S
 
 ROLES = ("master", "worker", "agent")
@@ -29,7 +30,8 @@ def start(
     ] = "",
 ) -> None:
     """Run as the environment says: master, worker or agent. Meant for containers."""
-    role = role or os.environ.get("OCTAPI_ROLE") or "worker"
+    given = ContainerSettings.load()
+    role = role or given.role
     if role not in ROLES:
         raise SettingsError(f"OCTAPI_ROLE is {role!r}; it must be one of {', '.join(ROLES)}.")
     if role == "agent":
@@ -37,7 +39,7 @@ def start(
 
         return power.serve()
     clear(os.environ.get("TMPDIR", ""))
-    return start_master() if role == "master" else start_worker()
+    return start_master(given) if role == "master" else start_worker(given)
 
 
 def clear(scratch: str) -> None:
@@ -48,53 +50,51 @@ def clear(scratch: str) -> None:
             shutil.rmtree(path, ignore_errors=True)
 
 
-def own_name() -> str:
+def own_name(given: str) -> str:
     """Return the name that was given: to OctaPi, or by balena to the device when it was set up; else an empty text."""
-    given = os.environ.get("OCTAPI_NAME", "")
     device = os.environ.get("BALENA_DEVICE_NAME_AT_INIT", "")
     return given or (device if NAME.fullmatch(device) else "")
 
 
-def start_master() -> None:
+def start_master(given: ContainerSettings) -> None:
     """Run a master by the environment."""
     from octapi.cli import devices
 
     devices.master(
-        name=os.environ.get("OCTAPI_NAME", ""),
-        advertise=os.environ.get("OCTAPI_ADVERTISE", ""),
-        share_token=Path(shared) if (shared := os.environ.get("OCTAPI_SHARE_TOKEN")) else None,
-        ssh_port=integer("OCTAPI_SSH_PORT", devices.SSH_PORT),
-        metrics=os.environ.get("OCTAPI_METRICS", ""),
-        metrics_share=Path(place) if (place := os.environ.get("OCTAPI_METRICS_SHARE")) else None,
+        name=given.name,
+        advertise=given.advertise,
+        share_token=Path(given.share_token) if given.share_token else None,
+        ssh_port=given.ssh_port,
+        metrics=given.metrics,
+        metrics_share=Path(given.metrics_share) if given.metrics_share else None,
     )
 
 
-def start_worker() -> None:
+def start_worker(given: ContainerSettings) -> None:
     """Run a worker by the environment; without a token it waits for the file that a master shares."""
     from octapi.cli import devices
-    from octapi.settings import default_home
     from octapi.worker.service import FILE
 
-    shared = os.environ.get("OCTAPI_SHARE_TOKEN")
-    is_given = any(os.environ.get(name) for name in ("OCTAPI_TOKEN", "OCTAPI_TOKEN_FD"))
+    shared = Path(given.share_token) if given.share_token else None
+    has_token = bool(given.token or internal(Internal.TOKEN_FD))
     is_member = (default_home() / FILE).exists()
-    if shared and not is_given and not is_member:
-        wait_for(Path(shared))
-    if not (shared or is_given or is_member):
+    if shared and not has_token and not is_member:
+        wait_for(shared)
+    if not (shared or has_token or is_member):
         raise SettingsError(
             "This worker has no token. Set OCTAPI_TOKEN to what 'octapi token create' says on the master."
         )
+    name = own_name(given.name)
     devices.worker(
-        token_file=Path(shared) if shared and not is_given else None,
-        name=own_name(),
-        slots=integer("OCTAPI_SLOTS", 0),
-        advertise=os.environ.get("OCTAPI_ADVERTISE", ""),
-        port=integer("OCTAPI_PORT", 0),
-        ssh_port=integer("OCTAPI_SSH_PORT", devices.SSH_PORT),
-        no_dask=os.environ.get("OCTAPI_NO_DASK", "") not in ("", "0"),
-        metrics=os.environ.get("OCTAPI_METRICS", ""),
-        node_exporter=os.environ.get("OCTAPI_NODE_EXPORTER", ""),
-        leaves=is_passing(bool(shared) and not is_given, own_name(), socket.gethostname()),
+        token_file=shared if not has_token else None,
+        name=name,
+        advertise=given.advertise,
+        port=given.port,
+        ssh_port=given.ssh_port,
+        no_dask=given.no_dask,
+        metrics=given.metrics,
+        node_exporter=given.node_exporter,
+        leaves=is_passing(shared is not None and not has_token, name, socket.gethostname()),
     )
 
 
@@ -104,14 +104,6 @@ def is_passing(can_return: bool, name: str, host: str) -> bool:
     It leaves the list of devices when it is stopped, if it can return: by a token that the master shares.
     """
     return can_return and not name and re.fullmatch(r"[0-9a-f]{12}", host) is not None
-
-
-def integer(name: str, default: int) -> int:
-    """Return a number from the environment.  Raises :exc:`SettingsError` for anything else."""
-    text = os.environ.get(name) or str(default)
-    if not text.isdigit():
-        raise SettingsError(f"{name} is {text!r}; it must be a number.")
-    return int(text)
 
 
 def wait_for(path: Path) -> None:

@@ -15,6 +15,7 @@ from octapi.errors import IdentityProblem, InsecureRefused, NotAMember, OctapiEr
 from octapi.protocol.client_messages import Nodes
 from octapi.text.escape import visible
 from octapi.text.reasons import in_words
+from octapi.text.units import days, seconds_of
 
 if TYPE_CHECKING:
     from octapi.master.supervisor.supervisor import MasterSupervisor
@@ -128,7 +129,7 @@ def master(
     from octapi.trust.authority_file import open_authority
 
     home = default_home()
-    life_s = secret.duration(certificate_life) if certificate_life else None
+    life_s = seconds_of(certificate_life) if certificate_life else None
     authority, is_new = open_authority(home, name, life_s)
     if install_service:
         return service.install("master", service.options(master, given), home, ssh_port)
@@ -250,7 +251,7 @@ def worker(
         str, typer.Argument(metavar="TOKEN", help="The token, '-' for stdin; with --insecure the master's host:port.")
     ] = "",
     token_file: Annotated[Path | None, typer.Option(metavar="FILE", help="File that holds the token.")] = None,
-    slots: Annotated[int, typer.Option(metavar="N", help="Jobs at once; 0 means one for each core.")] = 0,
+    slots: Annotated[int | None, typer.Option(metavar="N", help="Jobs at once; 0 means one for each core.")] = None,
     name: Annotated[str, typer.Option(metavar="NAME", help="Name of this worker; the host name by default.")] = "",
     host: Annotated[str, typer.Option(metavar="ADDRESS", help="Address of this device for its peers.")] = "",
     port: Annotated[int, typer.Option(metavar="PORT", help="Port for other workers; 0 for a free one.")] = 0,
@@ -276,16 +277,17 @@ def worker(
     """Run a worker: this device's cores join the cluster. A device that has joined needs no token again."""
     given = locals()
     from octapi.device.limits import cores
+    from octapi.settings import Settings, default_home
 
     if remove_service:
         return service.remove("worker")
     if install_service:
         service.check("worker", insecure=insecure)
+    at_once = Settings.load(slots=slots).slots or cores()
     if insecure:
         refuse_metrics(metrics)
         warn_insecure("worker.json")
-        return run_insecure_worker(token, name, slots or cores(), host)
-    from octapi.settings import default_home
+        return run_insecure_worker(token, name, at_once, host)
     from octapi.trust import identity as identities
     from octapi.worker.respawn import is_again
     from octapi.worker.service import FILE, Options
@@ -295,7 +297,7 @@ def worker(
     text = "" if has_identity and is_again() else secret.take(token, token_file, ask=not has_identity)
     old = identities.load(home / FILE)
     options = Options(
-        name, slots or cores(), host or None, ssh_port, port, advertise, not no_dask, metrics, node_exporter, leaves
+        name, at_once, host or None, ssh_port, port, advertise, not no_dask, metrics, node_exporter, leaves
     )
     if not install_service:
         return run_worker(home, text, old, options)
@@ -477,4 +479,4 @@ def standing(member: dict[str, Any], now: float) -> str:
     left_s = member["ends"] - now
     if left_s < 0:
         return f"in since {since}, certificate expired; it renews itself"
-    return f"in since {since}, certificate for {left_s / 86400:.0f} days"
+    return f"in since {since}, certificate for {days(left_s)}"

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from octapi.device import accounts, discovery
 from octapi.errors import MasterNotFound, NotAMember, OctapiError, PeerRefused, TrustError
+from octapi.text.addresses import split
 from octapi.trust import identity as identities
 from octapi.trust import joining, ssh
 from octapi.trust.contexts import Trust
@@ -197,7 +198,7 @@ class Diagnosis:
         return True
 
     def _door(self, address: str, identity: Identity) -> None:
-        if not self._port("door", *joining.split(address)):
+        if not self._port("door", *split(address, joining.DEFAULT_PORT)):
             return
         try:
             greeting, answer = asyncio.run(joining.call(identity, address))
@@ -220,12 +221,12 @@ class Diagnosis:
                 + (", whose certificate is due for renewal" if answer["due"] else ""),
             )
             self._clock(greeting.behind_s)
-            host = joining.split(address)[0]
+            host = split(address, joining.DEFAULT_PORT)[0]
             self._port("clients' port", host, int(answer["master"]["clients"]))
             self._port("workers' port", host, int(answer["master"]["dask"]), Trust(identity).client)
 
     def _token_door(self, address: str, token: Token) -> None:
-        if not self._port("door", *joining.split(address)):
+        if not self._port("door", *split(address, joining.DEFAULT_PORT)):
             return
         try:
             asyncio.run(joining.fetch_authority(address, token))

@@ -11,6 +11,7 @@ import typer
 from octapi.cli import secret, tables
 from octapi.cli.trust import ask_desk
 from octapi.errors import TrustError
+from octapi.text.units import seconds_of
 
 
 def page(
@@ -32,7 +33,7 @@ def page(
         print_list(as_json)
         return
     try:
-        life_s = secret.duration(life)
+        life_s = seconds_of(life)
     except ValueError as error:
         raise TrustError(f"{life!r} is no time. Write a number with s, m, h or d, such as 24h.") from error
     if not (secret.shows(show) or as_json):

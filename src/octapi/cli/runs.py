@@ -17,6 +17,7 @@ from octapi.cli.scripts import like
 from octapi.errors import RunError
 from octapi.protocol.client_messages import Runs
 from octapi.text.escape import visible
+from octapi.text.units import clock_time
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Iterator
@@ -185,7 +186,7 @@ def line(run: dict[str, Any], now: float) -> tuple[str, ...]:
     script = " ".join([run["script"], *run["arguments"]])
     counts = (run["done"], run["failed"], run["waiting"] + run["running"])
     since = time.strftime("%Y-%m-%d %H:%M", time.localtime(began))
-    return (run["id"], script[:40], run["user"], state_of(run), *(f"{n:,}" for n in counts), since, length(took))
+    return (run["id"], script[:40], run["user"], state_of(run), *(f"{n:,}" for n in counts), since, clock_time(took))
 
 
 def state_of(run: dict[str, Any]) -> str:
@@ -203,16 +204,6 @@ def state_of(run: dict[str, Any]) -> str:
     if run["restarts"]:
         text += f" (restarted {run['restarts']} times)" if run["restarts"] > 1 else " (restarted once)"
     return text
-
-
-def length(seconds: float) -> str:
-    """Say how long something took."""
-    total = max(0, round(seconds))
-    if total < 60:
-        return f"{total} s"
-    if total < 3600:
-        return f"{total // 60}:{total % 60:02} min"
-    return f"{total // 3600}:{total % 3600 // 60:02} h"
 
 
 # ---- logs and stop

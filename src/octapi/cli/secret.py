@@ -8,10 +8,9 @@ import sys
 from pathlib import Path
 
 from octapi.errors import TokenRefused
+from octapi.settings import Internal, take_internal, variable
 
 VARIABLE = "OCTAPI_TOKEN"
-#: says which descriptor holds the token, after this process has cleaned its own arguments
-HANDLE = "OCTAPI_TOKEN_FD"
 
 
 def take(given: str, file: Path | None, *, ask: bool) -> str:
@@ -20,15 +19,16 @@ def take(given: str, file: Path | None, *, ask: bool) -> str:
     A token in the arguments or the environment can be read by every login of this computer, so the process starts
     itself again without it.  Raises :exc:`TokenRefused` when a file cannot be read.
     """
-    if HANDLE in os.environ:
-        with os.fdopen(int(os.environ.pop(HANDLE))) as pipe:
+    handle = take_internal(Internal.TOKEN_FD)
+    if handle is not None:
+        with os.fdopen(int(handle)) as pipe:
             return pipe.read().strip()
     if file is not None:
         try:
             return file.read_text(encoding="utf-8").strip()
         except OSError as error:
             raise TokenRefused(f"The token's file cannot be read: {error}.") from error
-    text = given or os.environ.get(VARIABLE, "")
+    text = given or variable("token")
     if text == "-":
         return sys.stdin.readline().strip()
     if text:
@@ -44,7 +44,7 @@ def start_again(token: str) -> None:
     os.write(theirs, token.encode()[:4096])
     os.close(theirs)
     os.set_inheritable(ours, True)
-    env = {key: value for key, value in os.environ.items() if key != VARIABLE} | {HANDLE: str(ours)}
+    env = {key: value for key, value in os.environ.items() if key != VARIABLE} | {Internal.TOKEN_FD: str(ours)}
     arguments = [argument for argument in sys.argv[1:] if argument != token]
     os.execve(sys.executable, [sys.executable, "-m", "octapi.cli.app", *arguments], env)
 
@@ -52,10 +52,3 @@ def start_again(token: str) -> None:
 def shows(is_wanted: bool = False) -> bool:
     """Say whether a secret may be printed: to a person at a terminal, or because that was asked for."""
     return is_wanted or sys.stdout.isatty()
-
-
-def duration(text: str) -> float:
-    """Return seconds for ``90``, ``15m``, ``24h`` or ``30d``.  Raises ValueError for anything else."""
-    units: dict[str, float] = {"s": 1, "m": 60, "h": 3600, "d": 86400}
-    number, unit = (text[:-1], text[-1]) if text[-1:] in units else (text, "s")
-    return float(number) * units[unit]

@@ -13,6 +13,7 @@ import typer
 
 from octapi.cli import secret, tables
 from octapi.errors import MasterNotFound, OctapiError, TokenRefused, TrustError
+from octapi.text.units import seconds_of
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 token_app = typer.Typer(help="Make, list and revoke the tokens with which devices join.", no_args_is_help=True)
@@ -77,7 +78,7 @@ def create(
 ) -> None:
     """Make a token, and print the one line for the device."""
     try:
-        life_s = secret.duration(life)
+        life_s = seconds_of(life)
     except ValueError as error:
         raise TrustError(f"{life!r} is no time. Write a number with s, m, h or d, such as 24h.") from error
     if not (secret.shows(show) or as_json or file is not None):

@@ -85,8 +85,7 @@ def stamps(paths: Paths) -> Stamp:
 def read_file(path: str) -> File:
     """Read one file, which arrives under the last part of its path.  Raises :exc:`JobNotSent`."""
     try:
-        facts = Path(path).stat()
-        return File(Path(path).name, Path(path).read_bytes(), facts.st_mode & 0o777, facts.st_mtime)
+        return File.read(Path(path), Path(path).name)
     except OSError as error:
         raise unreadable(path, error) from None
 

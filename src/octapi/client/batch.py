@@ -58,7 +58,7 @@ class JobBatch:
             "worker": first.worker,
         }
         if first.code or first.files:
-            spec["extra"] = [first.code, [(f.path, f.data, f.mode, f.mtime) for f in first.files]]
+            spec["extra"] = [first.code, [file.row() for file in first.files]]
         return spec | precautions(first.past)
 
     def claim(self) -> tuple[Any, ...]:

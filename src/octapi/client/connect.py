@@ -10,11 +10,13 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from octapi.client import container_start
 from octapi.client.dispatcher import Dispatcher
-from octapi.client.endpoint import DEFAULT_PORT, MasterEndpoint, split
+from octapi.client.endpoint import DEFAULT_PORT, MasterEndpoint
 from octapi.client.local import LocalLink
+from octapi.device import files
 from octapi.device.limits import cores
 from octapi.errors import AddressError, ClusterError, IdentityProblem, MasterNotFound, NotAMember, PeerRefused
 from octapi.settings import Settings, default_home, is_there
+from octapi.text.addresses import split
 from octapi.text.escape import many
 from octapi.text.stderr import say
 
@@ -123,7 +125,7 @@ def way_to(address: str, settings: Settings | None = None) -> MasterEndpoint:
     found = settings or Settings.load()
     if address.endswith(".json"):
         return way_of(identity_in(Path(address)), address)
-    place = split(address)
+    place = split(address, DEFAULT_PORT)
     if found.insecure:
         return MasterEndpoint([place], None, insecure=True, source=address)
     identity = own_identity()
@@ -146,7 +148,7 @@ def member_way(identity: Identity, places: list[tuple[str, int]], source: str) -
 def way_of(identity: Identity, source: str) -> MasterEndpoint:
     """Return the way to the master of an identity."""
     port = int(identity.master.get("clients", DEFAULT_PORT))
-    hosts = [split(address)[0] for address in identity.addresses] or ["127.0.0.1"]
+    hosts = [split(address, DEFAULT_PORT)[0] for address in identity.addresses] or ["127.0.0.1"]
     return member_way(identity, [(host, port) for host in hosts], source)
 
 
@@ -280,10 +282,8 @@ def remember(address: str) -> None:
     if address.startswith(("127.", "localhost", "[::1]")) or address == last_master():
         return
     home = default_home()
-    part = home / f".{LAST_MASTER}.{os.getpid()}"
     try:
         home.mkdir(mode=0o700, parents=True, exist_ok=True)
-        part.write_text(address + "\n", encoding="utf-8")
-        part.replace(home / LAST_MASTER)
+        files.replace(home / LAST_MASTER, address + "\n")
     except OSError as error:
         say(f"octapi: the master's address could not be kept in {home}: {error}")

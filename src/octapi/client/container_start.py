@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import os
 import socket
 import sys
 import time
 from typing import Final
 
 from octapi.errors import MasterNotFound, TrustError
+from octapi.settings import variable
 
 #: how long a container's master may take to start, in seconds
 START_S: Final = 60.0
@@ -19,7 +19,7 @@ LOOK_S: Final = 0.1
 
 def role() -> str:
     """Return what this container is, as its engine was told: ``master``, ``worker``, ``agent``; empty elsewhere."""
-    return os.environ.get("OCTAPI_ROLE", "")
+    return variable("role")
 
 
 def wait_for_master(patience_s: float = START_S) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import socket
 import ssl
 import subprocess
 import time
@@ -12,7 +11,6 @@ from typing import TYPE_CHECKING, Any
 
 from octapi import errors
 from octapi.errors import (
-    AddressError,
     ClusterError,
     MasterNotFound,
     NotAMember,
@@ -39,56 +37,6 @@ LOGIN = (
     "This computer has no identity in a cluster. On the master run 'octapi token create --role client', here run "
     "'octapi login TOKEN'. (For a master that was started with --insecure, set OCTAPI_INSECURE=1.)"
 )
-
-
-def split(address: str) -> tuple[str, int]:
-    """Split ``host:port``; the port may be left out.  Raises :exc:`AddressError` for anything else."""
-    text = address.strip().removeprefix("tcp://")
-    scheme, found, _ = text.partition("://")
-    if found:
-        raise wrong(address, f"A master has no {scheme} address here.")
-    if is_ipv6(text):
-        return text, DEFAULT_PORT
-    host, colon, port = text.rpartition(":")
-    if not colon or (text.startswith("[") and text.endswith("]")):
-        host, port = text, str(DEFAULT_PORT)
-    if not (port.isascii() and port.isdigit()) or not 0 < int(port[:9]) < 1 << 16:
-        raise wrong(
-            address, f"Its port is {port!r}; a port is a number from 1 to 65535." if port else "It has no port."
-        )
-    return checked(host, address), int(port)
-
-
-def checked(host: str, address: str) -> str:
-    """Return a host without its brackets.  Raises :exc:`AddressError` for what no host can be called."""
-    if host.startswith("[") and host.endswith("]") and is_ipv6(host[1:-1]):
-        return host[1:-1]
-    if not host:
-        raise wrong(address, "It has no host.")
-    if set(host) & set(":/[]@,;\\") or not all(letter.isprintable() and letter != " " for letter in host):
-        raise wrong(address, f"{host!r} is no host's name.")
-    try:
-        host.encode("idna")
-    except UnicodeError as error:
-        raise wrong(address, f"{host!r} is no host's name.") from error
-    return host
-
-
-def is_ipv6(text: str) -> bool:
-    """Say whether a text is an IPv6 address, which has colons of its own."""
-    try:
-        socket.inet_pton(socket.AF_INET6, text.partition("%")[0])
-    except (OSError, ValueError):
-        return False
-    return True
-
-
-def wrong(address: str, why: str) -> AddressError:
-    """Return the error for an address that cannot be used."""
-    return AddressError(
-        f"{address!r} is not an address. {why} Write host:port, such as 192.168.1.10:{DEFAULT_PORT}, or [::1]:"
-        f"{DEFAULT_PORT}."
-    )
 
 
 class MasterEndpoint:
@@ -227,9 +175,7 @@ def no_tls(address: str) -> str:
 def refused(facts: Any, address: str) -> ClusterError:
     """Return the error for a master's refusal."""
     plain = facts if isinstance(facts, dict) else {"text": str(facts)}
-    kind = getattr(errors, str(plain.get("error")), VersionMismatch)
-    if not (isinstance(kind, type) and issubclass(kind, ClusterError)):
-        kind = ClusterError
+    kind = errors.by_name(plain.get("error"), ClusterError, VersionMismatch)
     return kind(f"The master at {address} refused the connection: {plain.get('text')}")
 
 

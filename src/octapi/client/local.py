@@ -52,12 +52,13 @@ class LocalLink:
 
     async def _report(self) -> None:
         """Tell how this computer is, again and again."""
-        from octapi.device import health  # psutil is not for the first milliseconds of a script
+        from octapi.device import sensors  # psutil is not for the first milliseconds of a script
 
         assert self.receiver is not None
+        here = sensors.Sensors()
         while True:
-            await asyncio.sleep(health.PERIOD_S)
-            self.worker = self.worker._replace(health=health.measure())
+            await asyncio.sleep(sensors.PERIOD_S)
+            self.worker = self.worker._replace(health=here.read())
             self.receiver.workers_changed({self.worker.name: self.worker})
 
     def _post(self, message: tuple[Any, ...]) -> None:

@@ -14,6 +14,7 @@ from octapi.client.item_range import CannotSend, ItemRange, RawOutcome, Unsent
 from octapi.client.job_errors import WENT_AWAY, handling_error, mismatch_error, refused_error
 from octapi.errors import ClusterClosed, JobNotSent
 from octapi.protocol import orders, outcome
+from octapi.protocol.computation import minor
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping
@@ -139,7 +140,7 @@ class ComputationQueue:
 
     def set_worker(self, worker: str, setup_args: bytes = b"", files: Iterable[File] = ()) -> None:
         """Give one worker setup arguments (a pickled tuple) and files of its own, before it gets the computation."""
-        rows = [(file.path, file.data, file.mode, file.mtime) for file in files]
+        rows = [file.row() for file in files]
         self.worker_facts[worker] = {"setup_args": setup_args, "files": rows}
 
     def renew(self, worker: str) -> None:
@@ -162,7 +163,7 @@ class ComputationQueue:
 
         It waits until the file is on its way: a pump that runs just now could send a job before it.
         """
-        row = [file.path, file.data, file.mode, file.mtime]
+        row = list(file.row())
         self.dispatcher.call_and_wait(self.dispatcher.tell, worker, orders.PutFile(self.digest, row))
 
     def close(self, terminate: bool = False) -> None:
@@ -475,11 +476,6 @@ def large_error(function: str, size: int, limit: int) -> JobError:
 def must_be_single(entry: Entry) -> bool:
     """Say whether an earlier start killed its process, so that it must not take others with it."""
     return any(attempt.cause != WENT_AWAY for attempt in entry.past)
-
-
-def minor(version: str) -> list[str]:
-    """Return the part of a Python version that bytecode depends on."""
-    return version.split(".")[:2]
 
 
 def fill(span: ItemRange, value: RawOutcome) -> None:

@@ -24,6 +24,7 @@ from octapi.protocol import replies, wire
 from octapi.protocol.messages import Channel, kinds, parse, plain, word_of
 from octapi.protocol.outcome import MISSING, WorkerInfo
 from octapi.protocol.reliable import Outbox, ReceivedCounter
+from octapi.settings import Internal, internal
 from octapi.text.reasons import in_words
 from octapi.text.stderr import say
 
@@ -398,7 +399,7 @@ def hello() -> dict[str, Any]:
         "python": platform.python_version(),
         "script": Path(words[0]).name,
         "arguments": [part[:200] for part in words[1:51]],
-        "run": os.environ.get("OCTAPI_RUN", ""),
+        "run": internal(Internal.RUN),
         "host": socket.gethostname(),
         "user": user(),
         "pid": os.getpid(),

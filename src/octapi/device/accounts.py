@@ -7,7 +7,9 @@ import ctypes
 import functools
 import os
 import signal
+import socket
 import stat
+import struct
 import sys
 import time
 from pathlib import Path
@@ -155,3 +157,11 @@ def files_of(account: Account | None) -> Iterator[None]:
     finally:
         libc().setfsuid(os.geteuid())
         libc().setfsgid(os.getegid())
+
+
+def peer_uid(sock: socket.socket) -> int | None:
+    """Return the user id of whoever is at the other end of a Unix socket; None where the kernel does not tell."""
+    if not hasattr(socket, "SO_PEERCRED"):
+        return None
+    _, uid, _ = struct.unpack("3i", sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i")))
+    return int(uid)

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import os
 import socket
 import subprocess
 import sys
@@ -16,6 +15,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import psutil
+
+from octapi.settings import variable
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
@@ -29,7 +30,6 @@ HANG_S: Final = 30.0
 INNER: Final = tuple("lo docker br- veth balena supervisor resin cni flannel virbr lxc podman tun tap".split())
 
 NET: Final = Path("/sys/class/net")
-BRIDGED: Final = "OCTAPI_BRIDGED"
 
 
 class Announced(NamedTuple):
@@ -95,7 +95,7 @@ def is_container() -> bool:
 
     The variable OCTAPI_BRIDGED says it better where others can reach those addresses, as those of a Kubernetes pod.
     """
-    told = os.environ.get(BRIDGED, "")
+    told = variable("bridged")
     return told != "0" if told else any(Path(place).exists() for place in ("/.dockerenv", "/run/.containerenv"))
 
 

@@ -1,4 +1,4 @@
-"""Secret files: mode 0600 from birth, in directories of mode 0700, replaced whole."""
+"""Files that are replaced whole, and secret ones: mode 0600 from birth, in directories of mode 0700."""
 
 from __future__ import annotations
 
@@ -24,21 +24,44 @@ def private_directory(path: Path) -> Path:
     return path
 
 
+def replace(
+    path: Path,
+    data: str | bytes,
+    mode: int = 0o644,
+    *,
+    mtime: float = 0.0,
+    owner: tuple[int, int] | None = None,
+    is_lasting: bool = False,
+) -> None:
+    """Replace a file whole: whoever reads it meanwhile, or after a crash, finds the old one or the new one.
+
+    Until it has its name it is for this user alone.  ``mtime`` is in epoch seconds, 0 for now; ``owner`` are user and
+    group; what ``is_lasting`` is on the disk before this returns.  Raises OSError.
+    """
+    content = data.encode() if isinstance(data, str) else data
+    part = path.with_name(f".{path.name}.{os.urandom(4).hex()}")
+    handle = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0), 0o600)
+    try:
+        with os.fdopen(handle, "wb") as file:
+            if owner is not None:
+                os.fchown(handle, *owner)
+            file.write(content)
+            if is_lasting:
+                file.flush()
+                os.fsync(handle)
+        part.chmod(mode)
+        if mtime:
+            os.utime(part, (mtime, mtime))
+        part.replace(path)
+    except BaseException:
+        part.unlink(missing_ok=True)
+        raise
+
+
 def write(path: Path, data: str | bytes) -> None:
     """Replace a secret file whole.  Raises OSError, and :exc:`IdentityProblem` for a directory open to others."""
     private_directory(path.parent)
-    content = data.encode() if isinstance(data, str) else data
-    handle, part = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        Path(part).replace(path)
-    except BaseException:
-        with contextlib.suppress(FileNotFoundError):
-            Path(part).unlink()
-        raise
+    replace(path, data, 0o600, is_lasting=True)
 
 
 def update(path: Path, data: str) -> None:
@@ -55,18 +78,9 @@ def replace_as_owner(path: Path, data: str, mode: int) -> None:
     Raises OSError.
     """
     old = path.stat() if path.exists() else None
-    handle, part = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
-    try:
-        with os.fdopen(handle, "w", encoding="utf-8") as file:
-            if old is not None and (old.st_uid, old.st_gid) != (os.geteuid(), os.getegid()):
-                os.fchown(handle, old.st_uid, old.st_gid)
-            os.fchmod(handle, mode if old is None else stat.S_IMODE(old.st_mode))
-            file.write(data)
-        Path(part).replace(path)
-    except BaseException:
-        with contextlib.suppress(FileNotFoundError):
-            Path(part).unlink()
-        raise
+    is_others = old is not None and (old.st_uid, old.st_gid) != (os.geteuid(), os.getegid())
+    owner = (old.st_uid, old.st_gid) if old is not None and is_others else None
+    replace(path, data, mode if old is None else stat.S_IMODE(old.st_mode), owner=owner)
 
 
 def read(path: Path) -> str:

@@ -139,7 +139,7 @@ def entry_of(computation: Any, shapes: Shapes) -> str:
 
 def own_facts(args: bytes, files: tuple[File, ...]) -> dict[str, Any]:
     """Return one node's setup arguments and files as the engine takes them."""
-    return {"setup_args": args, "files": [(f.path, f.data, f.mode, f.mtime) for f in files]}
+    return {"setup_args": args, "files": [file.row() for file in files]}
 
 
 def warn_about(old: dict[str, Any], ip_addr: Any, ext_ip_addr: Any, dispy_port: Any) -> None:

@@ -24,9 +24,7 @@ def read(path: str | Path, cwd: Path) -> File:
     full = Path(path).absolute()
     if not full.is_file():
         raise DispyError(f'File "{path}" is not valid')
-    facts = full.stat()
-    name = full.relative_to(cwd).as_posix() if full.is_relative_to(cwd) else full.name
-    return File(name, full.read_bytes(), facts.st_mode & 0o777, facts.st_mtime)
+    return File.read(full, full.relative_to(cwd).as_posix() if full.is_relative_to(cwd) else full.name)
 
 
 def module_files(module: types.ModuleType, cwd: Path) -> list[File]:

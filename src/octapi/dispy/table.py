@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from octapi.text.units import byte_size
+
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
@@ -11,14 +13,6 @@ if TYPE_CHECKING:
 
 WIDTHS = (15, 5, 7, 8, 13, 7, 7)
 TITLES = ("Node", "CPUs", "Jobs", "Sec/Job", "Node Time Sec", "Sent", "Rcvd")
-
-
-def byte_size(count: float) -> str:
-    """Write a number of bytes with a unit."""
-    for power, unit in ((4, "T"), (3, "G"), (2, "M"), (1, "K")):
-        if count > 1024**power:
-            return f"{count / 1024**power:.1f} {unit}"
-    return f"{int(count)} B"
 
 
 def seconds(count: float) -> str:

@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from octapi.device import files
 from octapi.errors import ServiceProblem
 from octapi.install import systemd_units
 from octapi.settings import state_dir
@@ -67,10 +68,7 @@ def install(role: str, arguments: Sequence[str], places: Sequence[Path], ssh_por
     for name in set(known(role)) - set(made):
         drop(name)
     for name, text in made.items():
-        part = UNITS / f".{name}.{os.getpid()}"
-        part.write_text(text, encoding="utf-8")
-        part.chmod(0o644)
-        part.replace(UNITS / name)
+        files.replace(UNITS / name, text)
     systemctl("daemon-reload")
     started = [name for name in made if "@" not in name]
     systemctl("enable", "--quiet", *started)

@@ -7,10 +7,10 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import re
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
+from octapi.device import files
 from octapi.errors import WheelProblem
 
 if TYPE_CHECKING:
@@ -106,6 +106,4 @@ def put(place: Path, source: Path, release: str) -> list[str]:
 def write_list(place: Path, release: str, names: Iterable[str]) -> None:
     """Replace the list whole."""
     text = json.dumps(public([hash_of(place / name) for name in names], release), indent=1)
-    part = place / f".{LIST}.{os.getpid()}"
-    part.write_text(text, encoding="utf-8")
-    part.replace(place / LIST)
+    files.replace(place / LIST, text)

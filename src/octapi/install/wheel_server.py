@@ -16,10 +16,12 @@ import json
 import re
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Final
 
 from octapi import _version
 from octapi.install import wheel_index
+from octapi.protocol.small_http import Answer, read_request, send
+from octapi.trust.connection_limit import ConnectionLimit
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -28,19 +30,15 @@ ALPN: Final = "http/1.1"
 #: connections at once, and of these from one address
 MOST: Final = 16
 MOST_OF_ONE: Final = 4
-#: how long a request may take to come, a piece of an answer to be taken, and everything together, in seconds
+#: how long a request may take to come, and it and its answer together, in seconds
 REQUEST_S: Final = 10.0
-PIECE_S: Final = 15.0
 WHOLE_S: Final = 900.0
-#: the longest request, and the pieces of answers, in bytes
-REQUEST_LIMIT: Final = 8192
-PIECE: Final = 1 << 16
 #: bytes that one address, or everybody together, may take within the window
 BYTES_OF_ONE: Final = 256 << 20
 BYTES_OF_ALL: Final = 4 << 30
 WINDOW_S: Final = 600.0
-REQUEST: Final = re.compile(rb"GET (/[A-Za-z0-9._+!/-]{0,200}) HTTP/1\.[01]\r\n")
-STATUS: Final = {200: "OK", 400: "Bad Request", 404: "Not Found", 503: "Service Unavailable"}
+PATH: Final = re.compile(r"/[A-Za-z0-9._+!/-]{0,200}")
+BYTES: Final = "application/octet-stream"
 
 
 class Allowance:
@@ -62,26 +60,6 @@ class Allowance:
         return True
 
 
-class Answer(NamedTuple):
-    """What is sent: a status, and a text or a file of ``size`` bytes."""
-
-    status: int
-    data: bytes = b""
-    file: Path | None = None
-    size: int = 0
-
-    def length(self) -> int:
-        """Return how many bytes follow the head."""
-        return self.size if self.file is not None else len(self.data)
-
-    def head(self) -> bytes:
-        """Return the status line and headers."""
-        return (
-            f"HTTP/1.1 {self.status} {STATUS[self.status]}\r\nContent-Length: {self.length()}\r\n"
-            "Content-Type: application/octet-stream\r\nConnection: close\r\n\r\n"
-        ).encode()
-
-
 def installer() -> bytes:
     """Return the file that devices run first."""
     return Path(__file__).with_name("bootstrap.py").read_bytes()
@@ -94,42 +72,34 @@ class WheelServer:
         self.place = place
         self.log = log
         self.allowance = allowance or Allowance()
-        self._here: dict[str, int] = {}
+        self.limit = ConnectionLimit(MOST, MOST_OF_ONE)
 
     async def serve(
         self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, address: str, authority: str
     ) -> None:
         """Answer one request.  Raises OSError and TimeoutError when the device goes away or is too slow."""
-        here = self._here.get(address, 0)
-        is_full = here >= MOST_OF_ONE or sum(self._here.values()) >= MOST
-        self._here[address] = here + 1
-        try:
-            async with asyncio.timeout(REQUEST_S if is_full else WHOLE_S):
-                answer = self.busy() if is_full else await self._read(reader, address, authority)
-                await self._send(writer, answer)
-        finally:
-            self._here[address] -= 1
-            if not self._here[address]:
-                del self._here[address]
+        with self.limit.entered(address) as has_room:
+            async with asyncio.timeout(WHOLE_S if has_room else REQUEST_S):
+                answer = await self._read(reader, address, authority) if has_room else self.busy()
+                await send(writer, answer)
 
     def busy(self) -> Answer:
         """Say that there is too much to do."""
-        return Answer(503, b"The master is giving wheels to as many devices as it can.\n")
+        return Answer(b"The master is giving wheels to as many devices as it can.\n", status=503)
 
     async def _read(self, reader: asyncio.StreamReader, address: str, authority: str) -> Answer:
         try:
             async with asyncio.timeout(REQUEST_S):
-                head = await reader.readuntil(b"\r\n\r\n")
+                request = await read_request(reader)
         except asyncio.LimitOverrunError:
-            head = b""
-        found = REQUEST.match(head) if len(head) <= REQUEST_LIMIT else None
-        if found is None:
-            return Answer(400, b"This port gives OctaPi's wheels, by GET only.\n")
-        path = found.group(1).decode()
+            request = None
+        if request is None or request.method != "GET" or not PATH.fullmatch(request.target):
+            return Answer(b"This port gives OctaPi's wheels, by GET only.\n", status=400)
+        path = request.target
         answer = self.find(path, authority)
         if not self.allowance.take(address, answer.length()):
             self.log(f"wheels: {address} takes too much; refused for some minutes.")
-            return Answer(503, b"This address has taken very much. Wait ten minutes.\n")
+            return Answer(b"This address has taken very much. Wait ten minutes.\n", status=503)
         if path == "/wheels.json":
             self.log(f"wheels: {address} asks for the list, to install OctaPi.")
         return answer
@@ -137,26 +107,15 @@ class WheelServer:
     def find(self, path: str, authority: str) -> Answer:
         """Return what lies at a path; only what the list names is ever opened."""
         if path == "/bootstrap.py":
-            return Answer(200, installer())
+            return Answer(installer(), BYTES)
         if path == "/authority.pem":
-            return Answer(200, authority.encode())
+            return Answer(authority.encode(), BYTES)
         wheels = {wheel.name: wheel for wheel in wheel_index.read(self.place)}
         if path == "/wheels.json" and wheels:
-            return Answer(200, json.dumps(wheel_index.public(wheels.values(), _version.__version__)).encode())
+            return Answer(json.dumps(wheel_index.public(wheels.values(), _version.__version__)).encode(), BYTES)
         wheel = wheels.get(path.removeprefix("/wheels/"))
         if wheel is None:
             return Answer(
-                404, b"There is no such wheel here. On the master, 'octapi wheels list' shows what there is.\n"
+                b"There is no such wheel here. On the master, 'octapi wheels list' shows what there is.\n", status=404
             )
-        return Answer(200, b"", self.place / wheel.name, wheel.size)
-
-    async def _send(self, writer: asyncio.StreamWriter, answer: Answer) -> None:
-        writer.write(answer.head() + answer.data)
-        if answer.file is not None:
-            with answer.file.open("rb") as file:
-                while piece := file.read(PIECE):
-                    writer.write(piece)
-                    async with asyncio.timeout(PIECE_S):
-                        await writer.drain()
-        async with asyncio.timeout(PIECE_S):
-            await writer.drain()
+        return Answer(kind=BYTES, file=self.place / wheel.name, size=wheel.size)

@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
+from octapi.trust.connection_limit import ConnectionLimit
+
 if TYPE_CHECKING:
     import socket
     import ssl
@@ -87,6 +89,7 @@ class Callers:
         self._is_proxy = is_proxy
         self._log = log
         self._context = context
+        self._limit = ConnectionLimit(MOST, MOST_OF_ONE)
         self._open: list[tuple[str, socket.socket]] = []
         self._coming: set[asyncio.Task[None]] = set()
         self._said = -SAID_S
@@ -109,16 +112,19 @@ class Callers:
                 caller.close()
                 continue
             self._open.append((address, caller))
+            self._limit.enter(address)
             task = asyncio.create_task(self._let_in(caller))
             self._coming.add(task)
             task.add_done_callback(self._coming.discard)
 
     def _may_come(self, address: str) -> bool:
-        self._open = [row for row in self._open if row[1].fileno() >= 0]  # those that are closed have none
-        of_one = sum(1 for known, _ in self._open if known == address)
-        if len(self._open) < MOST and (of_one < MOST_OF_ONE or self._is_proxy(address)):
+        for gone in [row for row in self._open if row[1].fileno() < 0]:  # a closed socket has none
+            self._open.remove(gone)
+            self._limit.leave(gone[0])
+        if self._limit.has_room(address, is_many=self._is_proxy(address)):
             return True
-        self._say(f"page: refused {address}: {len(self._open)} connections are open, {of_one} of them from there.")
+        here, of_one = self._limit.here.total(), self._limit.here[address]
+        self._say(f"page: refused {address}: {here} connections are open, {of_one} of them from there.")
         return False
 
     def _say(self, text: str) -> None:

@@ -20,6 +20,7 @@ from websockets.exceptions import WebSocketException
 
 from octapi.page.guard import is_secure, problem
 from octapi.page.login import may_act
+from octapi.protocol.small_http import get
 
 if TYPE_CHECKING:
     from starlette.requests import Request
@@ -72,18 +73,11 @@ def may_pass(path: str) -> bool:
 
 
 async def fetch(place: str, target: str, policy: str) -> Response:
-    """Ask Dask's web server.  HTTP/1.0, so that the answer ends with the connection."""
+    """Ask Dask's web server.  Raises OSError, EOFError, TimeoutError and ValueError when it does not answer well."""
     reader, writer = await asyncio.open_unix_connection(place, limit=LIMIT)
-    try:
-        writer.write(f"GET {target} HTTP/1.0\r\nhost: localhost\r\n\r\n".encode())
-        head = await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), ANSWER_S)
-        body = await asyncio.wait_for(reader.read(-1), ANSWER_S)
-    finally:
-        writer.close()
-    first, *lines = head.decode("latin-1").split("\r\n")
-    found = {name.lower(): value.strip() for name, _, value in (line.partition(":") for line in lines)}
-    headers = {name: found[name] for name in PASSED if name in found} | {"content-security-policy": policy}
-    return Response(body, int(first.split()[1]), headers)
+    found = await asyncio.wait_for(get(reader, writer, target, "localhost", LIMIT), ANSWER_S)
+    headers = {name: found.headers[name] for name in PASSED if name in found.headers}
+    return Response(found.body, found.status, headers | {"content-security-policy": policy})
 
 
 def routes(site: Site) -> list[BaseRoute]:

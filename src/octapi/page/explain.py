@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any, Final
 
+from octapi.text.units import rough_time, work_time
+
 #: levels of badges, from bad to good
 ALARM, WARN, NOTE = "alarm", "warn", "note"
 HOT_C: Final = 80.0
@@ -32,7 +34,7 @@ def badges(row: dict[str, Any], now: float) -> list[list[str]]:
         found.append([WARN, "network", f"silent for {silent:.0f} s: is its network well?"])
     ahead = health.get("clock_ahead_s", 0.0)
     if abs(ahead) > CLOCK_S:
-        found.append([WARN, "clock", f"its clock is {span(abs(ahead))} {'ahead' if ahead > 0 else 'behind'}"])
+        found.append([WARN, "clock", f"its clock is {rough_time(abs(ahead))} {'ahead' if ahead > 0 else 'behind'}"])
     memory = row.get("memory") or 0
     if memory and health.get("memory", memory) < LITTLE_MEMORY * memory:
         found.append([WARN, "memory", f"only {health['memory'] / 1e6:,.0f} MB of memory free"])
@@ -42,14 +44,6 @@ def badges(row: dict[str, Any], now: float) -> list[list[str]]:
         words = "takes no new jobs, and finishes those it has" if row["state"] == "draining" else "takes no new jobs"
         found.append([NOTE, "drain", f"drained: {words}"])
     return sorted(found, key=lambda badge: (ALARM, WARN, NOTE).index(badge[0]))
-
-
-def span(seconds: float) -> str:
-    """Write a time for people."""
-    for size, unit in ((86400, "days"), (3600, "h"), (60, "min")):
-        if seconds >= 2 * size:
-            return f"{seconds / size:.0f} {unit}"
-    return f"{seconds:.0f} s"
 
 
 def sentence(facts: dict[str, Any]) -> str:
@@ -64,7 +58,7 @@ def sentence(facts: dict[str, Any]) -> str:
         return "No job has ended yet."
     speedup = busy / wall
     efficiency = speedup / slots
-    begin = f"{slots} slots did {span_of_work(busy)} of work in {span_of_work(wall)}"
+    begin = f"{slots} slots did {work_time(busy)} of work in {work_time(wall)}"
     start = f"{begin}: {speedup:.1f} times as fast as one core"
     if efficiency >= 0.8:
         return f"{start}, and {efficiency:.0%} of what is possible."
@@ -81,14 +75,7 @@ def reason(facts: dict[str, Any], slots: int) -> str:
     if facts["busy_s"] / jobs < SHORT_S:
         return "the jobs are so short that bringing them costs more than doing them; give each more to do"
     if facts.get("tail_s", 0.0) > 0.2 * wall:
-        return f"at the end a few slots worked alone for {span_of_work(facts['tail_s'])}; start the longest jobs first"
+        return f"at the end a few slots worked alone for {work_time(facts['tail_s'])}; start the longest jobs first"
     if facts.get("used", slots) < slots:
         return f"only {facts['used']} of the {slots} slots were given jobs"
     return "jobs waited for the script, for other scripts or for the network"
-
-
-def span_of_work(seconds: float) -> str:
-    """Write seconds of work for people."""
-    if seconds < 120:
-        return f"{seconds:.1f} s"
-    return f"{seconds / 60:.1f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from octapi.client.local import LocalLink
 from octapi.client.waiting import Reporter
+from octapi.device import children
 from octapi.errors import ClusterError
 from octapi.page.links import ACT, Links
 from octapi.protocol import stdio_json
@@ -99,11 +100,7 @@ class Opened:
         assert self._process.stdout is not None
         with contextlib.suppress(OSError):
             self._process.stdin.close()
-        try:
-            self._process.wait(STOP_S)
-        except subprocess.TimeoutExpired:
-            self._process.kill()
-            self._process.wait()
+        children.reap(self._process, STOP_S)
         self._reader.join(STOP_S)
         self._process.stdout.close()
 

@@ -70,8 +70,7 @@ class SupervisorRpc:
         if "ok" in answer:
             found: dict[str, Any] = answer["ok"]
             return found
-        kind = getattr(errors, str(answer.get("error")), OctapiError)
-        raise (kind if isinstance(kind, type) and issubclass(kind, OctapiError) else OctapiError)(answer["text"])
+        raise errors.by_name(answer.get("error"), OctapiError)(answer["text"])
 
     def answer(self, message: dict[str, Any]) -> None:
         """Take an answer."""

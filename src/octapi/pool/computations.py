@@ -287,7 +287,7 @@ def problem(spec: bytes) -> str:
         value, check = getattr(found, field.name), CHECKED.get(field.name)
         if not (check(value) if check is not None else type(value) is type(field.default)):
             return f"its {field.name} is {batch_checks.shown(value)}"
-    rows = [(file.path, file.data, file.mode, file.mtime) for file in found.files]
+    rows = [file.row() for file in found.files]
     if not batch_checks.is_files(rows):
         return "a file of it is not what files are"
     return ""

@@ -32,6 +32,7 @@ from octapi.pool import descendants, job_directory, job_process, loader
 from octapi.pool.namespace import load
 from octapi.pool.source_text import compiled, execute
 from octapi.protocol.computation import Computation
+from octapi.settings import Internal, internal
 
 if TYPE_CHECKING:
     from octapi.pool.namespace import Namespace
@@ -289,4 +290,4 @@ def main(fd: int, namespace: list[str]) -> None:
     gc.collect()
     gc.freeze()
     ForkServer(sock, load(namespace)).serve()
-    shutil.rmtree(os.environ.get(job_directory.HOME_VARIABLE) or "", ignore_errors=True)
+    shutil.rmtree(internal(Internal.SLOT_HOME), ignore_errors=True)

@@ -5,10 +5,10 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
-from octapi.pool import slot
 from octapi.pool.library_threads import library_threads
 from octapi.pool.log import say
 from octapi.pool.processes import ForkServerClient
+from octapi.settings import Internal
 
 if TYPE_CHECKING:
     from octapi.pool.agent import Agent
@@ -32,8 +32,9 @@ class ForkServerSupervisor:
     def _launch(self) -> ForkServerClient:
         agent = self._agent
         threads = library_threads(agent.slots)
-        env = dict(os.environ, OCTAPI_SLOT_HOME=str(agent.home), **agent.namespace.of_worker(), **threads)
-        env[slot.LARGEST] = str(agent.watch.memory.largest)
+        env = os.environ | agent.namespace.of_worker() | threads
+        env[Internal.SLOT_HOME] = str(agent.home)
+        env[Internal.SLOT_LARGEST] = str(agent.watch.memory.largest)
         found = ForkServerClient.launch(agent.namespace, agent.ended, env, agent.account)
         found.on_gone = self._gone
         found.on_served = self._agent.serves

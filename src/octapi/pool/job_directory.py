@@ -11,17 +11,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from octapi.protocol.computation import PROGRAM, SOURCE, Computation, File, safe
+from octapi.settings import Internal, internal
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-#: set by the agent: the directory below which computations get theirs
-HOME_VARIABLE = "OCTAPI_SLOT_HOME"
-
 
 def home() -> Path:
     """Return the worker's own directory for computations."""
-    return Path(os.environ.get(HOME_VARIABLE) or tempfile.gettempdir())
+    return Path(internal(Internal.SLOT_HOME) or tempfile.gettempdir())
 
 
 def of(computation: Computation, digest: str) -> Path:
@@ -94,9 +92,7 @@ def read_for_client(path: str) -> tuple[str, bytes, int, float]:
     """Read a file for the client: its relative name below the working directory, else its last part."""
     here = Path.cwd()
     full = Path(path).absolute()
-    data, facts = full.read_bytes(), full.stat()
-    name = full.relative_to(here).as_posix() if full.is_relative_to(here) else full.name
-    return name, data, facts.st_mode & 0o777, facts.st_mtime
+    return File.read(full, full.relative_to(here).as_posix() if full.is_relative_to(here) else full.name).row()
 
 
 def job_code(extra: list[Any]) -> bytes:

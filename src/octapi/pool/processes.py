@@ -19,10 +19,12 @@ from typing import IO, TYPE_CHECKING, Any
 
 import msgpack
 
+from octapi.device import children
 from octapi.errors import MessageRefused
 from octapi.pool import claims, forkserver, job_process, recorder, shared_state
 from octapi.pool.log import say
 from octapi.protocol import wire
+from octapi.settings import Internal, without_own
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -34,6 +36,8 @@ if TYPE_CHECKING:
 TAIL = 4096
 #: how long the cleanup of a computation may take, in seconds
 CLEANUP_S = 600.0
+#: how long a fork server that was hung up on may take to end, in seconds
+STOP_S = 5.0
 #: why a slot was killed whose frames make no sense
 NONSENSE = "nonsense"
 #: what a slot writes there when what follows is another job's
@@ -240,14 +244,9 @@ class ForkServerClient:
         self = cls(ours, on_end, account)
         under: dict[str, Any] = {}
         if account is not None:
-            home = env["OCTAPI_SLOT_HOME"]
+            home = env[Internal.SLOT_HOME]
             under = {"user": account.uid, "group": account.gid, "extra_groups": [], "cwd": home}
-            env = {
-                key: value
-                for key, value in env.items()
-                if not key.startswith("OCTAPI_") or key.startswith("OCTAPI_SLOT_")
-            }
-            env |= {"HOME": home, "USER": account.name, "LOGNAME": account.name}
+            env = without_own(env, but_slots=True) | {"HOME": home, "USER": account.name, "LOGNAME": account.name}
         self.errors = tempfile.TemporaryFile()  # noqa: SIM115 (it lives as long as the process)
         self.process = subprocess.Popen(
             command,
@@ -425,11 +424,7 @@ class ForkServerClient:
             asyncio.get_running_loop().remove_reader(self.sock)
             self.sock.close()
         if self.process is not None:
-            try:
-                self.process.wait(5)
-            except subprocess.TimeoutExpired:
-                self.process.kill()
-                self.process.wait()
+            children.reap(self.process, STOP_S)
         if self.errors is not None:
             self.errors.close()
 

@@ -39,6 +39,7 @@ from octapi.pool.recorder import NOTEWORTHY_NS, SENDS_END, SENDS_EVENT, SENDS_RE
 from octapi.protocol import outcome, wire
 from octapi.protocol.computation import Computation
 from octapi.protocol.plain import SIMPLE
+from octapi.settings import Internal, internal
 
 if TYPE_CHECKING:
     import socket
@@ -47,7 +48,6 @@ if TYPE_CHECKING:
     from octapi.pool.namespace import Namespace
 
 #: the variable that tells a slot how large a result may be, in bytes
-LARGEST: Final = "OCTAPI_SLOT_LARGEST"
 #: results older than this are sent before the next job starts, in nanoseconds
 FLUSH_NS: Final = 20_000_000
 #: what the name of a file and the like may take besides what is sent, in bytes
@@ -68,7 +68,7 @@ class Slot:
         self.index = 0
         self.namespace = namespace
         self.loaded: dict[str, LoadedComputation] = {}
-        self.largest = int(os.environ.get(LARGEST) or 1 << 30)
+        self.largest = int(internal(Internal.SLOT_LARGEST) or 1 << 30)
         self.current = ""
         self.pipes = job_process.Pipes()
         self.imports = Imports()

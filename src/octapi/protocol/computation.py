@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import os
 import platform
 from dataclasses import dataclass, fields
 from pathlib import Path, PurePosixPath
@@ -11,6 +10,7 @@ from typing import Any
 
 import msgpack
 
+from octapi.device import files
 from octapi.errors import JobError
 
 FUNCTION = "function"
@@ -46,17 +46,18 @@ class File:
         """Write it below ``root``, whole, and return where.  Raises :exc:`JobError` for a path that leaves ``root``."""
         target = root / safe(self.path)
         target.parent.mkdir(parents=True, exist_ok=True)
-        part = target.with_name(f".{target.name}.{os.getpid()}")
-        try:
-            part.write_bytes(self.data)
-            part.chmod(self.mode & 0o777)
-            if self.mtime:
-                os.utime(part, (self.mtime, self.mtime))
-            part.replace(target)
-        except BaseException:
-            part.unlink(missing_ok=True)
-            raise
+        files.replace(target, self.data, self.mode & 0o777, mtime=self.mtime)
         return target
+
+    def row(self) -> tuple[str, bytes, int, float]:
+        """Return what travels of it; ``File(*row)`` is the file again."""
+        return self.path, self.data, self.mode, self.mtime
+
+    @classmethod
+    def read(cls, source: Path, path: str) -> File:
+        """Read a file of this computer that is to travel as ``path``.  Raises OSError."""
+        facts = source.stat()
+        return cls(path, source.read_bytes(), facts.st_mode & 0o777, facts.st_mtime)
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +97,7 @@ class Computation:
     def to_bytes(self) -> bytes:
         """Pack it for the wire; no pickle, because agents read it."""
         plain: dict[str, Any] = {f.name: getattr(self, f.name) for f in fields(self)}
-        plain["files"] = [(f.path, f.data, f.mode, f.mtime) for f in self.files]
+        plain["files"] = [file.row() for file in self.files]
         packed: bytes = msgpack.packb(plain)
         return packed
 
@@ -117,3 +118,8 @@ class Computation:
     def digest(self) -> str:
         """Return the content hash by which workers know it (32 hexadecimal digits)."""
         return hashlib.blake2b(self.to_bytes(), digest_size=16).hexdigest()
+
+
+def minor(python: str) -> tuple[str, ...]:
+    """Return the part of a Python version that bytecode depends on: ``("3", "13")``."""
+    return tuple(python.split(".")[:2])

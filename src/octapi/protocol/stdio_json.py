@@ -16,7 +16,7 @@ from octapi.protocol.checked import json_object
 from octapi.text.escape import shown
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable, Callable, Sequence
 
 #: the longest line, in bytes
 LIMIT = 1 << 24
@@ -28,6 +28,20 @@ def to_line(message: dict[str, Any]) -> str:
     if len(line) > LIMIT:
         raise MessageRefused(f"a message of {len(line):,} bytes; the limit between processes is {LIMIT:,}")
     return line
+
+
+async def start(module: str, handles: Sequence[int] = ()) -> asyncio.subprocess.Process:
+    """Start a module of OctaPi as a process of its own, which inherits the descriptors ``handles``.  Raises OSError."""
+    return await asyncio.create_subprocess_exec(
+        sys.executable,
+        "-m",
+        module,
+        stdin=asyncio.subprocess.PIPE,
+        stdout=asyncio.subprocess.PIPE,
+        limit=LIMIT,
+        start_new_session=True,
+        pass_fds=tuple(handles),
+    )
 
 
 def read_first() -> dict[str, Any]:

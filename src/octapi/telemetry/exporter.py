@@ -10,17 +10,18 @@ import asyncio
 import contextlib
 import socket
 import time
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
-from octapi.errors import SettingsError
+from octapi.errors import AddressError, SettingsError
+from octapi.protocol.small_http import HEAD_LIMIT, Answer, Request, get, read_request, send
+from octapi.text import addresses
 from octapi.trust import metrics_token
+from octapi.trust.connection_limit import ConnectionLimit
 
 if TYPE_CHECKING:
     import ssl
     from collections.abc import Awaitable, Callable, Collection, Mapping
 
-#: the longest head of a request, in bytes
-HEAD_LIMIT = 8192
 #: how long a request and its answer may take, in seconds
 PATIENCE_S = 10.0
 #: connections at once
@@ -29,25 +30,6 @@ MOST = 16
 NODE_LIMIT = 8 << 20
 #: how often those who were refused are told to the log, in seconds
 SAY_S = 60.0
-
-REASONS = {200: "OK", 400: "Bad Request", 401: "Unauthorized", 404: "Not Found", 405: "Method Not Allowed"}
-REASONS |= {502: "Bad Gateway"}
-
-
-class Answer(NamedTuple):
-    """What is sent back."""
-
-    body: bytes
-    kind: str = "text/plain; charset=utf-8"
-    status: int = 200
-
-
-class Request(NamedTuple):
-    """The part of a request that counts here."""
-
-    method: str
-    path: str
-    authorization: str
 
 
 class MetricsServer:
@@ -60,7 +42,7 @@ class MetricsServer:
         self.key = key
         self.log = log
         self.server: asyncio.Server | None = None
-        self._here = 0
+        self.limit = ConnectionLimit(MOST)
         self._said = -SAY_S
 
     async def listen(self, sock: socket.socket, context: ssl.SSLContext) -> None:
@@ -75,28 +57,26 @@ class MetricsServer:
             self.server.close()
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        self._here += 1
         try:
-            if self._here <= MOST:
-                await asyncio.wait_for(self._converse(reader, writer), PATIENCE_S)
+            with self.limit.entered("") as has_room:
+                if has_room:
+                    await asyncio.wait_for(self._converse(reader, writer), PATIENCE_S)
         except (TimeoutError, OSError, EOFError, asyncio.LimitOverrunError):
             pass  # it went away, or never asked; there is nobody to tell
         finally:
-            self._here -= 1
             writer.close()
             with contextlib.suppress(OSError, TimeoutError):
                 await asyncio.wait_for(writer.wait_closed(), 1)
 
     async def _converse(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        request = parse(await reader.readuntil(b"\r\n\r\n"))
+        request = await read_request(reader)
         refusal = refused(request, self.key(), self.routes)
         if refusal is not None and refusal.status == 401:
             self._tell(str(writer.get_extra_info("peername")[0]))
         assert request is not None or refusal is not None
         answer = refusal if refusal is not None or request is None else await self.routes[request.path]()
         assert answer is not None
-        writer.write(packed(answer))
-        await writer.drain()
+        await send(writer, answer)
 
     def _tell(self, address: str) -> None:
         if time.monotonic() - self._said >= SAY_S:
@@ -104,40 +84,15 @@ class MetricsServer:
             self.log(f"metrics: refused {address}, which did not show the token ('octapi token metrics').")
 
 
-def parse(head: bytes) -> Request | None:
-    """Read the head of a request; None if it is none."""
-    first, *rest = head.decode("latin-1").split("\r\n")
-    words = first.split(" ")
-    if len(words) != 3 or not words[2].startswith("HTTP/1."):
-        return None
-    headers = (line.partition(":") for line in rest)
-    shown = next((value.strip() for name, _, value in headers if name.strip().lower() == "authorization"), "")
-    return Request(words[0], words[1].partition("?")[0], shown)
-
-
 def refused(request: Request | None, key: str, paths: Collection[str]) -> Answer | None:
     """Return why a request is not answered; None if it is."""
     if request is None:
         return Answer(b"This is no request.\n", status=400)
-    if not metrics_token.matches(request.authorization, key):
+    if not metrics_token.matches(request.headers.get("authorization", ""), key):
         return Answer(b"Show the token of 'octapi token metrics'.\n", status=401)
     if request.method != "GET":
         return Answer(b"Only GET is answered.\n", status=405)
     return None if request.path in paths else Answer(b"There is nothing here.\n", status=404)
-
-
-def packed(answer: Answer) -> bytes:
-    """Write an answer; the connection ends with it."""
-    head = [
-        f"HTTP/1.1 {answer.status} {REASONS[answer.status]}",
-        f"Content-Type: {answer.kind}",
-        f"Content-Length: {len(answer.body)}",
-        "Cache-Control: no-store",
-        "Connection: close",
-    ]
-    if answer.status == 401:
-        head.append("WWW-Authenticate: Bearer")
-    return ("\r\n".join(head) + "\r\n\r\n").encode("latin-1") + answer.body
 
 
 # ---- places
@@ -145,10 +100,12 @@ def packed(answer: Answer) -> bytes:
 
 def place(text: str) -> tuple[str, int]:
     """Read ``HOST:PORT``.  Raises :exc:`SettingsError` for anything else."""
-    host, _, port = text.rpartition(":")
-    if not host or not port.isdigit() or int(port) >= 1 << 16:
-        raise SettingsError(f"{text!r} is not HOST:PORT. Write an address of this device, such as 0.0.0.0:8790.")
-    return host.strip("[]"), int(port)
+    try:
+        return addresses.split(text, None, lowest=0)
+    except AddressError as error:
+        raise SettingsError(
+            f"{text!r} is not HOST:PORT. Write an address of this device, such as 0.0.0.0:8790."
+        ) from error
 
 
 def bound(text: str) -> socket.socket:
@@ -175,7 +132,7 @@ async def node(where: tuple[str, int]) -> Answer:
     """Return what the node_exporter at ``where`` tells of the device; it listens where the network does not reach."""
     try:
         body = await asyncio.wait_for(fetch(*where), PATIENCE_S / 2)
-    except (OSError, TimeoutError, EOFError, ValueError, asyncio.LimitOverrunError) as error:
+    except (OSError, TimeoutError, EOFError, ValueError) as error:
         why = f"The node_exporter at {where[0]}:{where[1]} does not answer: {error or type(error).__name__}.\n"
         return Answer(why.encode(), status=502)
     return Answer(body, "text/plain; version=0.0.4; charset=utf-8")
@@ -184,16 +141,7 @@ async def node(where: tuple[str, int]) -> Answer:
 async def fetch(host: str, port: int) -> bytes:
     """GET ``/metrics``.  Raises OSError, and ValueError when the answer is none or too long."""
     reader, writer = await asyncio.open_connection(host, port, limit=HEAD_LIMIT)
-    try:
-        writer.write(f"GET /metrics HTTP/1.0\r\nHost: {host}:{port}\r\n\r\n".encode())
-        head = await reader.readuntil(b"\r\n\r\n")
-        if head.split(b" ")[1:2] != [b"200"]:
-            raise ValueError(f"it says {head[:60]!r}")
-        body = bytearray()
-        while part := await reader.read(1 << 16):
-            body += part
-            if len(body) > NODE_LIMIT:
-                raise ValueError(f"it says more than {NODE_LIMIT:,} bytes")
-        return bytes(body)
-    finally:
-        writer.close()
+    found = await get(reader, writer, "/metrics", f"{host}:{port}", NODE_LIMIT)
+    if found.status != 200:
+        raise ValueError(f"it says {found.status}")
+    return found.body

@@ -88,7 +88,7 @@ class WorkerState(NamedTuple):
     cpu_free: float
     disk_free: float
     temperature: float | None
-    under_voltage: bool | None
+    under_voltage: float | None
     certificate_end: float
 
 

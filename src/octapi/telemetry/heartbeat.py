@@ -15,7 +15,8 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from octapi.settings import default_home
+from octapi.device import files
+from octapi.settings import ContainerSettings, default_home, variable
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -36,10 +37,7 @@ def write(role: str, state: str) -> None:
     """Write the sign of a role with what goes on in words."""
     path = place() / f"{role}.pulse"
     path.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
-    part = path.with_suffix(f".{os.getpid()}")
-    part.touch(mode=0o600)
-    part.write_text(json.dumps({"time": time.time(), "pid": os.getpid(), "state": state}), encoding="utf-8")
-    part.replace(path)
+    files.replace(path, json.dumps({"time": time.time(), "pid": os.getpid(), "state": state}), 0o600)
 
 
 def read(role: str) -> dict[str, Any] | None:
@@ -73,7 +71,7 @@ async def beat(role: str, state: Callable[[], str]) -> None:
 
 def health(patience_s: float = PATIENCE_S) -> tuple[bool, str]:
     """Judge the role that the environment names.  The agent of a container engine answers by being there."""
-    role = os.environ.get("OCTAPI_ROLE", "worker")
+    role = variable("role") or ContainerSettings.role
     return (True, "agent") if role == "agent" else judge(read(role), time.time(), patience_s)
 
 

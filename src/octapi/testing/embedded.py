@@ -16,7 +16,7 @@ import threading
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
-from octapi.device import files
+from octapi.device import children, files
 from octapi.errors import ClusterError
 from octapi.protocol import stdio_json
 from octapi.text.stderr import say
@@ -148,12 +148,7 @@ class EmbeddedCluster:
             end.join()
         self.tasks.clear()
         for process in reversed(self.processes):
-            process.terminate()
-            try:
-                process.wait(STOP_S)
-            except subprocess.TimeoutExpired:
-                process.kill()
-                process.wait()
+            children.stop(process, STOP_S)
         for reader in self._readers:
             reader.join(STOP_S)
         is_read = not any(reader.is_alive() for reader in self._readers)

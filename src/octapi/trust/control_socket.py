@@ -11,9 +11,9 @@ import contextlib
 import os
 import secrets
 import socket
-import struct
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
+from octapi.device import accounts
 from octapi.device.accounts import NUMBERS, RUN_UIDS, SCHEDULER_ACCOUNT, SLOT_ACCOUNT
 from octapi.errors import MessageRefused, RoleRefused, TrustError
 from octapi.protocol import wire
@@ -254,11 +254,8 @@ def bound(place: Path) -> socket.socket:
 
 def caller(writer: asyncio.StreamWriter) -> int:
     """Return the user id of whoever is at the other end, as the kernel knows it."""
-    sock = writer.get_extra_info("socket")
-    if not hasattr(socket, "SO_PEERCRED"):
-        return os.geteuid()  # the socket's mode lets nobody else in
-    _, uid, _ = struct.unpack("3i", sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i")))
-    return int(uid)
+    uid = accounts.peer_uid(writer.get_extra_info("socket"))
+    return os.geteuid() if uid is None else uid  # where the kernel does not know, the socket's mode lets nobody else in
 
 
 def name_of(uid: int) -> str:

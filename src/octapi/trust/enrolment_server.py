@@ -26,6 +26,7 @@ from octapi.errors import MessageRefused, NotAMember, OctapiError, PeerRefused, 
 from octapi.protocol import wire
 from octapi.protocol.checked import plain, record
 from octapi.trust import names
+from octapi.trust.connection_limit import ConnectionLimit
 from octapi.trust.contexts import HANDSHAKE_S, server_context
 from octapi.trust.names import JOINABLE, Peer
 
@@ -103,7 +104,7 @@ class EnrolmentServer:
         self.refused = 0
         self.server: asyncio.Server | None = None
         self._contexts: dict[str, ssl.SSLContext] = {}
-        self._here: dict[str, int] = {}
+        self.limit = ConnectionLimit(MOST, MOST_OF_ONE)
 
     async def listen(self, host: str, port: int) -> int:
         """Listen, and return the port.  Raises OSError when it is taken."""
@@ -153,17 +154,14 @@ class EnrolmentServer:
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         address = str(writer.get_extra_info("peername")[0])
-        here = self._here.get(address, 0)
         try:
             if writer.get_extra_info("ssl_object").selected_alpn_protocol() == HTTP:
                 root = self._root(self._asked(writer))
                 await self.counter.serve(reader, writer, address, root.certificate)
-            elif sum(self._here.values()) < MOST and here < MOST_OF_ONE:
-                self._here[address] = here + 1
-                try:
-                    await asyncio.wait_for(self._converse(reader, writer, address), HANDSHAKE_S)
-                finally:
-                    self._leave(address)
+            else:
+                with self.limit.entered(address) as has_room:
+                    if has_room:
+                        await asyncio.wait_for(self._converse(reader, writer, address), HANDSHAKE_S)
         except asyncio.IncompleteReadError as error:
             if error.partial:  # whoever only looked at the greeting did as it should
                 self.log(f"joining: {address} hung up in the middle of a request.")
@@ -175,13 +173,6 @@ class EnrolmentServer:
             writer.close()
             with contextlib.suppress(OSError, TimeoutError):
                 await asyncio.wait_for(writer.wait_closed(), 1)
-
-    def _leave(self, address: str) -> None:
-        left = self._here[address] - 1
-        if left:
-            self._here[address] = left
-        else:
-            del self._here[address]
 
     async def _converse(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, address: str) -> None:
         nonce = secrets.token_bytes(16)

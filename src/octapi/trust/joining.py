@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Final
 from octapi import errors
 from octapi.errors import MasterNotFound, PeerRefused, TrustError
 from octapi.protocol import wire
+from octapi.text.addresses import split
 from octapi.text.reasons import in_words
 from octapi.trust import enrolment_server, names
 from octapi.trust.contexts import client_context, load
@@ -46,20 +47,12 @@ class Greeting:
         self.behind_s = self.time - time.time()
 
 
-def split(address: str) -> tuple[str, int]:
-    """Split ``host:port``; the port may be left out."""
-    host, _, port = address.rpartition(":")
-    if not host or not port.isdigit():
-        return address.strip("[]"), DEFAULT_PORT
-    return host.strip("[]"), int(port)
-
-
 @contextlib.asynccontextmanager
 async def conversation(
     address: str, context: ssl.SSLContext, asked: str
 ) -> AsyncIterator[tuple[Greeting, asyncio.StreamReader, asyncio.StreamWriter]]:
     """Open a connection to a door, asking for the authority ``asked``, and read its greeting."""
-    host, port = split(address)
+    host, port = split(address, DEFAULT_PORT)
     reader, writer = await asyncio.wait_for(
         asyncio.open_connection(
             host, port, ssl=context, server_hostname=f"{asked}.octapi", limit=enrolment_server.FRAME_LIMIT
@@ -135,8 +128,7 @@ async def ask(
         answer = await asyncio.wait_for(wire.read_frame(reader, enrolment_server.FRAME_LIMIT), ATTEMPT_S)
     if "ok" in answer:
         return greeting, answer["ok"]
-    kind = getattr(errors, str(answer.get("error")), TrustError)
-    raise (kind if issubclass(kind, TrustError) else TrustError)(str(answer.get("text")))
+    raise errors.by_name(answer.get("error"), TrustError)(str(answer.get("text")))
 
 
 async def join(
@@ -193,7 +185,7 @@ async def join(
 
 def not_found(token: Token, tried: Sequence[str]) -> MasterNotFound:
     """Return the error of a device that found nobody at the addresses in ``tried``."""
-    if all(split(address)[0].startswith("127.") for address in token.addresses):
+    if all(split(address, DEFAULT_PORT)[0].startswith("127.") for address in token.addresses):
         return MasterNotFound(
             "This token was made by a master that does not know under which address other computers reach it; no "
             "master answers on this computer, and none announces itself in this network. Start the master with "

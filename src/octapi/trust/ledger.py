@@ -12,6 +12,7 @@ from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from octapi.errors import NotAMember, TokenRefused, TokenUnknown, TrustError
+from octapi.text.units import ago
 from octapi.trust import token as tokens
 from octapi.trust.names import JOINABLE, check_name, check_new_name
 
@@ -254,11 +255,3 @@ class Ledger:
             {ident: TokenRow(**row) for ident, row in plain["tokens"].items()},
             {ident: Member(**row) for ident, row in plain["members"].items()},
         )
-
-
-def ago(seconds: float) -> str:
-    """Say how long ago something was."""
-    for unit, length in (("days", 86400), ("hours", 3600), ("minutes", 60)):
-        if seconds >= 2 * length:
-            return f"{seconds / length:.0f} {unit} ago"
-    return "just now"

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Final
 
 from octapi.errors import MasterNotFound, TrustError
 from octapi.settings import default_home
-from octapi.trust.joining import DEFAULT_PORT, split
+from octapi.text.addresses import split
+from octapi.trust.joining import DEFAULT_PORT
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -31,7 +32,7 @@ def doors(known: Iterable[str] = (), places: Sequence[Path] | None = None) -> li
     They are what the desks at ``places`` say, and loopback with the ports that are known or usual.
     """
     tried = list(known)
-    ports = dict.fromkeys([*(split(address)[1] for address in tried), DEFAULT_PORT])
+    ports = dict.fromkeys([*(split(address, DEFAULT_PORT)[1] for address in tried), DEFAULT_PORT])
     told = [address for place in (desks() if places is None else places) for address in asked(place)]
     found = dict.fromkeys([*told, *(f"{LOOPBACK}:{port}" for port in ports)])
     return [address for address in found if address not in tried]

@@ -7,7 +7,6 @@ import contextlib
 import getpass
 import os
 import socket
-import struct
 import sys
 import threading
 import time
@@ -15,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from octapi import errors
+from octapi.device import accounts
 from octapi.errors import MasterNotFound, NotAMember, PeerRefused, TrustError
 from octapi.protocol import wire
 from octapi.text.reasons import in_words
@@ -190,18 +190,15 @@ def ask_local(place: Path, make: Any) -> dict[str, Any]:
             f"No master listens at {place} ({in_words(error)}). Start it with 'octapi master'."
         ) from error
     if "ok" not in answer:
-        kind = getattr(errors, str(answer.get("error")), TrustError)
-        raise (kind if issubclass(kind, TrustError) else TrustError)(str(answer.get("text")))
+        raise errors.by_name(answer.get("error"), TrustError)(str(answer.get("text")))
     found: dict[str, Any] = answer["ok"]
     return found
 
 
 def check_server(sock: socket.socket, place: Path) -> None:
     """Raise :exc:`TrustError` unless root or this very user listens: anybody else could pose as the master."""
-    if not hasattr(socket, "SO_PEERCRED"):
-        return
-    _, uid, _ = struct.unpack("3i", sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i")))
-    if uid not in (0, os.getuid()):
+    uid = accounts.peer_uid(sock)
+    if uid not in (None, 0, os.getuid()):
         raise TrustError(f"{place} belongs to another user (uid {uid}), not to a master that can be trusted.")
 
 

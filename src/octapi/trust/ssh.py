@@ -19,8 +19,9 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from octapi.device import files
+from octapi.device import children, files
 from octapi.errors import TrustError
+from octapi.settings import Internal, internal
 from octapi.trust import names
 from octapi.trust.authority import SSH_PRINCIPAL
 
@@ -31,8 +32,6 @@ PORT: Final = 8722
 DIRECTORY: Final = "ssh"
 #: how long an sshd that is told to end may take, in seconds
 STOP_S: Final = 5.0
-#: is ``unit`` where systemd starts an sshd for each login, so that the worker only writes its files
-OUTSIDE: Final = "OCTAPI_SSHD"
 
 
 def key(path: Path) -> str:
@@ -134,7 +133,8 @@ class Sshd:
         self.place = home / DIRECTORY
         self.port = port
         self.process: subprocess.Popen[bytes] | None = None
-        self.is_outside = os.environ.get(OUTSIDE) == "unit"
+        #: systemd starts an sshd for each login, so the worker only writes its files
+        self.is_outside = internal(Internal.SSHD) == "unit"
 
     def facts(self) -> dict[str, Any]:
         """Return what the master must know to log in; empty when it cannot."""
@@ -210,12 +210,7 @@ class Sshd:
         """Stop listening; logins that are open live on."""
         if self.process is None:
             return
-        self.process.terminate()
-        try:
-            self.process.wait(STOP_S)
-        except subprocess.TimeoutExpired:
-            self.process.kill()
-            self.process.wait()
+        children.stop(self.process, STOP_S)
         self.process = None
 
 
@@ -334,12 +329,9 @@ def include(home: Path) -> str:
     there = path.read_text(encoding="utf-8") if path.exists() else ""
     if line in there.splitlines():
         return ""
-    part = path.with_name(f".config.octapi.{os.getpid()}")
     try:
         path.parent.mkdir(mode=0o700, exist_ok=True)
-        part.write_text(f"{line}\n{there}", encoding="utf-8")
-        part.chmod(0o600)
-        part.replace(path)
+        files.replace(path, f"{line}\n{there}", 0o600)
     except OSError:
         return ""  # a file system that cannot be written; 'octapi ssh NODE' works without it
     return str(path)

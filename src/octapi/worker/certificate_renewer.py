@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from octapi.engine.dask_comm import Guard
 from octapi.errors import MasterNotFound, NotAMember, TrustError
 from octapi.pool.log import say
+from octapi.text.addresses import split
 from octapi.trust import identity as identities
 from octapi.trust import policy
 from octapi.trust.contexts import Clock, Trust
@@ -163,7 +164,7 @@ class CertificateRenewer:
             except (OSError, asyncio.IncompleteReadError, TrustError) as error:
                 tried.append(f"{address} ({joining.reason(error)})")
                 continue
-            return f"{joining.split(address)[0]}:{answer['master']['dask']}"
+            return f"{split(address, joining.DEFAULT_PORT)[0]}:{answer['master']['dask']}"
         raise MasterNotFound(
             f"No master of the cluster {self.identity.cluster!r} answers at {', '.join(tried) or 'any address'}."
         )

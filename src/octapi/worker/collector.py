@@ -6,9 +6,8 @@ import platform
 import time
 from typing import TYPE_CHECKING, Any
 
-import psutil
-
-from octapi.device import health, limits, sensors
+from octapi.device import sensors
+from octapi.protocol.small_http import Answer
 from octapi.telemetry import exporter, exposition
 from octapi.telemetry.counters import JobCounters
 
@@ -31,7 +30,7 @@ class WorkerCollector:
     def state(self, member: CertificateRenewer) -> exposition.WorkerState:
         """Return what this worker knows of itself."""
         agent = self.resumable.agent
-        here = health.measure()
+        here = self.resumable.sensors.read()
         return exposition.WorkerState(
             name=member.identity.name,
             cluster=member.identity.cluster,
@@ -41,12 +40,12 @@ class WorkerCollector:
             slots=self.resumable.slots,
             busy=0 if agent is None else sum(agent.busy.values()),
             tally=JobCounters() if agent is None else agent.tally,
-            memory_limit=limits.memory_total(psutil.virtual_memory().total),
+            memory_limit=sensors.memory_total(),
             memory_free=here["memory"],
             cpu_free=here["cpu"],
             disk_free=here["disk"],
-            temperature=sensors.temperature(),
-            under_voltage=sensors.under_voltage(),
+            temperature=here.get("temperature"),
+            under_voltage=here.get("undervoltage"),
             certificate_end=member.identity.ends,
         )
 
@@ -59,10 +58,10 @@ async def serve(
     Raises :exc:`SettingsError` when one of them is no place, or taken.
     """
 
-    async def own() -> exporter.Answer:
-        return exporter.Answer(exposition.worker(meter.state(member)).encode(), exposition.CONTENT_TYPE)
+    async def own() -> Answer:
+        return Answer(exposition.worker(meter.state(member)).encode(), exposition.CONTENT_TYPE)
 
-    async def node() -> exporter.Answer:
+    async def node() -> Answer:
         return await exporter.node(exporter.place(node_exporter))
 
     routes = {"/metrics": own}

@@ -9,11 +9,10 @@ import socket
 from typing import TYPE_CHECKING, Any
 
 import dask
-import psutil
 from distributed.comm import connect
 
 from octapi import _version
-from octapi.device import health, limits
+from octapi.device import sensors
 from octapi.device.signals import until_signalled
 from octapi.engine.dask_nodes import WORKER_SETTINGS, AgentWorker, answer_refusals, guarded, quiet_logs
 from octapi.errors import VersionMismatch
@@ -84,10 +83,10 @@ class MasterConnection:
     async def report(self) -> None:
         """Tell the master how this device is, again and again, until the connection closes."""
         while True:
-            await asyncio.sleep(health.PERIOD_S)
+            await asyncio.sleep(sensors.PERIOD_S)
             if self.worker.batched_stream.closed():
                 return
-            self.send(("health", health.measure()))
+            self.send(("health", self.resumable.sensors.read()))
             if self.tasks is not None and self.member is not None:
                 self.tasks.renew(self.member.identity)
 
@@ -159,8 +158,8 @@ class MasterConnection:
             "slots": self.resumable.slots,
             "platform": platform.platform(),
             "python": platform.python_version(),
-            "memory": limits.memory_total(psutil.virtual_memory().total),
-            "health": health.measure(),
+            "memory": sensors.memory_total(),
+            "health": self.resumable.sensors.read(),
             "ssh": self.ssh,
             "no_dask": self.tasks is None,
             #: a process for Dask's tasks is started when the master asks for it

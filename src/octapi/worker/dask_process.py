@@ -22,7 +22,7 @@ from octapi.device.accounts import files_of
 from octapi.pool import memory_guard
 from octapi.pool.library_threads import library_threads
 from octapi.protocol import stdio_json
-from octapi.settings import Settings
+from octapi.settings import Settings, without_own
 from octapi.worker.respawner import FIRST_S, how_ended, pause_after, when
 
 if TYPE_CHECKING:
@@ -154,8 +154,8 @@ class DaskProcess:
         if self._account is not None:
             os.chown(home, self._account.uid, self._account.gid)
             under = {"user": self._account.uid, "group": self._account.gid, "extra_groups": [], "cwd": home}
-            environment = {key: value for key, value in environment.items() if not key.startswith("OCTAPI_")}
-            environment |= {"HOME": home, "USER": self._account.name, "LOGNAME": self._account.name}
+            name = self._account.name
+            environment = without_own(environment) | {"HOME": home, "USER": name, "LOGNAME": name}
         command = [sys.executable, "-P", "-m", "octapi.worker.dask_worker", *(["apart"] if under else [])]
         facts = self._facts() | {"home": home, "parent": os.getpid()}
         with self._lock:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Final
 
 from octapi.device import parent
 from octapi.errors import OctapiError
+from octapi.settings import Internal, internal, take_internal
 from octapi.worker import respawner
 
 if TYPE_CHECKING:
@@ -27,7 +28,7 @@ def is_kept() -> bool:
 
 def is_again() -> bool:
     """Say whether this process follows a worker that died; what the first was given only once is gone."""
-    return respawner.WATCHED in os.environ
+    return internal(Internal.WATCHED_FD) != ""
 
 
 def work_again(work: Callable[[], None]) -> None:
@@ -36,8 +37,9 @@ def work_again(work: Callable[[], None]) -> None:
     The first call does not return in the process that makes it, which becomes :mod:`octapi.worker.respawner`, so that
     whoever started this worker waits for all of its lives.  Nothing may run in other threads.
     """
-    if is_again():
-        return be_worker(work, int(os.environ.pop(respawner.WATCHED)), os.getppid())
+    watched = take_internal(Internal.WATCHED_FD)
+    if watched:
+        return be_worker(work, int(watched), os.getppid())
     if is_kept():
         return work()
     watching = os.getpid()
@@ -49,7 +51,7 @@ def work_again(work: Callable[[], None]) -> None:
         os.close(writing)
         if sys.platform == "linux":  # it holds for the program that comes next, too
             ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
-        watch = [sys.executable, "-I", "-S", respawner.__file__, str(pid), str(reading)]
+        watch = [sys.executable, "-I", "-S", respawner.__file__, str(pid), str(reading), Internal.WATCHED_FD]
         os.execv(sys.executable, [*watch, sys.executable, *sys.orig_argv[1:]])
     os.close(reading)
     return be_worker(work, writing, watching)

@@ -13,8 +13,6 @@ import signal
 import sys
 import time
 
-#: tells a worker that it is watched: the number of its end of the pipe
-WATCHED = "OCTAPI_WATCHED_FD"
 #: a process that lived for so long is followed at once; others after pauses that double, in seconds
 GOOD_S = 30.0
 FIRST_S = 0.25
@@ -43,11 +41,12 @@ def how_ended(code: int) -> str:
 
 
 class Respawner:
-    """Waits for one worker after the other."""
+    """Waits for one worker after the other, and tells each by ``variable`` the number of its end of the pipe."""
 
-    def __init__(self, pid: int, pipe: int, command: list[str]) -> None:
+    def __init__(self, pid: int, pipe: int, variable: str, command: list[str]) -> None:
         self.pid = pid
         self.pipe = pipe
+        self.variable = variable
         self.command = command
         self.asked = False
         for number in (signal.SIGINT, signal.SIGTERM):
@@ -84,7 +83,7 @@ class Respawner:
         self.pipe, theirs = os.pipe()
         os.set_inheritable(theirs, True)
         environment = dict(os.environ)
-        environment[WATCHED] = str(theirs)
+        environment[self.variable] = str(theirs)
         self.pid = os.posix_spawn(self.command[0], self.command, environment)
         os.close(theirs)
 
@@ -121,4 +120,4 @@ def children() -> list[int]:
 
 
 if __name__ == "__main__":
-    sys.exit(Respawner(int(sys.argv[1]), int(sys.argv[2]), sys.argv[3:]).run())
+    sys.exit(Respawner(int(sys.argv[1]), int(sys.argv[2]), sys.argv[3], sys.argv[4:]).run())

@@ -10,6 +10,7 @@ from __future__ import annotations
 import uuid
 from typing import TYPE_CHECKING, Any
 
+from octapi.device.sensors import Sensors
 from octapi.namespaces.dispy import Namespace
 from octapi.pool.agent import Agent
 from octapi.protocol.wire import LASTING
@@ -34,6 +35,8 @@ class ResumableAgent:
         #: tells this run of the agent from others of the same worker
         self.life = uuid.uuid4().hex[:12]
         self.agent: Agent | None = None
+        #: what the master and monitoring systems are told of this device
+        self.sensors = Sensors()
         self.log: dict[Key, list[Message]] = {}
         self._send: Callable[[Message], None] | None = None
 

@@ -101,8 +101,7 @@ def join_apart(
     )
     facts: dict[str, Any] = json.loads(done.stdout) if done.stdout else {"kind": "TrustError", "text": done.stderr}
     if done.returncode:
-        kind = getattr(errors, facts["kind"], TrustError)
-        raise kind(facts["text"])
+        raise errors.by_name(facts["kind"], errors.OctapiError, TrustError)(facts["text"])
     return facts
 
 

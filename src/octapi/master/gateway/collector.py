@@ -7,6 +7,7 @@ import platform
 import time
 from typing import TYPE_CHECKING, Any
 
+from octapi.protocol.small_http import Answer
 from octapi.protocol.worker_messages import Dropped, End, Results
 from octapi.telemetry import exporter, exposition
 from octapi.telemetry.counters import JobCounters
@@ -95,12 +96,12 @@ def measured(health: dict[str, Any], key: str) -> float | None:
 async def serve(gateway: Gateway, trust: Trust, sock: socket.socket, log: Any) -> exporter.MetricsServer:
     """Open the door for a monitoring system on a bound socket."""
 
-    async def own() -> exporter.Answer:
-        return exporter.Answer(text(gateway).encode(), exposition.CONTENT_TYPE)
+    async def own() -> Answer:
+        return Answer(text(gateway).encode(), exposition.CONTENT_TYPE)
 
-    async def discovery() -> exporter.Answer:
+    async def discovery() -> Answer:
         found = exposition.discovery(agent.info for agent in gateway.workers)
-        return exporter.Answer(json.dumps(found).encode(), "application/json")
+        return Answer(json.dumps(found).encode(), "application/json")
 
     door = exporter.MetricsServer({"/metrics": own, "/discovery": discovery}, lambda: gateway.observers.meter.key, log)
     await door.listen(sock, trust.showing())

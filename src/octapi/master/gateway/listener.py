@@ -13,6 +13,7 @@ from octapi.master.gateway.observers import say
 from octapi.protocol import replies, wire
 from octapi.protocol.client_messages import greeting
 from octapi.protocol.messages import plain
+from octapi.trust.connection_limit import ConnectionLimit
 from octapi.trust.names import CLIENT
 
 if TYPE_CHECKING:
@@ -34,7 +35,7 @@ class Listener:
         self.gateway = gateway
         self.trust = trust
         self.server: asyncio.Server | None = None
-        self.here = 0
+        self.limit = ConnectionLimit(MOST)
 
     async def listen(self, host: str, port: int) -> int:
         """Listen, and return the port.  Raises OSError when it is taken."""
@@ -52,7 +53,7 @@ class Listener:
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         client = None
-        self.here += 1
+        self.limit.enter("")
         try:
             peer = self._admit(writer)
             client = await self._greet(reader, writer, peer)
@@ -78,7 +79,7 @@ class Listener:
                 text = f"it was sent what it does not understand ({type(error).__name__}: {error})."
                 client.send(replies.Refused({"error": "ClusterError", "text": text}))
         finally:
-            self.here -= 1
+            self.limit.leave("")
             if client is not None:
                 self.gateway.sessions.left(client, writer)
             writer.close()
@@ -90,7 +91,7 @@ class Listener:
         if self.trust is None:
             return None
         try:
-            if self.here > MOST:
+            if self.limit.is_over:
                 raise PeerRefused("too many clients are connected")
             return self.trust.admit(writer.get_extra_info("peercert"), (CLIENT,))
         except PeerRefused as error:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from octapi.protocol.computation import minor
 from octapi.protocol.outcome import DRAINED, DRAINING, OK, SILENT
 from octapi.protocol.specs import ComputationFacts
 
@@ -98,8 +99,3 @@ def preferred(agents: Iterable[WorkerRecord], held: BatchRecord) -> list[WorkerR
         return sorted(found, key=lambda agent: (-agent.info["memory"], agent.name))[:1]
     avoid = held.spec.get("avoid")
     return ([agent for agent in found if agent.name not in avoid] or found) if avoid else found
-
-
-def minor(version: str) -> tuple[str, ...]:
-    """Return the part of a Python version that bytecode depends on."""
-    return tuple(version.split(".")[:2])

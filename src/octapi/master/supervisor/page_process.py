@@ -7,13 +7,12 @@ import contextlib
 import json
 import secrets
 import socket
-import sys
 import time
 from collections import deque
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
-from octapi.device import discovery, files
+from octapi.device import children, discovery, files
 from octapi.errors import OctapiError, TrustError
 from octapi.install import build_index, install_command, wheel_index
 from octapi.page import proxies
@@ -242,16 +241,7 @@ class PageProcess:
         assert self._sock is not None
         handle = self._sock.fileno()
         handles = [handle] if self._here is None else [handle, self._here.fileno()]
-        self._process = await asyncio.create_subprocess_exec(
-            sys.executable,
-            "-m",
-            "octapi.page.process",
-            stdin=asyncio.subprocess.PIPE,
-            stdout=asyncio.subprocess.PIPE,
-            limit=stdio_json.LIMIT,
-            start_new_session=True,
-            pass_fds=handles,
-        )
+        self._process = await stdio_json.start("octapi.page.process", handles)
         assert self._process.stdout is not None
         self._write(self._start(handle, account))
 
@@ -374,11 +364,7 @@ class PageProcess:
         if self._process is not None and self._process.returncode is None:
             assert self._process.stdin is not None
             self._process.stdin.close()
-            try:
-                await asyncio.wait_for(self._process.wait(), STOP_S)
-            except TimeoutError:
-                self._process.kill()
-                await self._process.wait()
+            await children.reap_soon(self._process, STOP_S)
         for sock in (self._sock, self._here):
             if sock is not None:
                 sock.close()

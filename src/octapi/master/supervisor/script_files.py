@@ -17,6 +17,7 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any, Final
 
+from octapi.device import files
 from octapi.device.accounts import RUN_UIDS, Account, is_root, pids_of, unreadable
 from octapi.errors import JobError, RunError
 from octapi.protocol.computation import safe
@@ -117,11 +118,7 @@ class ScriptFiles:
 
     def save(self, run: SubmittedScript) -> None:
         """Write down what is known of a run."""
-        path = self.place(run) / FACTS
-        part = path.with_suffix(".part")
-        part.touch(mode=0o600)
-        part.write_text(json.dumps(asdict(run)), encoding="utf-8")
-        part.replace(path)
+        files.replace(self.place(run) / FACTS, json.dumps(asdict(run)), 0o600)
 
     def add(self, run: SubmittedScript, name: str, data: bytes, mode: int, *, is_first: bool) -> None:
         """Add bytes to a file of a run that has never run.  Raises :exc:`RunError` for what is not allowed."""

@@ -16,11 +16,12 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from octapi.device import accounts
+from octapi.device import accounts, children
 from octapi.errors import OctapiError, RunError
 from octapi.master.supervisor.script_files import ScriptFiles, SubmittedScript, can_give_accounts, free_uid, of_request
 from octapi.master.supervisor.script_log import RunLog
 from octapi.protocol import stdio_json
+from octapi.settings import Internal
 from octapi.store import location
 from octapi.trust import names
 
@@ -245,7 +246,7 @@ class ScriptRunner:
         kept = {key: os.environ[key] for key in ("PATH", "LANG", "LC_ALL", "TZ") if key in os.environ}
         path = os.pathsep.join(filter(None, (str(SHIM), os.environ.get("PYTHONPATH"))))
         own = {"HOME": home, "USER": run.user, "LOGNAME": run.user, "PYTHONPATH": path, "PYTHONUNBUFFERED": "1"}
-        return kept | own | {"OCTAPI_RUN": run.id} | self.introduce(run, self.shelf.home(run))
+        return kept | own | {Internal.RUN: run.id} | self.introduce(run, self.shelf.home(run))
 
     async def _start(self, run: SubmittedScript) -> None:
         start = {
@@ -310,10 +311,7 @@ class ScriptRunner:
             return
         with contextlib.suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGTERM)
-        try:
-            await asyncio.wait_for(process.wait(), patience_s)
-        except TimeoutError:
-            end_all(self.runs[ident], process.pid)
+        await children.reap_soon(process, patience_s, lambda: end_all(self.runs[ident], process.pid))
 
     def _forget(self, run: SubmittedScript) -> None:
         self.runs.pop(run.id, None)

@@ -10,13 +10,11 @@ import asyncio
 import contextlib
 import json
 import os
-import signal
-import sys
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from octapi.device import discovery
+from octapi.device import children, discovery, files
 from octapi.device.accounts import SCHEDULER_ACCOUNT, files_of, unprivileged
 from octapi.device.signals import until_signalled
 from octapi.errors import ClusterError, MessageRefused, StateError, TrustError
@@ -32,7 +30,6 @@ from octapi.store import location
 from octapi.telemetry import heartbeat, levels
 from octapi.text.escape import shown
 from octapi.trust import local_master, names, ssh
-from octapi.trust.authority_file import write_beside
 from octapi.trust.control_socket import ControlSocket
 from octapi.trust.enrolment_server import EnrolmentServer
 from octapi.trust.names import CLIENT, MASTER
@@ -299,16 +296,8 @@ class MasterSupervisor:
             "metrics_fd": self.metrics.fd(),
             "dashboard": self.page_process.wants_dask(),
         }
-        self.scheduler = await asyncio.create_subprocess_exec(
-            sys.executable,
-            "-m",
-            "octapi.master.gateway.server",
-            stdin=asyncio.subprocess.PIPE,
-            stdout=asyncio.subprocess.PIPE,
-            limit=stdio_json.LIMIT,
-            start_new_session=True,
-            pass_fds=[fd for fd in [self.metrics.fd()] if fd is not None],
-        )
+        handles = [fd for fd in [self.metrics.fd()] if fd is not None]
+        self.scheduler = await stdio_json.start("octapi.master.gateway.server", handles)
         assert self.scheduler.stdin is not None
         assert self.scheduler.stdout is not None
         self.scheduler.stdin.write(stdio_json.to_line(start).encode())
@@ -336,12 +325,9 @@ class MasterSupervisor:
         ident = names.ident_of_run(self.authority.state.cluster_id, run.id)
         found = self.authority.identity(CLIENT, f"run-{run.id}", RUN_LIFE_S, ident)
         path = home / ".octapi" / "client.json"
-        part = path.with_suffix(".part")
         with files_of(run.account):
             path.parent.mkdir(mode=0o700, exist_ok=True)
-            part.unlink(missing_ok=True)
-            write_beside(part, found.with_answer(self.standing_here()).to_json())
-            part.replace(path)
+            files.replace(path, found.with_answer(self.standing_here()).to_json(), 0o600)
         return {"OCTAPI_HOME": str(path.parent), "OCTAPI_ADDRESS": str(path)}
 
     def _hear(self, message: dict[str, Any]) -> None:
@@ -436,12 +422,6 @@ class MasterSupervisor:
         if self.announcement is not None:
             with contextlib.suppress(OSError, TimeoutError):
                 await asyncio.wait_for(self.announcement.close(), 2)
-        if self.scheduler is not None and self.scheduler.returncode is None:
-            with contextlib.suppress(ProcessLookupError):
-                self.scheduler.send_signal(signal.SIGTERM)
-            try:
-                await asyncio.wait_for(self.scheduler.wait(), STOP_S)
-            except TimeoutError:
-                self.scheduler.kill()
-                await self.scheduler.wait()
+        if self.scheduler is not None:
+            await children.stop_soon(self.scheduler, STOP_S)
         self._disk.attempt("the authority's state", self.authority.save)
