@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import re
 import shutil
 import socket
-import sys
 import time
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from octapi.cli import service  # noqa: TC001 - typer reads the annotations when the command runs
 from octapi.errors import SettingsError
+from octapi.telemetry import logs
 from octapi.telemetry.heartbeat import PATIENCE_S
 from octapi.trust.names import NAME
+
+log = logging.getLogger("octapi.worker")
 
 ROLES = ("master", "worker", "agent")
 #: how often a worker without a token says that it waits for one, in seconds
@@ -27,17 +31,21 @@ def start(
     role: Annotated[
         str, typer.Argument(metavar="ROLE", help="master, worker or agent; OCTAPI_ROLE by default, else worker.")
     ] = "",
+    log_level: service.LogLevel = None,
+    log_json: service.LogJson = None,
 ) -> None:
     """Run as the environment says: master, worker or agent. Meant for containers."""
     role = role or os.environ.get("OCTAPI_ROLE") or "worker"
     if role not in ROLES:
         raise SettingsError(f"OCTAPI_ROLE is {role!r}; it must be one of {', '.join(ROLES)}.")
+    logging_options = logs.LogOptions.load(log_level, log_json)
+    logs.set_up(f"octapi {role}", logging_options)
     if role == "agent":
         from octapi.device import power
 
         return power.serve()
     clear(os.environ.get("TMPDIR", ""))
-    return start_master() if role == "master" else start_worker()
+    return start_master(logging_options) if role == "master" else start_worker(logging_options)
 
 
 def clear(scratch: str) -> None:
@@ -55,7 +63,7 @@ def own_name() -> str:
     return given or (device if NAME.fullmatch(device) else "")
 
 
-def start_master() -> None:
+def start_master(logging_options: logs.LogOptions) -> None:
     """Run a master by the environment."""
     from octapi.cli import devices
 
@@ -66,10 +74,12 @@ def start_master() -> None:
         ssh_port=integer("OCTAPI_SSH_PORT", devices.SSH_PORT),
         metrics=os.environ.get("OCTAPI_METRICS", ""),
         metrics_share=Path(place) if (place := os.environ.get("OCTAPI_METRICS_SHARE")) else None,
+        log_level=logging_options.level,
+        log_json=logging_options.as_json,
     )
 
 
-def start_worker() -> None:
+def start_worker(logging_options: logs.LogOptions) -> None:
     """Run a worker by the environment; without a token it waits for the file that a master shares."""
     from octapi.cli import devices
     from octapi.settings import default_home
@@ -94,6 +104,8 @@ def start_worker() -> None:
         no_dask=os.environ.get("OCTAPI_NO_DASK", "") not in ("", "0"),
         metrics=os.environ.get("OCTAPI_METRICS", ""),
         node_exporter=os.environ.get("OCTAPI_NODE_EXPORTER", ""),
+        log_level=logging_options.level,
+        log_json=logging_options.as_json,
         leaves=is_passing(bool(shared) and not is_given, own_name(), socket.gethostname()),
     )
 
@@ -120,7 +132,7 @@ def wait_for(path: Path) -> None:
     while not path.exists():
         if time.monotonic() - said >= SAY_S:
             said = time.monotonic()
-            print(f"octapi worker: waiting for the master's token in {path}.", file=sys.stderr, flush=True)
+            log.warning(f"waiting for the master's token in {path}.")
         time.sleep(LOOK_S)
 
 

@@ -101,7 +101,7 @@ class Callers:
             except ConnectionAbortedError:  # it hung up before it was let in
                 continue
             except OSError as error:
-                self._say(f"page: cannot take connections: {error.strerror}.")
+                self._say(f"cannot take connections: {error.strerror}.")
                 await asyncio.sleep(AGAIN_S)
                 continue
             address = str(peer[0])
@@ -118,7 +118,7 @@ class Callers:
         of_one = sum(1 for known, _ in self._open if known == address)
         if len(self._open) < MOST and (of_one < MOST_OF_ONE or self._is_proxy(address)):
             return True
-        self._say(f"page: refused {address}: {len(self._open)} connections are open, {of_one} of them from there.")
+        self._say(f"refused {address}: {len(self._open)} connections are open, {of_one} of them from there.")
         return False
 
     def _say(self, text: str) -> None:

@@ -20,7 +20,7 @@ from typing import IO, TYPE_CHECKING, Any
 import msgpack
 
 from octapi.pool import forkserver, job_process, recorder, shared_state
-from octapi.pool.log import say
+from octapi.pool.log import warn
 from octapi.protocol import wire
 
 if TYPE_CHECKING:
@@ -379,7 +379,7 @@ async def frames(child: SlotProcess, on_frame: Callable[[SlotProcess, int, bytes
             try:
                 on_frame(child, kind, body)
             except Exception as error:
-                say(f"a slot sent what cannot be used ({type(error).__name__}: {error}); it is killed.")
+                warn(f"a slot sent what cannot be used ({type(error).__name__}: {error}); it is killed.")
                 child.killed_for = child.killed_for or NONSENSE
                 return child.kill()
 

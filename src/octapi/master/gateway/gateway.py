@@ -11,6 +11,7 @@ Clients and their sessions are in :mod:`octapi.master.gateway.sessions`.
 from __future__ import annotations
 
 import asyncio
+import logging
 from typing import TYPE_CHECKING, Any
 
 from distributed.diagnostics.plugin import SchedulerPlugin
@@ -26,8 +27,6 @@ from octapi.master.gateway.session import BatchRecord, ClientSession, remainder
 from octapi.master.gateway.sessions import Sessions
 from octapi.protocol import batch_checks, wire
 from octapi.store import workers
-from octapi.telemetry import levels
-from octapi.text.escape import shown
 from octapi.trust.policy import STREAM_OP
 
 if TYPE_CHECKING:
@@ -37,6 +36,8 @@ if TYPE_CHECKING:
 
     from octapi.engine.dask_comm import Guard
     from octapi.engine.dask_nodes import QuietScheduler
+
+log = logging.getLogger("octapi.master.gateway")
 
 #: Dask holds messages back this long to send them together; ours are batches already, in seconds
 HOLD_S = 0.0002
@@ -245,7 +246,7 @@ class Gateway(Sessions, SchedulerPlugin):  # type: ignore[misc]
         """Log a message of a worker that is none, and end the connection of one that goes on so."""
         self.meter.refused += 1
         name = worker if agent is None else agent.name
-        say(f"octapi master: refused a message of worker {name}: {type(error).__name__}: {error}")
+        log.warning(f"refused a message of worker {name}: {type(error).__name__}: {error}")
         if agent is None:
             self._send_away(worker, f"it does not say what it is: {error}.")
             return
@@ -329,7 +330,7 @@ class Gateway(Sessions, SchedulerPlugin):  # type: ignore[misc]
         why = why_not(facts, None if bearer is None else bearer.name)
         if why:
             self.meter.refused += 1
-            say(f"octapi master: refused worker {facts.get('name')}: {why}")
+            log.warning(f"refused worker {facts.get('name')}: {why}")
             self._send_away(address, why)
             return
         self.scheduler.stream_comms[address].interval = HOLD_S
@@ -340,7 +341,7 @@ class Gateway(Sessions, SchedulerPlugin):  # type: ignore[misc]
         self.agents[agent.name] = agent
         if self.latest is not None:
             self.to_agent(agent, ("trust", self.latest))
-        say(f"octapi master: {agent.name} joined from {agent.info['address']} with {agent.slots} slots.")
+        log.info(f"{agent.name} joined from {agent.info['address']} with {agent.slots} slots.")
         self.book.nodes.joined(agent.info, self.now())
         for client in self.clients.values():
             limited = [d for d, (_, known) in client.computations.items() if known.get("limits") is not None]
@@ -385,7 +386,7 @@ class Gateway(Sessions, SchedulerPlugin):  # type: ignore[misc]
         agent.heard_at = self.loop.time()
         if agent.is_silent:
             agent.is_silent = False
-            say(f"octapi master: {agent.name} answers again.")
+            log.info(f"{agent.name} answers again.")
             self.tell_workers()
             self.place()
 
@@ -398,7 +399,7 @@ class Gateway(Sessions, SchedulerPlugin):  # type: ignore[misc]
                 self._heard(agent)
             silent_s = now - agent.heard_at
             if silent_s > LOST_S:
-                say(f"octapi master: {agent.name} gave no sign of life for {silent_s:.0f} s.")
+                log.warning(f"{agent.name} gave no sign of life for {silent_s:.0f} s.")
                 self._remove(agent.address)
             elif silent_s > SILENT_S and not agent.is_silent:
                 agent.is_silent = True
@@ -435,7 +436,7 @@ class Gateway(Sessions, SchedulerPlugin):  # type: ignore[misc]
         self.tell_workers()
         for agent in found:
             why = "it gave no sign of life" if agent.is_silent else "its connection ended"
-            say(f"octapi master: {agent.name} left: {why}.")
+            log.log(logging.WARNING if agent.is_silent else logging.INFO, f"{agent.name} left: {why}.")
             self.watching.event("left", agent.name, why)
             self.meter.lost += len(agent.held)
             self.book.nodes.went(agent.name, workers.LOST, why, self.now())
@@ -476,8 +477,3 @@ def bytes_read(stream: Any) -> int:
     """Return how much has come over a connection of Dask's, the message that comes just now included."""
     found = getattr(getattr(stream, "comm", None), "stream", None)
     return int(getattr(found, "_total_read_index", 0)) + int(getattr(found, "_read_buffer_size", 0))
-
-
-def say(text: str) -> None:
-    """Write one line of the master's log; what others said of themselves does nothing to a terminal."""
-    levels.log(shown(text, 4000))

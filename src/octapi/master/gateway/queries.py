@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
     from octapi.master.gateway.registry import RunRegistry
     from octapi.master.gateway.session import ClientSession
     from octapi.store.runs import Run
+
+log = logging.getLogger("octapi.master.gateway")
 
 
 class Queries:
@@ -36,7 +39,7 @@ class Queries:
         self.viewers: set[str] | None = None
         self.watching = Subscriptions(
             lambda: list(self.agents.values()), lambda: list(self.clients.values()), self.now, self.may_read,
-            lambda text: self.book.say(text),
+            log.warning,
         )  # fmt: skip
         self._asked: set[asyncio.Task[None]] = set()
 
@@ -116,7 +119,7 @@ class Queries:
             news = client_messages.STORY(news)
             client.take_story(news)
         except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
-            self.book.say(f"a report of run {client.run} makes no sense ({type(error).__name__}: {error}).")
+            log.warning(f"a report of run {client.run} makes no sense ({type(error).__name__}: {error}).")
             return
         self.watching.story(client, news)
         self.trace_writer.take(client.run, client.story)

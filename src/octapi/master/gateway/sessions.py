@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import hmac
 import itertools
+import logging
 from typing import TYPE_CHECKING, Any
 
 from octapi import _version
@@ -18,7 +19,6 @@ from octapi.master.gateway.detached import CLAIM_S, MASTER_ENDED, DetachedRuns
 from octapi.master.gateway.session import BatchRecord, ClientSession
 from octapi.protocol import batch_checks, wire
 from octapi.store import runs
-from octapi.telemetry import levels
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -28,6 +28,8 @@ if TYPE_CHECKING:
     from octapi.master.gateway.placement import WorkerRecord
     from octapi.master.gateway.registry import RunRegistry
     from octapi.trust.names import Peer
+
+log = logging.getLogger("octapi.master.gateway")
 
 TAKEN = "This session is another client's, or somebody else has fetched its jobs."
 AWAY = (
@@ -178,8 +180,8 @@ class Sessions(DetachedRuns):
             self.watching.ended(client)
             if client.summary.get("functions"):
                 jobs, failed = (client.summary.get(key) or 0 for key in ("done", "failed"))
-                text = f"octapi master: {described(client)} ended: {jobs} jobs ended, {failed} of them failed."
-                levels.log(text, levels.WARNING if failed else levels.INFO)
+                text = f"{described(client)} ended: {jobs} jobs ended, {failed} of them failed."
+                log.log(logging.WARNING if failed else logging.INFO, text)
             self.trace_writer.close(client.run)
         self._release(client)
         if client.is_run:
@@ -250,7 +252,7 @@ class Sessions(DetachedRuns):
         """The client tells how far its jobs are."""
         if not client.summary.get("functions") and summary.get("functions"):
             self.watching.event("began", client.run, str(client.facts.get("script") or ""))
-            levels.log(f"octapi master: {described(client)} began.", levels.INFO)
+            log.info(f"{described(client)} began.")
         client.summary = in_summary(summary)
         self.take_story(client, summary.get("story"))
         if client.is_run:
