@@ -11,32 +11,33 @@ import pytest
 from octapi.engine import dask_nodes
 from octapi.telemetry import levels
 
-MARKED = "<4>octapi master: refused x\n<4>more\n<6>y\n"
-CODE = (
-    "from octapi.telemetry import levels; levels.log('octapi master: refused x\\nmore'); levels.log('y', levels.INFO)"
-)
+MARKED = "<4>octapi master: refused x\\ny\n<3>octapi master: it ended\n<3>and said why\n<6>octapi master: red joined.\n"
+CODE = """
+import logging
+from octapi.telemetry import logs
+logs.set_up("octapi master")
+log = logging.getLogger("octapi.master.gateway")
+log.warning("refused x\\ny")
+log.error("it ended\\nand said why", extra=logs.LINES)
+log.info("red joined.")
+log.debug("nobody wants to know that")
+"""
 
 
 @pytest.mark.parametrize(
-    ("text", "level"),
-    [
-        ("octapi master: red joined from 10.0.0.2 with 4 slots.", levels.INFO),
-        ("octapi master: refused worker red: it is removed", levels.WARNING),
-        ("octapi worker: lost the master; looking for it again.", levels.WARNING),
-        ("octapi worker: could not work for the master at pi:8788: no answer", levels.WARNING),
-        ("octapi master: the page cannot start: no memory.", levels.ERROR),
-    ],
+    ("level", "priority"),
+    [(logging.DEBUG, 7), (logging.INFO, 6), (logging.WARNING, 4), (logging.ERROR, 3), (logging.CRITICAL, 2)],
 )
-def test_what_somebody_should_look_at_is_a_warning(text: str, level: int) -> None:
-    """The rest is information, so 'journalctl -p warning' shows what matters."""
-    assert levels.level_of(text) == level
+def test_each_level_has_the_priority_that_syslog_gives_it(level: int, priority: int) -> None:
+    """So 'journalctl -p warning' shows what somebody should look at."""
+    assert levels.priority(level) == priority
 
 
 def test_lines_have_their_level_in_the_journal_and_nowhere_else() -> None:
-    """The journal is known by what systemd tells the service of its stderr."""
+    """The journal is known by what systemd tells the service of its stderr; line ends of others make no lines."""
     read, write = os.pipe()
     facts = os.fstat(write)
-    plain = "octapi master: refused x\nmore\ny\n"
+    plain = "".join(line[3:] + "\n" for line in MARKED.splitlines())
     for told, expected in ((f"{facts.st_dev}:{facts.st_ino}", MARKED), ("", plain)):
         env = dict(os.environ, JOURNAL_STREAM=told)
         subprocess.run([sys.executable, "-c", CODE], stderr=write, env=env, check=True)

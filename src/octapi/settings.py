@@ -154,6 +154,9 @@ class Settings:
     dask_idle_s: float = 120.0
     #: on a master: start Dask's own dashboard too, behind the page's login
     dask_dashboard: bool = False
+    #: of a master, a worker or an agent: from which level on it logs, and whether each record is one line of JSON
+    log_level: str = "info"
+    log_json: bool = False
 
     @classmethod
     def load(cls, **passed: Any) -> Settings:

@@ -5,6 +5,7 @@ import pickle
 from pathlib import Path
 from typing import Any
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -158,10 +159,11 @@ def test_a_story_is_kept_in_pieces_that_fit_and_found_again() -> None:
     assert len(heard.pieces) == len(told.pieces)
 
 
-def test_long_output_in_any_script_is_kept_whole_and_nothing_told_stops_a_run(tmp_path: Path) -> None:
+def test_long_output_in_any_script_is_kept_whole_and_nothing_told_stops_a_run(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     """Lines of letters that take three bytes each fit in smaller pieces; a piece that fits in none is left out."""
-    said: list[str] = []
-    book = RunRegistry(tmp_path, say=said.append)
+    book = RunRegistry(tmp_path)
     trace_writer, told = TraceWriter(book, clock=lambda: 0.0), RunTrace(0.0)
     for _ in range(300):
         told.printed("pi-1", "work", "日" * 400, "out")
@@ -174,7 +176,7 @@ def test_long_output_in_any_script_is_kept_whole_and_nothing_told_stops_a_run(tm
     kept = [row for _, piece in book.reader.story("run", "output") for row in piece]
     assert kept == list(told.output)
     assert book.reader.story("run", "causes") == []
-    assert [text for text in said if "is not kept" in text]
+    assert [text for text in caplog.messages if "is not kept" in text]
 
 
 def test_a_record_without_a_time_makes_no_run_of_decades() -> None:

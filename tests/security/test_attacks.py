@@ -149,7 +149,7 @@ def answers(door: EnrolmentServer, said: bytes) -> list[dict[str, object]]:
 
 @pytest.fixture(scope="module")
 def door() -> EnrolmentServer:
-    return EnrolmentServer(Authority(new_state("school", 1e9)), lambda _: None)
+    return EnrolmentServer(Authority(new_state("school", 1e9)))
 
 
 @settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -191,7 +191,7 @@ def test_a_request_with_a_good_token_and_one_odd_part_is_refused_or_makes_a_good
         "csr": certificates.request(certificates.new_key(), nonce),
     }  # fmt: skip
     made |= other
-    inside = EnrolmentServer(authority, lambda _: None)
+    inside = EnrolmentServer(authority)
     try:
         inside._answer({"op": "join", **made}, None, nonce, "192.0.2.9")
     except OctapiError:

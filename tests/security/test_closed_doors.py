@@ -94,7 +94,7 @@ def runner(place: Path, **options: Any) -> ScriptRunner:
     def introduce(run: SubmittedScript, home: Path) -> dict[str, str]:
         raise PermissionError(f"{home} is closed")
 
-    return ScriptRunner(place, Settings(), introduce, lambda _: None, options.pop("say", print), **options)
+    return ScriptRunner(place, Settings(), introduce, lambda _: None, **options)
 
 
 def submitted(ident: str, owner: str) -> SubmittedScript:
@@ -114,16 +114,17 @@ def test_scripts_are_out_with_the_login_that_submitted_them(tmp_path: Path) -> N
     assert found.outcasts([]) == []
 
 
-def test_a_script_that_spoils_its_own_directory_ends_nothing_else(tmp_path: Path) -> None:
+def test_a_script_that_spoils_its_own_directory_ends_nothing_else(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     """Its next identity cannot be written, which is said; the others get theirs."""
-    said: list[str] = []
-    found = runner(tmp_path, say=said.append)
+    found = runner(tmp_path)
     found.runs = {"one": submitted("one", OWNER.ident)}
     found.processes = {"one": None}  # type: ignore[dict-item]
 
     found.introduce_again(-1.0)
 
-    assert "run one could not be given a new identity" in said[0]
+    assert "run one could not be given a new identity" in caplog.messages[0]
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root gives accounts")

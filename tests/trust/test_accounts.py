@@ -172,9 +172,8 @@ def test_the_group_of_the_masters_computer_are_clients_without_a_token(
     monkeypatch.setattr(control_socket, "GROUP", group)
     place = Path("/run") / f"octapi-test-{os.getpid()}"
     authority = Authority(new_state("school", 1e9))
-    said: list[str] = []
     counter = control_socket.ControlSocket(
-        authority, lambda: ["127.0.0.1:1"], lambda: {"addresses": []}, lambda _: None, said.append
+        authority, lambda: ["127.0.0.1:1"], lambda: {"addresses": []}, lambda _: None
     )
 
     async def ask() -> str:

@@ -36,10 +36,12 @@ def test_the_list_for_ssh_is_written_only_when_it_changes(tmp_path: Path) -> Non
     assert place.stat().st_mode & 0o777 == 0o600
 
 
-def test_what_cannot_be_written_is_said_once_and_when_it_can_again(tmp_path: Path) -> None:
+def test_what_cannot_be_written_is_said_once_and_when_it_can_again(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     """The second failure for the same reason is silent; nothing is raised."""
-    said: list[str] = []
-    disk, home = RetryingWrites(said.append), tmp_path / "home"
+    caplog.set_level("INFO", "octapi")
+    disk, home = RetryingWrites(), tmp_path / "home"
     home.touch()
     for _ in range(3):
         assert not disk.attempt("the list", lambda: files.update(home / "list", "x"))
@@ -47,7 +49,10 @@ def test_what_cannot_be_written_is_said_once_and_when_it_can_again(tmp_path: Pat
     home.unlink()
     assert disk.attempt("the list", lambda: files.update(home / "list", "x"))
     assert not disk.is_failing
-    assert [text.partition(":")[0] for text in said] == ["the list cannot be written", "the list can be written again."]
+    assert [text.partition(":")[0] for text in caplog.messages] == [
+        "the list cannot be written",
+        "the list can be written again.",
+    ]
 
 
 def test_a_master_whose_disk_becomes_read_only_goes_on(yard: Yard) -> None:

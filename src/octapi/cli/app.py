@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import sys
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -11,6 +12,7 @@ from octapi._version import __version__
 from octapi.cli import container, devices, doctor, drain, fleet, jobs, page, recover, runs, scripts, trust, wheels
 from octapi.cli.commands import CARE, CLUSTER, MOST, RUNS, USE, Command, Group
 from octapi.errors import OctapiError
+from octapi.telemetry import logs
 from octapi.text.escape import visible
 
 if TYPE_CHECKING:
@@ -129,17 +131,25 @@ def pasted(arguments: list[str]) -> list[str]:
     return arguments
 
 
+def say(text: str, level: int = logging.ERROR) -> None:
+    """Say what ended a command; a service logs it."""
+    if logs.of_process() is None:
+        lines = "\n".join(visible(line) for line in text.split("\n"))
+        print(f"octapi: {lines}", file=sys.stderr)
+    else:
+        logging.getLogger(logs.COMMAND).log(level, text, extra=logs.LINES)
+
+
 def main() -> None:
     """Run the command, and end with a message instead of a traceback."""
     sys.argv[1:] = pasted(sys.argv[1:])
     try:
         app(standalone_mode=True, prog_name="octapi")
     except OctapiError as error:
-        text = "\n".join(visible(line) for line in str(error).split("\n"))
-        print(f"octapi: {text}", file=sys.stderr)
+        say(str(error))
         sys.exit(EXIT_ERROR)
     except KeyboardInterrupt:
-        print("octapi: stopped.", file=sys.stderr)
+        say("stopped.", logging.INFO)
         sys.exit(EXIT_INTERRUPTED)
 
 

@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import re
 import shutil
 import socket
-import sys
 import time
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from octapi.cli import service  # noqa: TC001 - typer reads the annotations when the command runs
 from octapi.errors import SettingsError
 from octapi.protocol.specs import NAME
 from octapi.settings import ContainerSettings, Internal, default_home, internal
+from octapi.telemetry import logs
 from octapi.telemetry.heartbeat import PATIENCE_S
+
+log = logging.getLogger("octapi.worker")
 
 ROLES = ("master", "worker", "agent")
 #: how often a worker without a token says that it waits for one, in seconds
@@ -28,18 +32,22 @@ def start(
     role: Annotated[
         str, typer.Argument(metavar="ROLE", help="master, worker or agent; OCTAPI_ROLE by default, else worker.")
     ] = "",
+    log_level: service.LogLevel = None,
+    log_json: service.LogJson = None,
 ) -> None:
     """Run as the environment says: master, worker or agent. Meant for containers."""
     given = ContainerSettings.load()
     role = role or given.role
     if role not in ROLES:
         raise SettingsError(f"OCTAPI_ROLE is {role!r}; it must be one of {', '.join(ROLES)}.")
+    logging_options = logs.LogOptions.load(log_level, log_json)
+    logs.set_up(f"octapi {role}", logging_options)
     if role == "agent":
         from octapi.device import power
 
         return power.serve()
     clear(os.environ.get("TMPDIR", ""))
-    return start_master(given) if role == "master" else start_worker(given)
+    return start_master(given, logging_options) if role == "master" else start_worker(given, logging_options)
 
 
 def clear(scratch: str) -> None:
@@ -56,7 +64,7 @@ def own_name(given: str) -> str:
     return given or (device if NAME.fullmatch(device) else "")
 
 
-def start_master(given: ContainerSettings) -> None:
+def start_master(given: ContainerSettings, logging_options: logs.LogOptions) -> None:
     """Run a master by the environment."""
     from octapi.cli import devices
 
@@ -67,10 +75,12 @@ def start_master(given: ContainerSettings) -> None:
         ssh_port=given.ssh_port,
         metrics=given.metrics,
         metrics_share=Path(given.metrics_share) if given.metrics_share else None,
+        log_level=logging_options.level,
+        log_json=logging_options.as_json,
     )
 
 
-def start_worker(given: ContainerSettings) -> None:
+def start_worker(given: ContainerSettings, logging_options: logs.LogOptions) -> None:
     """Run a worker by the environment; without a token it waits for the file that a master shares."""
     from octapi.cli import devices
     from octapi.worker.service import FILE
@@ -95,6 +105,8 @@ def start_worker(given: ContainerSettings) -> None:
         metrics=given.metrics,
         node_exporter=given.node_exporter,
         leaves=is_passing(shared is not None and not has_token, name, socket.gethostname()),
+        log_level=logging_options.level,
+        log_json=logging_options.as_json,
     )
 
 
@@ -112,7 +124,7 @@ def wait_for(path: Path) -> None:
     while not path.exists():
         if time.monotonic() - said >= SAY_S:
             said = time.monotonic()
-            print(f"octapi worker: waiting for the master's token in {path}.", file=sys.stderr, flush=True)
+            log.warning(f"waiting for the master's token in {path}.")
         time.sleep(LOOK_S)
 
 

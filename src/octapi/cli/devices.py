@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import sys
 import time
 from pathlib import Path
@@ -13,6 +14,7 @@ import typer
 from octapi.cli import secret, service, tables
 from octapi.errors import IdentityProblem, InsecureRefused, NotAMember, OctapiError
 from octapi.protocol.client_messages import Nodes
+from octapi.telemetry import logs
 from octapi.text.escape import visible
 from octapi.text.reasons import in_words
 from octapi.text.units import days, seconds_of
@@ -21,7 +23,7 @@ if TYPE_CHECKING:
     from octapi.master.supervisor.supervisor import MasterSupervisor
     from octapi.worker.service import Options
 
-WARNING = "octapi: --insecure: no encryption and no login. Anyone who reaches this port can run code here."
+WARNING = "--insecure: no encryption and no login. Anyone who reaches this port can run code here."
 Insecure = Annotated[bool, typer.Option("--insecure", help="No encryption, no login (experiments, trusted networks).")]
 MetricsDoor = Annotated[
     str,
@@ -29,6 +31,7 @@ MetricsDoor = Annotated[
         "--metrics", metavar="HOST:PORT", envvar="OCTAPI_METRICS", help="HOST:PORT where Prometheus may read metrics."
     ),
 ]
+MASTER, WORKER = logging.getLogger("octapi.master"), logging.getLogger("octapi.worker")
 CLIENT_PORT, DASK_PORT, JOIN_PORT, SSH_PORT = 8786, 8788, 8785, 8722
 
 nodes_app = typer.Typer(help="Show who is in the cluster, or remove a device.", invoke_without_command=True)
@@ -46,7 +49,7 @@ def warn_insecure(identity: str) -> None:
             f"This device has an identity of a secured cluster ({default_home() / identity}), which --insecure would "
             "leave aside. Start without --insecure, or use another OCTAPI_HOME."
         )
-    print(WARNING, file=sys.stderr, flush=True)
+    logging.getLogger(logs.COMMAND).warning(WARNING)
 
 
 def refuse_metrics(metrics: str) -> None:
@@ -108,6 +111,8 @@ def master(
     dask_dashboard: Annotated[
         bool | None, typer.Option("--dask-dashboard", help="Dask's own dashboard too, behind the page's login.")
     ] = None,
+    log_level: service.LogLevel = None,
+    log_json: service.LogJson = None,
     insecure: Insecure = False,
     install_service: service.Install = False,
     remove_service: service.Remove = False,
@@ -116,6 +121,7 @@ def master(
     given = locals()
     if remove_service:
         return service.remove("master")
+    logs.set_up("octapi master", logs.LogOptions.load(log_level, log_json))
     if install_service:
         service.check("master", insecure=insecure)
     if insecure:
@@ -152,7 +158,7 @@ def run_keeper(keeper: MasterSupervisor, is_new: bool, share_token: Path | None)
             share(found, share_token)
         changed = ssh.include(keeper.home)
         if changed:
-            print(f"octapi master: 'ssh NODE' works here; added one Include line to {changed}.", flush=True)
+            tell(f"'ssh NODE' works here; added one Include line to {changed}.")
 
     try:
         asyncio.run(keeper.run(ready))
@@ -163,7 +169,7 @@ def run_keeper(keeper: MasterSupervisor, is_new: bool, share_token: Path | None)
 
 
 NO_ADDRESS = (
-    "octapi master: this master is in a container on a bridge. Workers, logins and scripts in this container and "
+    "this master is in a container on a bridge. Workers, logins and scripts in this container and "
     "beside it need nothing more. For other computers, publish ports 8785, 8786 and 8788 and give the address of the "
     "computer around it: octapi master --advertise ADDRESS (or OCTAPI_ADVERTISE)."
 )
@@ -173,16 +179,21 @@ NO_ADDRESS = (
 SHARED_LIFE_S = 10 * 365 * 86400.0
 
 
+def tell(text: str, log: logging.Logger = MASTER) -> None:
+    """Tell the person who started a service how it stands."""
+    log.info(text, extra=logs.ON_STDOUT)
+
+
 def print_ready(keeper: MasterSupervisor, is_new: bool) -> None:
     """Say that the master runs, and at the first start how devices join."""
     cluster = keeper.authority.state.cluster
     where = f"joins at {keeper.join_port}, clients at {keeper.port}, workers at {keeper.dask_port}"
     hosts = keeper.hosts()
-    print(f"octapi master: cluster {cluster}, {where} on {', '.join(hosts) or 'this computer'}", flush=True)
+    tell(f"cluster {cluster}, {where} on {', '.join(hosts) or 'this computer'}")
     if not hosts:
-        print(NO_ADDRESS, flush=True)
+        tell(NO_ADDRESS)
     if keeper.metrics.port() is not None:
-        print(f"octapi master: metrics at port {keeper.metrics.port()}, for 'octapi token metrics'", flush=True)
+        tell(f"metrics at port {keeper.metrics.port()}, for 'octapi token metrics'")
     if keeper.page_process.port:
         print_page(keeper)
     if is_new and secret.shows():
@@ -192,10 +203,9 @@ def print_ready(keeper: MasterSupervisor, is_new: bool) -> None:
         print("A device that has only Python: octapi token create --install prints the line that brings OctaPi too.")
         print("For a person's computer: octapi token create --role client", flush=True)
     else:
-        print(
-            "octapi master: 'octapi token create' on this device prints the line with which devices join, "
-            "with --install the one for devices without OctaPi.",
-            flush=True,
+        tell(
+            "'octapi token create' on this device prints the line with which devices join, "
+            "with --install the one for devices without OctaPi."
         )
 
 
@@ -209,7 +219,7 @@ def print_page(keeper: MasterSupervisor) -> None:
         if found["here"]:
             print(f"  In a browser on this computer, without a warning:\n\n  {found['here']}\n", flush=True)
     else:
-        print(f"octapi master: page at port {keeper.page_process.port}; 'octapi page' prints the link.", flush=True)
+        tell(f"page at port {keeper.page_process.port}; 'octapi page' prints the link.")
 
 
 def share(keeper: MasterSupervisor, path: Path) -> None:
@@ -228,7 +238,7 @@ def share(keeper: MasterSupervisor, path: Path) -> None:
     ledger.tokens[made.ident].is_shared = True
     keeper.authority.save()
     write_beside(path, made.text() + "\n")
-    print(f"octapi master: shares token {made.ident} with the workers of this computer in {path}.", flush=True)
+    tell(f"shares token {made.ident} with the workers of this computer in {path}.")
 
 
 def run_insecure_master(listen: str, port: int, dask_port: int) -> None:
@@ -238,7 +248,7 @@ def run_insecure_master(listen: str, port: int, dask_port: int) -> None:
     from octapi.master import insecure as alone
 
     def ready(found: int, dask_found: int) -> None:
-        print(f"octapi master: clients at {listen}:{found}, workers at {listen}:{dask_found}", flush=True)
+        tell(f"clients at {listen}:{found}, workers at {listen}:{dask_found}")
 
     asyncio.run(alone.serve(listen, port, dask_port, ready))
 
@@ -269,6 +279,8 @@ def worker(
             help="HOST:PORT of a node_exporter, served through --metrics.",
         ),
     ] = "",
+    log_level: service.LogLevel = None,
+    log_json: service.LogJson = None,
     insecure: Insecure = False,
     install_service: service.Install = False,
     remove_service: service.Remove = False,
@@ -281,6 +293,7 @@ def worker(
 
     if remove_service:
         return service.remove("worker")
+    logs.set_up("octapi worker", logs.LogOptions.load(log_level, log_json))
     if install_service:
         service.check("worker", insecure=insecure)
     at_once = Settings.load(slots=slots).slots or cores()
@@ -309,7 +322,6 @@ def become_member(home: Path, text: str, old: Any, options: Options) -> str:
     """Join if that is needed, and return this device's name.  Raises :exc:`TrustError` and :exc:`MasterNotFound`."""
     import socket
 
-    from octapi.pool.log import say
     from octapi.trust.token import parse
     from octapi.worker.service import JOIN_FIRST, join, must_join
 
@@ -322,7 +334,7 @@ def become_member(home: Path, text: str, old: Any, options: Options) -> str:
         except OctapiError as error:
             if old is None:
                 raise
-            say(f"could not join with the token, and goes on as {old.name} of {old.cluster!r}: {error}")
+            WORKER.warning(f"could not join with the token, and goes on as {old.name} of {old.cluster!r}: {error}")
     return name
 
 
@@ -360,7 +372,7 @@ def run_insecure_worker(address: str, name: str, slots: int, host: str) -> None:
         raise InsecureRefused("That is a token, and --insecure uses none. Leave --insecure out.")
 
     def ready(found: str) -> None:
-        print(f"octapi worker: joined {address} from {found}", flush=True)
+        tell(f"joined {address} from {found}", WORKER)
 
     async def work() -> None:
         from octapi.worker import connection

@@ -13,6 +13,10 @@ if TYPE_CHECKING:
 
 Install = Annotated[bool, typer.Option("--install-service", help="Let systemd run it, now and at every start.")]
 Remove = Annotated[bool, typer.Option("--remove-service", help="Stop the service and remove it.")]
+LogLevel = Annotated[
+    str | None, typer.Option(metavar="LEVEL", help="From which level on it logs: debug, info, warning or error.")
+]
+LogJson = Annotated[bool | None, typer.Option("--log-json", help="Log one line of JSON for each record.")]
 
 #: what is not for the service: the token, and what makes the service
 ONCE: Final = ("token", "token_file", "insecure", "install_service", "remove_service")

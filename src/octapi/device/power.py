@@ -9,17 +9,19 @@ from __future__ import annotations
 
 import contextlib
 import json
+import logging
 import os
 import shutil
 import socket
 import subprocess
-import sys
 import urllib.error
 import urllib.request
 from pathlib import Path
 from typing import Final
 
 from octapi.errors import ActionFailed
+
+log = logging.getLogger("octapi.device")
 
 ACTIONS: Final = ("reboot", "shutdown")
 SOCKET: Final = Path("/run/octapi-agent/agent.sock")
@@ -88,7 +90,7 @@ def serve(place: Path = SOCKET) -> None:
         listener.bind(str(place))
         os.umask(old)
         listener.listen(4)
-        print(f"octapi agent: ready at {place}.", flush=True)
+        log.info(f"ready at {place}.", extra={"on_stdout": True})
         while True:
             answer_one(listener.accept()[0])
 
@@ -100,7 +102,7 @@ def answer_one(sock: socket.socket) -> None:
         try:
             action = sock.recv(REQUEST_LIMIT).decode("ascii", "replace").strip()
             said = ask_supervisor(action) if action in ACTIONS else "only reboot and shutdown"
-            print(f"octapi agent: {action[:20]!r}: {said}", file=sys.stderr, flush=True)
+            log.info(f"{action[:20]!r}: {said}")
             sock.sendall(f"{said}\n".encode())
         except OSError as error:
-            print(f"octapi agent: a request failed: {error}", file=sys.stderr, flush=True)
+            log.warning(f"a request failed: {error}")

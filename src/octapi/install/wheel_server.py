@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
 import re
 import time
 from pathlib import Path
@@ -25,6 +26,8 @@ from octapi.trust.connection_limit import ConnectionLimit
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+log = logging.getLogger("octapi.install")
 
 ALPN: Final = "http/1.1"
 #: connections at once, and of these from one address
@@ -68,9 +71,8 @@ def installer() -> bytes:
 class WheelServer:
     """Answers at the door; ``place`` is the shelf."""
 
-    def __init__(self, place: Path, log: Callable[[str], None], allowance: Allowance | None = None) -> None:
+    def __init__(self, place: Path, allowance: Allowance | None = None) -> None:
         self.place = place
-        self.log = log
         self.allowance = allowance or Allowance()
         self.limit = ConnectionLimit(MOST, MOST_OF_ONE)
 
@@ -98,10 +100,10 @@ class WheelServer:
         path = request.target
         answer = self.find(path, authority)
         if not self.allowance.take(address, answer.length()):
-            self.log(f"wheels: {address} takes too much; refused for some minutes.")
+            log.warning(f"wheels: {address} takes too much; refused for some minutes.")
             return Answer(b"This address has taken very much. Wait ten minutes.\n", status=503)
         if path == "/wheels.json":
-            self.log(f"wheels: {address} asks for the list, to install OctaPi.")
+            log.info(f"wheels: {address} asks for the list, to install OctaPi.")
         return answer
 
     def find(self, path: str, authority: str) -> Answer:

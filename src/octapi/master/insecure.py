@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from typing import TYPE_CHECKING
 
 from octapi.errors import StateError
@@ -10,7 +11,6 @@ from octapi.master.gateway import server
 from octapi.master.supervisor.script_runner import ScriptRunner
 from octapi.settings import Settings, state_dir
 from octapi.store import location
-from octapi.text.stderr import say
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
     from octapi.master.gateway.gateway import Gateway
     from octapi.master.supervisor.script_files import SubmittedScript
+
+log = logging.getLogger("octapi.master")
 
 
 async def serve(host: str, port: int, dask_port: int, on_ready: Callable[[int, int], None]) -> None:
@@ -35,10 +37,7 @@ async def serve(host: str, port: int, dask_port: int, on_ready: Callable[[int, i
         return own | {"OCTAPI_HOME": str(home / ".octapi")}
 
     async def keep_scripts(gateway: Gateway) -> None:
-        def log(text: str) -> None:
-            say(f"octapi master: {text}")
-
-        runner = ScriptRunner(state, settings, introduce, gateway.submissions.hear, log)
+        runner = ScriptRunner(state, settings, introduce, gateway.submissions.hear)
         gateway.submissions.ask = runner.answer
         try:
             await runner.open()
@@ -49,7 +48,7 @@ async def serve(host: str, port: int, dask_port: int, on_ready: Callable[[int, i
     try:
         location.prepare(state, None)
     except StateError as error:
-        say(f"octapi master: no history, and no outcomes for clients that go away: {error}.")
+        log.warning(f"no history, and no outcomes for clients that go away: {error}.")
         await server.serve(host, port, dask_port, on_ready)
     else:
         await server.serve(host, port, dask_port, ready, None, keep_scripts, state, settings)

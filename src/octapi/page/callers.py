@@ -104,7 +104,7 @@ class Callers:
             except ConnectionAbortedError:  # it hung up before it was let in
                 continue
             except OSError as error:
-                self._say(f"page: cannot take connections: {error.strerror}.")
+                self._say(f"cannot take connections: {error.strerror}.")
                 await asyncio.sleep(AGAIN_S)
                 continue
             address = str(peer[0])
@@ -124,7 +124,7 @@ class Callers:
         if self._limit.has_room(address, is_many=self._is_proxy(address)):
             return True
         here, of_one = self._limit.here.total(), self._limit.here[address]
-        self._say(f"page: refused {address}: {here} connections are open, {of_one} of them from there.")
+        self._say(f"refused {address}: {here} connections are open, {of_one} of them from there.")
         return False
 
     def _say(self, text: str) -> None:

@@ -73,7 +73,7 @@ class Gate:
         if wait_s:
             raise TooMany(wait_s)
         self._attempts.count(address)
-        self._log(f"page: refused a wrong or expired token from {address}.")
+        self._log(f"refused a wrong or expired token from {address}.")
         return None
 
     def cookie(self, link: Link, is_secure: bool = True) -> str:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import itertools
+import logging
 import socket
 import ssl
 import time
@@ -31,22 +32,19 @@ from octapi.page.login import Gate
 from octapi.page.proxies import networks
 from octapi.page.site import Site
 from octapi.protocol import stdio_json
-from octapi.telemetry import levels
+from octapi.telemetry import logs
 from octapi.trust.contexts import Clock, Trust
 from octapi.trust.identity import Identity
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+log = logging.getLogger("octapi.page")
+
 #: how long the supervisor may take to answer, in seconds
 ANSWER_S = 10.0
 #: how long requests may take to end when the page ends, in seconds
 GRACE_S = 1
-
-
-def say(text: str) -> None:
-    """Write one line of the log."""
-    levels.log(f"octapi {text}")
 
 
 class SupervisorRpc:
@@ -139,9 +137,9 @@ class Server(uvicorn.Server):
     def __init__(self, config: uvicorn.Config, is_proxy: Callable[[str], bool], here: socket.socket | None) -> None:
         super().__init__(config)
         self._end = asyncio.Event()
-        self._callers = Callers(self._protocol, is_proxy, say, config.ssl)
+        self._callers = Callers(self._protocol, is_proxy, log.warning, config.ssl)
         self._here = here
-        self._neighbours = Callers(self._protocol, is_proxy, say)
+        self._neighbours = Callers(self._protocol, is_proxy, log.warning)
         self._serving: list[asyncio.Task[Any]] = []
 
     def _protocol(self) -> asyncio.Protocol:
@@ -192,6 +190,7 @@ def server_of(site: Site, context: ssl.SSLContext | None, here: socket.socket | 
         ws="auto" if site.dask else "none",
         timeout_graceful_shutdown=GRACE_S,
     )
+    logs.adopt("uvicorn")
     config.load()
     config.ssl = context
     return Server(config, site.is_proxy, here)
@@ -208,7 +207,7 @@ class Page:
         self._secured = Secured(start, clock) if start.get("places") else None
         self._context = tls_context(start["tls"]) if start.get("tls") else None
         self._here = socket.socket(fileno=start["here"]) if start.get("here") is not None else None
-        gate = Gate(start["key"], start["links"], clock.now, say)
+        gate = Gate(start["key"], start["links"], clock.now, log.warning)
         self.site = Site(
             gate,
             cluster=start.get("cluster", ""),
@@ -265,7 +264,7 @@ class Page:
         self.open_feed()
         server = server_of(self.site, self._context, self._here)
         serving = asyncio.create_task(server.serve(sockets=[sock]))
-        following = asyncio.create_task(stdio_json.follow(await stdio_json.stdin(), self.take, say))
+        following = asyncio.create_task(stdio_json.follow(await stdio_json.stdin(), self.take, log.warning))
         on_ready()
         await asyncio.wait((serving, following), return_when=asyncio.FIRST_COMPLETED)
         server.end()
@@ -277,6 +276,7 @@ class Page:
 def main() -> None:
     """Be the page, as the process on the other end of stdin says."""
     start = stdio_json.read_first()
+    logs.set_up("octapi page", logs.options_of(start))
     sock = listener(start)
     page = Page(start)
     become(start.get("account"))

@@ -31,7 +31,7 @@ from octapi.pool.batch import Batch
 from octapi.pool.computations import Computations
 from octapi.pool.exit_report import findings
 from octapi.pool.forkserver_supervisor import ForkServerSupervisor
-from octapi.pool.log import say
+from octapi.pool.log import warn
 from octapi.pool.processes import frames, sequence_of
 from octapi.pool.watchdog import Watchdog, current, ran_s, reached
 from octapi.protocol import batch_checks, orders
@@ -259,7 +259,7 @@ class Agent:
     def _starve(self, batch: Batch, error: OSError) -> None:
         """Let a batch wait until this device can start processes again."""
         self.queues.setdefault(batch.run, deque()).appendleft(batch)
-        say(f"no slot can be started ({error}); trying again.")
+        warn(f"no slot can be started ({error}); trying again.")
         self.starves = True
         self.loop.call_later(STARVED_S, self._try_again)
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from octapi.device.accounts import files_of
 from octapi.errors import JobError
 from octapi.pool import job_directory
-from octapi.pool.log import say
+from octapi.pool.log import warn
 from octapi.protocol import batch_checks
 from octapi.protocol.computation import KINDS, Computation, File, safe
 
@@ -131,7 +131,7 @@ class Computations:
     def file(self, digest: str, row: list[Any]) -> None:
         """Put one more file into a computation's directory."""
         if not batch_checks.is_file(row):
-            return say(f"a file that came for {digest} cannot be used.")
+            return warn(f"a file that came for {digest} cannot be used.")
         known = self.known.get(digest)
         if known is not None and known.successor is not None:
             spec, facts = known.successor
@@ -222,7 +222,7 @@ class Computations:
         try:
             prepared_server = self._agent.root.forkserver.prepared_server(digest, known.spec, known.setup_args)
         except OSError as error:
-            say(f"no process for the setup of {known.computation.name} can be started ({error}); trying again.")
+            warn(f"no process for the setup of {known.computation.name} can be started ({error}); trying again.")
             return self._raise_later(digest, known)
         known.prepared_server = prepared_server
         prepared_server.on_state = lambda prepared_server: self._cradle_state(digest, known, prepared_server)
@@ -244,7 +244,7 @@ class Computations:
             known.prepared_server = None
             self.refuse(digest, known, prepared_server.falsehood)
         elif known.ready:
-            say(f"the process that ran the setup of {known.computation.name} has died; running its setup again.")
+            warn(f"the process that ran the setup of {known.computation.name} has died; running its setup again.")
             self._raise_later(digest, known)
 
     def _cradle_state(self, digest: str, known: Known, prepared_server: ForkServerClient) -> None:

@@ -6,7 +6,7 @@ import os
 from typing import TYPE_CHECKING
 
 from octapi.pool.library_threads import library_threads
-from octapi.pool.log import say
+from octapi.pool.log import warn
 from octapi.pool.processes import ForkServerClient
 from octapi.settings import Internal
 
@@ -47,7 +47,7 @@ class ForkServerSupervisor:
         if agent.closed:
             return
         self._failures = 0 if self.forkserver.has_served else self._failures + 1
-        say(f"the process that starts slots has died ({self.forkserver.why()}); starting another.")
+        warn(f"the process that starts slots has died ({self.forkserver.why()}); starting another.")
         agent.idle.clear()
         if self._failures >= MOST_FAILURES:
             agent.break_down(f"No process for jobs can be started on {agent.namespace.worker}: {self.forkserver.why()}")
@@ -63,7 +63,7 @@ class ForkServerSupervisor:
         try:
             fresh = self._launch()
         except OSError as error:
-            say(f"the process that starts slots cannot be started ({error}); trying again.")
+            warn(f"the process that starts slots cannot be started ({error}); trying again.")
             self._agent.loop.call_later(AGAIN_S, self._relaunch)
             return
         fresh.prepared_servers.update(self.forkserver.prepared_servers)  # they live on

@@ -1,10 +1,18 @@
-"""What a worker says to the person who started it."""
+"""What a pool says that went wrong: in a worker's log, or to the person whose script has a pool of its own."""
 
 from __future__ import annotations
 
-from octapi.telemetry import levels
+import logging
+
+from octapi.telemetry import logs
+from octapi.text import stderr
+
+log = logging.getLogger("octapi.pool")
 
 
-def say(text: str) -> None:
-    """Write one line of the worker's log."""
-    levels.log(f"octapi worker: {text}")
+def warn(text: str) -> None:
+    """Say that something went wrong; a script's own logging is left alone."""
+    if logs.of_process() is None:
+        stderr.say(f"octapi worker: {text}")
+    else:
+        log.warning(text, extra=logs.LINES)

@@ -22,7 +22,7 @@ import msgpack
 from octapi.device import children
 from octapi.errors import MessageRefused
 from octapi.pool import claims, forkserver, job_process, recorder, shared_state
-from octapi.pool.log import say
+from octapi.pool.log import warn
 from octapi.protocol import wire
 from octapi.settings import Internal, without_own
 
@@ -150,7 +150,7 @@ class SlotProcess:
         except ProcessLookupError:
             return  # its end is told next
         except OSError as error:
-            say(f"a slot's process cannot be held ({error}); it is tried again before it is sent a signal.")
+            warn(f"a slot's process cannot be held ({error}); it is tried again before it is sent a signal.")
 
     def kill(self, number: int = signal.SIGKILL) -> None:
         """Send a signal to the process and to all it started."""
@@ -279,7 +279,7 @@ class ForkServerClient:
             self._hear()
         except MessageRefused as error:
             self.falsehood = f"The process that starts its slots said what is not so: {error}."
-            say(f"a process that starts slots said what is not so ({error}); it is ended.")
+            warn(f"a process that starts slots said what is not so ({error}); it is ended.")
             self._gone("said what is not so")
         return None
 
@@ -404,7 +404,7 @@ class ForkServerClient:
 
     def _overdue(self) -> None:
         if not self.exited:
-            say(f"a cleanup has not ended in {CLEANUP_S:.0f} s; it is ended.")
+            warn(f"a cleanup has not ended in {CLEANUP_S:.0f} s; it is ended.")
             self._gone("did not end its cleanup")
 
     def _ask(self, what: int, number: int, fds: list[int], body: bytes = b"") -> None:
@@ -446,14 +446,14 @@ async def frames(child: SlotProcess, on_frame: Callable[[SlotProcess, int, bytes
         while True:
             size, kind = recorder.HEAD.unpack(await reader.readexactly(recorder.HEAD.size))
             if size > limit:
-                say(f"a slot announced a frame of {size:,} bytes; it is killed.")
+                warn(f"a slot announced a frame of {size:,} bytes; it is killed.")
                 child.killed_for = child.killed_for or NONSENSE
                 return child.kill()
             body = await reader.readexactly(size)
             try:
                 on_frame(child, kind, body)
             except Exception as error:
-                say(f"a slot sent what cannot be used ({type(error).__name__}: {error}); it is killed.")
+                warn(f"a slot sent what cannot be used ({type(error).__name__}: {error}); it is killed.")
                 child.killed_for = child.killed_for or NONSENSE
                 return child.kill()
 

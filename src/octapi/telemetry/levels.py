@@ -1,47 +1,43 @@
-"""Lines of a log with their level, where systemd's journal reads them.
+"""Levels of a service's lines where systemd's journal reads them.
 
-A service's line begins with ``<4>`` (warning) or ``<6>`` (information), as ``sd-daemon`` has it, so that
-``journalctl -p warning`` shows what somebody should look at.  On a terminal and in a file there is no such mark.
+A line begins with ``<4>`` (warning) or ``<6>`` (information), as ``sd-daemon`` has it, so that ``journalctl -p
+warning`` shows what somebody should look at.  On a terminal and in a file there is no such mark.
 """
 
 from __future__ import annotations
 
+import logging
 import os
-import re
 import sys
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
-from octapi.text.stderr import say
+if TYPE_CHECKING:
+    from typing import TextIO
 
-ERROR, WARNING, INFO = 3, 4, 6
-#: words of what goes wrong for good, and of what somebody should look at
-WORST: Final = re.compile(r"cannot start|did not start|ended by itself|was removed from|is broken", re.IGNORECASE)
-BAD: Final = re.compile(
-    r"refused|\bcannot\b|could not|failed|\blost\b|hung up|went away|no page|no history|SSH is off|is full"
-    r"|waiting for the master|does not answer|no sign of life|--insecure|under-voltage|too much|too often"
-    r"|ignored|killed",
-    re.IGNORECASE,
-)
+#: from the highest on: what ``logging`` calls a level at least, and the priority that syslog gives it
+PRIORITIES: Final = ((logging.CRITICAL, 2), (logging.ERROR, 3), (logging.WARNING, 4), (logging.INFO, 6))
+DEBUG: Final = 7
 
 
-def level_of(text: str) -> int:
-    """Return the level of a line, by its words."""
-    if WORST.search(text):
-        return ERROR
-    return WARNING if BAD.search(text) else INFO
+def priority(level: int) -> int:
+    """Return syslog's priority of a level of ``logging``."""
+    return next((number for least, number in PRIORITIES if level >= least), DEBUG)
 
 
-def is_journal(stream: str | None = None) -> bool:
-    """Say whether stderr is systemd's journal: its device and inode are what the service was told."""
-    told = os.environ.get("JOURNAL_STREAM", "") if stream is None else stream
+def marked(text: str, level: int) -> str:
+    """Return lines as the journal reads them: each with its level."""
+    mark = f"<{priority(level)}>"
+    return "\n".join(f"{mark}{line}" for line in text.split("\n"))
+
+
+def is_journal(stream: TextIO | None = None, told: str | None = None) -> bool:
+    """Say whether a stream, by default stderr, is systemd's journal: ``told`` is its device and inode.
+
+    By default that is what systemd told this service.
+    """
+    told = os.environ.get("JOURNAL_STREAM", "") if told is None else told
     try:
-        facts = os.fstat(sys.stderr.fileno())
+        facts = os.fstat((stream or sys.stderr).fileno())
     except (OSError, ValueError, AttributeError):  # closed, or there is none
         return False
     return told == f"{facts.st_dev}:{facts.st_ino}"
-
-
-def log(text: str, level: int | None = None) -> None:
-    """Write lines of a log to stderr, with their ``level``, by default that of their words, if that is the journal."""
-    mark = f"<{level_of(text) if level is None else level}>" if is_journal() else ""
-    say("\n".join(f"{mark}{line}" for line in text.split("\n")))

@@ -5,15 +5,24 @@ from __future__ import annotations
 import contextlib
 import sys
 import traceback
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from typing import TextIO
 
 
 def say(text: str, end: str = "\n") -> None:
     """Write one line; where nobody can read it, nothing happens."""
-    if sys.stderr is None:
+    write(sys.stderr, text + end)
+
+
+def write(stream: TextIO | None, text: str) -> None:
+    """Write to a standard stream; where nobody can read it, nothing happens."""
+    if stream is None:
         return
     with contextlib.suppress(OSError, ValueError):  # its reader is gone, or it is closed
-        sys.stderr.write(text + end)
-        sys.stderr.flush()
+        stream.write(text)
+        stream.flush()
 
 
 def is_terminal() -> bool:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import os
 import secrets
 import socket
@@ -27,6 +28,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from octapi.trust.authority import Authority
+
+log = logging.getLogger("octapi.trust")
 
 GROUP: Final = "octapi"
 #: the life of an identity that needs no token, in seconds: whoever leaves the group is out a day later
@@ -75,7 +78,6 @@ class ControlSocket:
         addresses: Callable[[], list[str]],
         standing: Callable[[], dict[str, Any]],
         on_change: Callable[[bool], None],
-        log: Callable[[str], None],
         page: Page | None = None,
     ) -> None:
         self._handlers: dict[str, Callable[[dict[str, Any]], dict[str, Any]]] = {
@@ -89,7 +91,6 @@ class ControlSocket:
         self.addresses = addresses
         self.standing = standing
         self.on_change = on_change
-        self.log = log
         #: returns the token of metrics, another one if its argument is true
         self.metrics_token: Callable[[bool], str] = lambda _: ""
         self.server: asyncio.Server | None = None
@@ -120,7 +121,7 @@ class ControlSocket:
             writer.write(wire.pack(answer))
             await writer.drain()
         except (asyncio.IncompleteReadError, OSError, ValueError, TypeError, LookupError, ArithmeticError) as error:
-            self.log(f"desk: a request failed: {type(error).__name__}: {error}")
+            log.warning(f"desk: a request failed: {type(error).__name__}: {error}")
         finally:
             writer.close()
 
@@ -164,7 +165,7 @@ class ControlSocket:
             request.get("uses"),
             str(request.get("pattern") or "*"),
         )
-        self.log(f"token {found.ident} was made.")
+        log.info(f"token {found.ident} was made.")
         return {"token": found.text(), "ident": found.ident}
 
     def do_token_list(self, _: dict[str, Any]) -> dict[str, Any]:
@@ -176,7 +177,7 @@ class ControlSocket:
         """Revoke a token."""
         self.authority.ledger.revoke(str(request.get("ident")))
         self.authority.save()
-        self.log(f"token {request.get('ident')} was revoked.")
+        log.info(f"token {request.get('ident')} was revoked.")
         return {}
 
     def do_metrics_token(self, request: dict[str, Any]) -> dict[str, Any]:
@@ -190,7 +191,7 @@ class ControlSocket:
         found = self.authority.remove(str(request.get("name")))
         revoked = [ident for ident in before if ident not in self._valid_tokens()]
         ended = f" Revoked with it: token {', '.join(revoked)}." if revoked else ""
-        self.log(f"{', '.join(f'{member.role} {member.name}' for member in found)} removed.{ended}")
+        log.info(f"{', '.join(f'{member.role} {member.name}' for member in found)} removed.{ended}")
         self.on_change(False)
         return {
             "removed": list(dict.fromkeys(member.role for member in found)), "revoked_tokens": revoked,
@@ -204,7 +205,7 @@ class ControlSocket:
     def do_page_link(self, request: dict[str, Any]) -> dict[str, Any]:
         """Make a link to the page."""
         found = self._page().new_link(str(request.get("kind")), float(request.get("life_s") or TOKEN_LIFE_S))
-        self.log(f"a link to the page was made, to {found['kind']}.")
+        log.info(f"a link to the page was made, to {found['kind']}.")
         return found
 
     def do_page_links(self, _: dict[str, Any]) -> dict[str, Any]:
@@ -214,7 +215,7 @@ class ControlSocket:
     def do_page_revoke(self, request: dict[str, Any]) -> dict[str, Any]:
         """End links to the page."""
         found = self._page().revoke(str(request.get("ident")))
-        self.log(f"links to the page were revoked: {', '.join(found['revoked']) or 'there were none'}.")
+        log.info(f"links to the page were revoked: {', '.join(found['revoked']) or 'there were none'}.")
         return found
 
     def _page(self) -> Page:
@@ -226,7 +227,7 @@ class ControlSocket:
         """Sign with a new key from now on."""
         is_compromised = bool(request.get("compromised"))
         root = self.authority.rotate(is_compromised=is_compromised)
-        self.log(f"the authority was replaced; the new one is {root.ident}.")
+        log.info(f"the authority was replaced; the new one is {root.ident}.")
         self.on_change(True)
         return {"root": root.ident, "compromised": is_compromised}
 

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import secrets
 import ssl
 import time
@@ -34,6 +35,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from octapi.trust.authority import Authority, Root
+
+log = logging.getLogger("octapi.trust")
 
 PROTOCOL: Final = 1
 FRAME_LIMIT: Final = 1 << 16
@@ -82,18 +85,21 @@ class Attempts:
 
 
 class EnrolmentServer:
-    """Serves joins, renewals and calls.  ``log`` is told of everything; ``on_change`` of new and renewed members."""
+    """Serves joins, renewals and calls.
+
+    ``on_refused`` is told of whom it sent away and why, ``on_change`` of new and renewed members.
+    """
 
     def __init__(
         self,
         authority: Authority,
-        log: Callable[[str], None],
+        on_refused: Callable[[str], None] = lambda _: None,
         on_change: Callable[[], None] = lambda: None,
         standing: Callable[[str], dict[str, Any]] = lambda _: {},
         counter: Any = None,
     ) -> None:
         self.authority = authority
-        self.log = log
+        self.on_refused = on_refused
         self.on_change = on_change
         #: what a member that comes from an address is told besides: addresses and ports of the master
         self.standing = standing
@@ -164,11 +170,11 @@ class EnrolmentServer:
                         await asyncio.wait_for(self._converse(reader, writer, address), HANDSHAKE_S)
         except asyncio.IncompleteReadError as error:
             if error.partial:  # whoever only looked at the greeting did as it should
-                self.log(f"joining: {address} hung up in the middle of a request.")
+                log.warning(f"joining: {address} hung up in the middle of a request.")
         except (ConnectionError, TimeoutError, ssl.SSLError) as error:
-            self.log(f"joining: {address} went away: {type(error).__name__}")
+            log.warning(f"joining: {address} went away: {type(error).__name__}")
         except (OctapiError, ValueError, TypeError, KeyError, IndexError, RecursionError) as error:
-            self.log(f"joining: {address} sent something that is no request: {type(error).__name__}")
+            log.warning(f"joining: {address} sent something that is no request: {type(error).__name__}")
         finally:
             writer.close()
             with contextlib.suppress(OSError, TimeoutError):
@@ -228,13 +234,13 @@ class EnrolmentServer:
             return self.standing(address) | facts | {"seen": address}
         if operation == "leave":
             self.authority.leave(proven)
-            self.log(f"{proven} at {address} left the cluster.")
+            log.info(f"{proven} at {address} left the cluster.")
             self.on_change()
             return {}
         answer = self.authority.renew(
             proven, text(request, "csr"), nonce, address=address, ssh_key=text(request, "ssh_key")
         )
-        self.log(f"{proven} at {address} renewed its certificate.")
+        log.info(f"{proven} at {address} renewed its certificate.")
         self.on_change()
         return answer | self.standing(address)
 
@@ -256,11 +262,15 @@ class EnrolmentServer:
         except TrustError as error:
             if isinstance(error, TokenUnknown):
                 self._count_wrong(address)
-            self.log(f"joining: refused {name[:64]!r} at {address} with token {ident[:8]!r}: {error}")
+            self._refuse(f"refused {name[:64]!r} at {address} with token {ident[:8]!r}: {error}")
             raise
-        self.log(f"{role} {name} joined from {address} with token {ident}.")
+        log.info(f"{role} {name} joined from {address} with token {ident}.")
         self.on_change()
         return answer | self.standing(address)
+
+    def _refuse(self, text: str) -> None:
+        log.warning(f"joining: {text}")
+        self.on_refused(text)
 
     def _about_token(self, request: dict[str, Any], address: str) -> dict[str, Any]:
         """Say how a token stands, to who has its secret; it is not used."""
@@ -280,7 +290,7 @@ class EnrolmentServer:
         """
         wait_s = self.attempts.wait_s(address)
         if wait_s:
-            self.log(f"joining: {address} tries too often; wrong tokens are refused for another {wait_s:.0f} s.")
+            self._refuse(f"{address} tries too often; wrong tokens are refused for another {wait_s:.0f} s.")
             raise TokenRefused(f"Too many wrong tokens came from {address}. Wait {wait_s:.0f} seconds and try again.")
         self.attempts.count(address)
 

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import subprocess
 import sys
 from typing import TYPE_CHECKING, Any
 
 from octapi.engine.dask_comm import Guard
 from octapi.errors import MasterNotFound, NotAMember, TrustError
-from octapi.pool.log import say
 from octapi.text.addresses import split
 from octapi.trust import identity as identities
 from octapi.trust import policy
@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
     from octapi.trust.identity import Identity
     from octapi.worker.collector import WorkerCollector
+
+log = logging.getLogger("octapi.worker")
 
 #: how often the clock is looked at while a renewal is not due, in seconds; timers do not run while a board sleeps
 LOOK_S = 30.0
@@ -37,7 +39,7 @@ class CertificateRenewer:
     def __init__(self, identity: Identity, path: Path | None = None, *, takes_tasks: bool = True) -> None:
         self.identity = identity
         self.path = path
-        self.trust = Trust(identity, Clock(), on_refused=lambda text: say(f"refused {text}"))
+        self.trust = Trust(identity, Clock(), on_refused=lambda text: log.warning(f"refused {text}"))
         self.guard = Guard(self.trust, policy.WORKER_SIDE)
         #: whether this worker takes Dask's own tasks and data, in a process beside this one
         self.takes_tasks = takes_tasks
@@ -68,7 +70,7 @@ class CertificateRenewer:
             except OSError as error:
                 if not self._has_said_so:
                     self._has_said_so = True
-                    say(f"this worker's identity cannot be written, so news are lost when it ends: {error}")
+                    log.warning(f"this worker's identity cannot be written, so news are lost when it ends: {error}")
 
     def news(self, news: dict[str, Any]) -> None:
         """Take what the master tells all workers: its time, who was removed, which authorities count."""
@@ -96,7 +98,7 @@ class CertificateRenewer:
         if abs(greeting.behind_s) > joining.CLOCK_S:
             direction = "behind" if greeting.behind_s > 0 else "ahead of"
             hours = abs(greeting.behind_s) / 3600
-            say(f"this device's clock is {hours:.1f} h {direction} the master's; using the master's.")
+            log.warning(f"this device's clock is {hours:.1f} h {direction} the master's; using the master's.")
         self.take(self.identity.with_answer(answer))
         self.seen = str(answer.get("seen", ""))
         if answer["due"] or greeting.time >= self.identity.renew_at():
@@ -116,7 +118,7 @@ class CertificateRenewer:
         found = identities.load(self.path)
         if found is not None:
             self.take(found)
-            say("renewed this worker's certificate.")
+            log.info("renewed this worker's certificate.")
 
     def _renew_apart(self, address: str) -> subprocess.CompletedProcess[str]:
         """Renew in a process of its own: the library that makes keys is too big to stay on a small board."""
@@ -145,7 +147,7 @@ class CertificateRenewer:
                 await self.renew(address)
                 return True
             except (OSError, TrustError) as error:
-                say(f"could not renew this worker's certificate at {address}: {error}")
+                log.warning(f"could not renew this worker's certificate at {address}: {error}")
         return False
 
     async def find(self, addresses: list[str]) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import platform
 import socket
 from typing import TYPE_CHECKING, Any
@@ -16,11 +17,10 @@ from octapi.device import sensors
 from octapi.device.signals import until_signalled
 from octapi.engine.dask_nodes import WORKER_SETTINGS, AgentWorker, answer_refusals, guarded, quiet_logs
 from octapi.errors import VersionMismatch
-from octapi.pool.log import say
 from octapi.protocol import orders, stdio_json, wire
 from octapi.protocol.messages import Channel, parse
+from octapi.telemetry import logs
 from octapi.text.reasons import in_words
-from octapi.text.stderr import story_of
 from octapi.trust.policy import STREAM_OP
 from octapi.worker.addresses import Addresses
 from octapi.worker.dask_tasks import DaskTasks
@@ -33,6 +33,8 @@ if TYPE_CHECKING:
 
     from octapi.engine.dask_comm import Guard
     from octapi.worker.certificate_renewer import CertificateRenewer
+
+log = logging.getLogger("octapi.worker")
 
 #: Dask holds messages back this long to send them together; ours are batches already, in seconds
 HOLD_S = 0.0002
@@ -116,7 +118,7 @@ class MasterConnection:
             message = wire.unpack(body[wire.LENGTH.size :])
             self._take(parse(Channel.TO_WORKER, message))
         except Exception as error:
-            say(f"a message of the master cannot be used:\n{story_of(error)}")
+            log.warning("a message of the master cannot be used:", exc_info=error)
             if isinstance(message, list) and len(message) > 1 and message[0] == "run":
                 self._refuse(message[1], error)
 
@@ -182,6 +184,7 @@ async def serve(
     Raises :exc:`VersionMismatch` when the master refuses this release, and OSError when it does not answer.
     """
     quiet_logs()
+    logs.adopt("distributed")
     guard = None if member is None else member.guard
     if guard is not None:
         guard.scheduler = master
@@ -275,8 +278,8 @@ async def serve_again(
             except (OSError, RuntimeError) as error:
                 if not has_worked:
                     raise
-                say(f"could not work for the master at {master}: {in_words(error)}")
-            say("lost the master; looking for it again.")
+                log.warning(f"could not work for the master at {master}: {in_words(error)}")
+            log.warning("lost the master; looking for it again.")
             told = asyncio.create_task(until_signalled())
             await asyncio.wait((told,), timeout=AGAIN_S)
             if told.done():
@@ -291,6 +294,7 @@ def main() -> None:
     """Be a worker of a cluster on this computer, as the process on the other end of stdin says."""
     start = stdio_json.read_first()
     stdio_json.take_path(start)
+    logs.set_up("octapi worker", logs.options_of(start))
     from octapi.trust.identity import Identity
     from octapi.worker.certificate_renewer import CertificateRenewer
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
+import logging
 import sys
 import threading
 from typing import TYPE_CHECKING, Any
 
-from octapi.pool.log import say
+from octapi.telemetry import logs
 from octapi.worker.dask_process import DaskProcess
 
 if TYPE_CHECKING:
@@ -15,6 +16,8 @@ if TYPE_CHECKING:
     from octapi.worker.addresses import Addresses
     from octapi.worker.certificate_renewer import CertificateRenewer
     from octapi.worker.resumable_agent import ResumableAgent
+
+log = logging.getLogger("octapi.worker")
 
 
 class DaskTasks:
@@ -39,7 +42,7 @@ class DaskTasks:
         """Have a process, or none."""
         if is_wanted and self._process is None:
             resumable = self._station
-            self._process = DaskProcess(self._facts, resumable.slots, say, resumable.account)
+            self._process = DaskProcess(self._facts, resumable.slots, log.warning, resumable.account)
         elif not is_wanted and self._process is not None:
             process, self._process = self._process, None
             threading.Thread(target=process.close, name="octapi-dask-end").start()
@@ -75,6 +78,7 @@ class DaskTasks:
             "port": place.port_to_listen,
             "path": sys.path,
             "contact": place.contact("tcp" if member is None else "octapi"),
+            "log": logs.plain(),
         }
         if member is not None:
             trust = member.trust

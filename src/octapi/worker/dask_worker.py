@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import os
 import sys
 from typing import IO, TYPE_CHECKING, Any, Final
@@ -15,14 +16,16 @@ from octapi.device.parent import die_with
 from octapi.device.signals import until_signalled
 from octapi.engine.dask_comm import Guard
 from octapi.engine.dask_nodes import WORKER_SETTINGS, QuietWorker, answer_refusals, guarded, quiet_logs
-from octapi.pool.log import say
 from octapi.protocol import stdio_json
+from octapi.telemetry import logs
 from octapi.trust import policy
 from octapi.trust.contexts import Clock, Trust
 from octapi.trust.identity import Identity
 
 if TYPE_CHECKING:
     from distributed import Worker
+
+log = logging.getLogger("octapi.worker")
 
 #: how long Dask may take to say goodbye, in seconds
 CLOSE_S = 2
@@ -48,7 +51,7 @@ def guard_of(start: dict[str, Any]) -> Guard | None:
     clock = Clock()
     clock.set(start["time"])
     refused = start.get("removed", ())
-    trust = Trust(Identity.from_json(start["identity"]), clock, refused, lambda text: say(f"refused {text}"))
+    trust = Trust(Identity.from_json(start["identity"]), clock, refused, lambda text: log.warning(f"refused {text}"))
     guard = Guard(trust, policy.WORKER_SIDE)
     guard.scheduler = start["master"]
     return guard
@@ -69,6 +72,7 @@ def hear(guard: Guard, message: dict[str, Any]) -> None:
 async def work(start: dict[str, Any], news: IO[bytes]) -> None:
     """Run Dask's tasks until the scheduler or the agent says that it is enough."""
     quiet_logs()
+    logs.adopt("distributed")
     guard = guard_of(start)
     worker = QuietWorker(
         f"{guarded(guard)['protocol']}://{start['master']}",
@@ -120,6 +124,7 @@ def main() -> None:
     be_first_to_die()
     news = stdio_json.take_stdin()
     stdio_json.take_path(start)
+    logs.set_up("octapi worker", logs.options_of(start), with_others=False)  # Dask's tasks log as they like
     with dask.config.set(WORKER_SETTINGS), contextlib.suppress(KeyboardInterrupt):
         asyncio.run(work(start, news))
     sys.stdout.flush()

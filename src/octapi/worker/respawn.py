@@ -6,6 +6,7 @@ systemd and containers do that for what they start, and are left to it.
 from __future__ import annotations
 
 import ctypes
+import logging
 import os
 import sys
 from typing import TYPE_CHECKING, Final
@@ -13,6 +14,7 @@ from typing import TYPE_CHECKING, Final
 from octapi.device import parent
 from octapi.errors import OctapiError
 from octapi.settings import Internal, internal, take_internal
+from octapi.telemetry import logs
 from octapi.worker import respawner
 
 if TYPE_CHECKING:
@@ -42,7 +44,7 @@ def work_again(work: Callable[[], None]) -> None:
         return be_worker(work, int(watched), os.getppid())
     if is_kept():
         return work()
-    watching = os.getpid()
+    watching, line = os.getpid(), logs.template("octapi.worker", logging.WARNING)
     reading, writing = os.pipe()
     sys.stdout.flush()
     pid = os.fork()
@@ -51,7 +53,8 @@ def work_again(work: Callable[[], None]) -> None:
         os.close(writing)
         if sys.platform == "linux":  # it holds for the program that comes next, too
             ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
-        watch = [sys.executable, "-I", "-S", respawner.__file__, str(pid), str(reading), Internal.WATCHED_FD]
+        variable = Internal.WATCHED_FD
+        watch = [sys.executable, "-I", "-S", respawner.__file__, str(pid), str(reading), variable, line]
         os.execv(sys.executable, [*watch, sys.executable, *sys.orig_argv[1:]])
     os.close(reading)
     return be_worker(work, writing, watching)

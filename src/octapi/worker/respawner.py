@@ -1,8 +1,8 @@
 """The small process that starts a worker again when it dies.
 
 It is run as a file of its own with the standard library alone, because a device that is idle pays for it:
-``python -I -S watcher.py PID PIPE COMMAND ...``.  The pipe's other end is the worker's, which writes to it when it is
-over for good.
+``python -I -S respawner.py PID PIPE LINE COMMAND ...``.  The pipe's other end is the worker's, which writes to it when
+it is over for good.  LINE is how the worker logs: see :func:`octapi.telemetry.logs.template`.
 """
 
 from __future__ import annotations
@@ -43,10 +43,11 @@ def how_ended(code: int) -> str:
 class Respawner:
     """Waits for one worker after the other, and tells each by ``variable`` the number of its end of the pipe."""
 
-    def __init__(self, pid: int, pipe: int, variable: str, command: list[str]) -> None:
+    def __init__(self, pid: int, pipe: int, variable: str, line: str, command: list[str]) -> None:
         self.pid = pid
         self.pipe = pipe
         self.variable = variable
+        self.line = line
         self.command = command
         self.asked = False
         for number in (signal.SIGINT, signal.SIGTERM):
@@ -70,13 +71,18 @@ class Respawner:
                 return code if code >= 0 else 128 - code
             sweep()
             pause_s = pause_after(pause_s, time.monotonic() - began)
-            ended = f"octapi worker: the worker's process ended ({how_ended(code)}); it starts again {when(pause_s)}."
-            print(ended, file=sys.stderr, flush=True)
+            self.say(f"the worker's process ended ({how_ended(code)}); it starts again {when(pause_s)}.")
             time.sleep(pause_s)
             if self.asked:
                 return 0
             began = time.monotonic()
             self.start()
+
+    def say(self, text: str) -> None:
+        """Write one line of the worker's log."""
+        if self.line:
+            moment = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+            print(self.line.replace("TIME", moment).replace("TEXT", text), file=sys.stderr, flush=True)
 
     def start(self) -> None:
         """Start a worker by the command of the first."""
@@ -120,4 +126,4 @@ def children() -> list[int]:
 
 
 if __name__ == "__main__":
-    sys.exit(Respawner(int(sys.argv[1]), int(sys.argv[2]), sys.argv[3], sys.argv[4:]).run())
+    sys.exit(Respawner(int(sys.argv[1]), int(sys.argv[2]), sys.argv[3], sys.argv[4], sys.argv[5:]).run())

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import logging
 import os
 import subprocess
 import sys
@@ -15,9 +16,8 @@ from octapi.device import discovery, files
 from octapi.device.accounts import SLOT_ACCOUNT, unprivileged
 from octapi.device.signals import until_signalled
 from octapi.errors import IdentityProblem, MasterNotFound, NotAMember, PeerRefused, TrustError
-from octapi.pool.log import say
 from octapi.protocol import stdio_json
-from octapi.telemetry import heartbeat
+from octapi.telemetry import heartbeat, logs
 from octapi.text.reasons import in_words
 from octapi.trust import identity as identities
 from octapi.trust import joining, local_master, ssh
@@ -32,6 +32,8 @@ if TYPE_CHECKING:
     from octapi.trust.token import Token
     from octapi.worker.certificate_renewer import CertificateRenewer
     from octapi.worker.resumable_agent import ResumableAgent
+
+log = logging.getLogger("octapi.worker")
 
 FILE = "worker.json"
 LOCK = "worker.lock"
@@ -75,16 +77,16 @@ def join(home: Path, text: str, name: str) -> None:
     try:
         facts = join_apart(path, text, addresses, name, local_master.doors(addresses))
     except (MasterNotFound, PeerRefused):
-        say("the master does not answer at the token's addresses; looking in the network ...")
+        log.warning("the master does not answer at the token's addresses; looking in the network ...")
         found = discovery.doors_except(addresses)
         if not found:
             raise
         facts = join_apart(path, text, found, name)
     how = "joined again" if old is not None and old.cluster == facts["cluster"] else "joined"
-    say(f"{how} the cluster {facts['cluster']!r} as {name}.")
+    log.info(f"{how} the cluster {facts['cluster']!r} as {name}.")
     if abs(facts["behind_s"]) > joining.CLOCK_S:
         hours = abs(facts["behind_s"]) / 3600
-        say(f"this device's clock differs from the master's by {hours:.1f} h; using the master's.")
+        log.warning(f"this device's clock differs from the master's by {hours:.1f} h; using the master's.")
 
 
 def join_apart(
@@ -163,7 +165,7 @@ class Service:
         member.on_renewed = lambda identity: self.sshd.renew(identity.ssh)
         self.account, why = unprivileged(SLOT_ACCOUNT)
         if why:
-            say(why)
+            log.warning(why)
         if self.account is not None:
             os.setgroups([])
         self.resumable = ResumableAgent(self.options.slots, self.identity.name, self.account)
@@ -172,7 +174,7 @@ class Service:
         beating = asyncio.create_task(heartbeat.beat("worker", lambda: self.state))
         try:
             while not await self._once(member):
-                say("lost the master; looking for it again.")
+                log.warning("lost the master; looking for it again.")
         finally:
             beating.cancel()
             self.resumable.close()
@@ -191,12 +193,12 @@ class Service:
                 for address in identity.addresses:
                     try:
                         await joining.leave(identity, address)
-                        return say(f"left the cluster {identity.cluster!r}.")
+                        return log.info(f"left the cluster {identity.cluster!r}.")
                     except (OSError, asyncio.IncompleteReadError, TrustError) as error:
                         why = joining.reason(error)
         except TimeoutError as error:
             why = joining.reason(error)
-        return say(f"could not leave the cluster's list of devices ({why}).")
+        return log.warning(f"could not leave the cluster's list of devices ({why}).")
 
     def _start_ssh(self, member: CertificateRenewer) -> None:
         if not self.options.ssh_port:
@@ -204,7 +206,7 @@ class Service:
         try:
             self.sshd.start(self.identity.ssh)
         except (TrustError, OSError) as error:
-            say(f"SSH is off: {error}")
+            log.warning(f"SSH is off: {error}", extra=logs.LINES)
         member.ssh = self.sshd.facts()
 
     async def _open_metrics(self, member: CertificateRenewer) -> MetricsServer | None:
@@ -214,7 +216,9 @@ class Service:
         from octapi.worker import collector
 
         member.meter = collector.WorkerCollector(self.resumable)
-        return await collector.serve(member.meter, member, self.options.metrics, self.options.node_exporter, say)
+        return await collector.serve(
+            member.meter, member, self.options.metrics, self.options.node_exporter, log.warning
+        )
 
     async def _once(self, member: CertificateRenewer) -> bool:
         """Find the master and work for it; say whether a signal came."""
@@ -237,14 +241,14 @@ class Service:
 
         def ready(address: str) -> None:
             self.state = f"working for {member.identity.cluster}"
-            print(f"octapi worker: {self.identity.name} works for {member.identity.cluster} at {master}", flush=True)
+            log.info(f"{self.identity.name} works for {member.identity.cluster} at {master}", extra=logs.ON_STDOUT)
 
         options = self.options
         try:
             place = Addresses(options.host, options.port, options.advertise or address_outside(member.seen))
             return await connection.serve(master, self.resumable, place, ready, member)
         except (OSError, RuntimeError, ValueError) as error:
-            say(f"could not work for the master at {master}: {in_words(error)}")
+            log.warning(f"could not work for the master at {master}: {in_words(error)}")
             await asyncio.sleep(AGAIN_S)
             return False
 
@@ -269,5 +273,7 @@ class Service:
                 others = ", ".join(sorted({row.cluster for row in rows if row not in own})) or "none"
             if loop.time() - said >= SAY_S:
                 said = loop.time()
-                say(f"waiting for the master. {why} In the network: {len(own)} of this cluster; others: {others}.")
+                log.warning(
+                    f"waiting for the master. {why} In the network: {len(own)} of this cluster; others: {others}."
+                )
             await asyncio.sleep(AGAIN_S)

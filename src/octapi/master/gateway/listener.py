@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import ssl
 from typing import TYPE_CHECKING, Any
 
 from octapi.errors import PeerRefused
 from octapi.master.gateway.handshake import compatible, refusal
-from octapi.master.gateway.observers import say
 from octapi.protocol import replies, wire
 from octapi.protocol.client_messages import greeting
 from octapi.protocol.messages import plain
@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from octapi.master.gateway.session import ClientSession
     from octapi.trust.contexts import Trust
     from octapi.trust.names import Peer
+
+log = logging.getLogger("octapi.master.gateway")
 
 #: how long a client may take to say who it is, in seconds
 GREET_S = 10.0
@@ -67,13 +69,13 @@ class Listener:
             pass  # it is gone, which is what happens to clients
         except OSError as error:
             if client is None:
-                say(f"octapi master: hung up on a client: {type(error).__name__}: {error}")
+                log.warning(f"hung up on a client: {type(error).__name__}: {error}")
         except PeerRefused as error:
             self.gateway.observers.meter.refused += 1
-            say(f"octapi master: refused {writer.get_extra_info('peername')[0]}: {error}")
+            log.warning(f"refused {writer.get_extra_info('peername')[0]}: {error}")
         except Exception as error:  # whatever one client sends, the others' are served
             self.gateway.observers.meter.refused += 1
-            say(f"octapi master: hung up on a client: {type(error).__name__}: {error}")
+            log.warning(f"hung up on a client: {type(error).__name__}: {error}")
             if client is not None and client.writer is writer:  # it would send the same again
                 client.said_bye = True
                 text = f"it was sent what it does not understand ({type(error).__name__}: {error})."
@@ -115,7 +117,7 @@ class Listener:
         self._check_member(writer, peer)
         if not compatible(facts):
             text = refusal(facts)
-            say(f"octapi master: refused a client: {text}")
+            log.warning(f"refused a client: {text}")
             writer.write(wire.pack(plain(replies.Refused({"error": "VersionMismatch", "text": text}))))
             return None
         return self.gateway.sessions.greet(writer, facts, peer)

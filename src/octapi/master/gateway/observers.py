@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from typing import TYPE_CHECKING, Any
 
 from octapi.master.gateway.collector import MasterCollector
@@ -9,8 +10,6 @@ from octapi.master.gateway.subscriptions import Subscriptions
 from octapi.master.gateway.trace_writer import TraceWriter
 from octapi.protocol.client_messages import STORY
 from octapi.store import workers as states
-from octapi.telemetry import levels
-from octapi.text.escape import shown
 
 if TYPE_CHECKING:
     from octapi.master.gateway.access import Access
@@ -23,6 +22,9 @@ if TYPE_CHECKING:
     from octapi.protocol.worker_messages import OfBatch
 
 
+log = logging.getLogger("octapi.master.gateway")
+
+
 class Observers:
     """Gets every event of a gateway by a method of its own.  Nothing here decides what becomes of a job."""
 
@@ -31,7 +33,7 @@ class Observers:
         self.meter = MasterCollector()
         self.trace_writer = TraceWriter(registry)
         self.subscriptions = Subscriptions(
-            lambda: list(workers), lambda: list(clients), registry.now, access.may_read, registry.say
+            lambda: list(workers), lambda: list(clients), registry.now, access.may_read, log.warning
         )
 
     def close(self) -> None:
@@ -44,12 +46,12 @@ class Observers:
     def worker_joined(self, worker: WorkerRecord) -> None:
         """A worker has come."""
         self.subscriptions.event("joined", worker.name, f"{worker.slots} slots")
-        say(f"octapi master: {worker.name} joined from {worker.info['address']} with {worker.slots} slots.")
+        log.info(f"{worker.name} joined from {worker.info['address']} with {worker.slots} slots.")
         self.registry.nodes.joined(worker.info, self.registry.now())
 
     def worker_left(self, worker: WorkerRecord, why: str) -> None:
         """A worker is gone, with all that it holds."""
-        say(f"octapi master: {worker.name} left: {why}.")
+        log.log(logging.WARNING if worker.is_silent else logging.INFO, f"{worker.name} left: {why}.")
         self.subscriptions.event("left", worker.name, why)
         self.meter.lost += len(worker.held)
         self.registry.nodes.went(worker.name, states.LOST, why, self.registry.now())
@@ -57,12 +59,12 @@ class Observers:
     def worker_refused(self, name: Any, why: str) -> None:
         """Who came as a worker may not be in."""
         self.meter.refused += 1
-        say(f"octapi master: refused worker {name}: {why}")
+        log.warning(f"refused worker {name}: {why}")
 
     def message_refused(self, name: str, error: Exception) -> None:
         """A worker has said what makes no sense."""
         self.meter.refused += 1
-        say(f"octapi master: refused a message of worker {name}: {type(error).__name__}: {error}")
+        log.warning(f"refused a message of worker {name}: {type(error).__name__}: {error}")
 
     def worker_health(self, worker: WorkerRecord) -> None:
         """A worker has told how it is."""
@@ -73,15 +75,15 @@ class Observers:
     def run_began(self, client: ClientSession) -> None:
         """A client has told of its first function."""
         self.subscriptions.event("began", client.run, str(client.facts.get("script") or ""))
-        levels.log(f"octapi master: {described(client)} began.", levels.INFO)
+        log.info(f"{described(client)} began.")
 
     def run_ended(self, client: ClientSession) -> None:
         """A client that was known will not come back."""
         self.subscriptions.ended(client)
         if client.summary.get("functions"):
-            done, failed = (client.summary.get(key) or 0 for key in ("done", "failed"))
-            text = f"octapi master: {described(client)} ended: {done} jobs done, {failed} failed."
-            levels.log(text, levels.WARNING if failed else levels.INFO)
+            jobs, failed = (client.summary.get(key) or 0 for key in ("done", "failed"))
+            text = f"{described(client)} ended: {jobs} jobs ended, {failed} of them failed."
+            log.log(logging.WARNING if failed else logging.INFO, text)
         self.trace_writer.close(client.run)
 
     def run_told(self, client: ClientSession, news: Any) -> None:
@@ -92,7 +94,7 @@ class Observers:
             news = STORY(news)
             client.take_story(news)
         except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
-            self.registry.say(f"a report of run {client.run} makes no sense ({type(error).__name__}: {error}).")
+            log.warning(f"a report of run {client.run} makes no sense ({type(error).__name__}: {error}).")
             return
         self.subscriptions.story(client, news)
         self.trace_writer.take(client.run, client.story)
@@ -112,8 +114,3 @@ def described(client: ClientSession) -> str:
     """Name a run for the log; what its script says of itself is no one's to believe, so it is quoted."""
     script, user, host = (str(client.facts.get(key) or "?")[:80] for key in ("script", "user", "host"))
     return f"run {client.run} ({script!r} of {user!r} on {host!r})"
-
-
-def say(text: str) -> None:
-    """Write one line of the master's log; what others said of themselves does nothing to a terminal."""
-    levels.log(shown(text, 4000))

@@ -7,6 +7,7 @@ forgotten when the master ends.
 from __future__ import annotations
 
 import contextlib
+import logging
 import time
 from concurrent.futures import Future
 from dataclasses import replace
@@ -25,6 +26,8 @@ from octapi.store.writer import Writer
 if TYPE_CHECKING:
     from collections.abc import Callable, Hashable, Mapping
     from pathlib import Path
+
+log = logging.getLogger("octapi.master.gateway")
 
 #: how often the counts of a run are written while nothing else of it changes, in seconds
 COUNTS_S = 30.0
@@ -70,19 +73,16 @@ class NullRegistry(Writer):
 class RunRegistry:
     """Runs that are open, and the way to the database.
 
-    ``open_runs`` holds every run that is running or gone, by id.  ``now`` returns the cluster's time in epoch seconds;
-    ``say`` writes a line of the master's log.
+    ``open_runs`` holds every run that is running or gone, by id.  ``now`` returns the cluster's time in epoch seconds.
     """
 
     def __init__(
         self,
         state: Path | None,
         now: Callable[[], float] = time.time,
-        say: Callable[[str], None] = print,
         settings: Settings | None = None,
     ) -> None:
         self.now = now
-        self.say = say
         self.settings = settings or Settings()
         self.open_runs: dict[str, Run] = {}
         self._over: dict[str, Run] = {}
@@ -100,16 +100,16 @@ class RunRegistry:
 
     def _open(self, state: Path) -> None:
         path = location.database(state)
-        self.writer = Writer(path, self._trouble, self.say)
+        self.writer = Writer(path, self._trouble, log.warning)
         with contextlib.suppress(StateError, TimeoutError):  # it was said, and is tried again
             self.writer.flush().result(OPEN_S)
         self.reader = Reader(path)
 
     def _trouble(self, text: str) -> None:
         if text:
-            self.say(f"{text} Runs go on, but history and outcomes of clients that go away are in memory only.")
+            log.warning(f"{text} Runs go on, but history and outcomes of clients that go away are in memory only.")
         else:
-            self.say("the database can be written again.")
+            log.info("the database can be written again.")
 
     @property
     def trouble(self) -> str:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import socket
 import time
 from pathlib import Path
@@ -27,8 +28,7 @@ from octapi.master.gateway.submissions import Pipe
 from octapi.master.gateway.trust_updates import TrustUpdates
 from octapi.protocol import stdio_json
 from octapi.settings import Settings
-from octapi.telemetry import heartbeat
-from octapi.text.stderr import say
+from octapi.telemetry import heartbeat, logs
 from octapi.trust import policy
 from octapi.trust.contexts import Clock, Trust
 from octapi.trust.identity import Identity
@@ -38,6 +38,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from octapi.engine.dask_comm import Guard
+
+log = logging.getLogger("octapi.master.gateway")
 
 #: Dask's own settings for a master; no dashboard, and the gateway says which workers are silent, by a clock that is
 #: never set
@@ -68,6 +70,7 @@ async def serve(
     the directory of what survives the master.  Raises OSError when a port is taken.
     """
     quiet_logs()
+    logs.adopt("distributed")
     with dask.config.set(DASK_SETTINGS):
         kind = QuietScheduler if on_dashboard is None else WatchedScheduler
         web = {"dashboard": on_dashboard is not None, "http_prefix": "/dask"}
@@ -79,7 +82,7 @@ async def serve(
             )
         async with scheduler:
             now = time.time if guard is None else guard.trust.clock.now
-            book = RunRegistry(state, now, lambda text: say(f"octapi master: {text}"), settings)
+            book = RunRegistry(state, now, settings)
             gateway = Gateway(scheduler, guard, book)
             gateway.observers.subscriptions.start()
             reception = Listener(gateway, None if guard is None else guard.trust)
@@ -107,17 +110,12 @@ async def tell_alive() -> None:
         await asyncio.sleep(heartbeat.PERIOD_S)
 
 
-def say_of_master(text: str) -> None:
-    """Write one line of the master's log."""
-    say(f"octapi master: {text}")
-
-
 def refusing(gateway: Gateway) -> Callable[[str], None]:
     """Return what counts and logs those who are sent away."""
 
     def refused(text: str) -> None:
         gateway.observers.meter.refused += 1
-        say_of_master(f"refused {text}")
+        log.warning(f"refused {text}")
 
     return refused
 
@@ -126,6 +124,7 @@ def main() -> None:
     """Be the scheduler of a secured master, as the process on the other end of stdin says."""
     start = stdio_json.read_first()
     stdio_json.take_path(start)
+    logs.set_up("octapi master", logs.options_of(start))
     from octapi.engine.dask_comm import Guard
 
     clock = Clock()
@@ -134,7 +133,7 @@ def main() -> None:
         Identity.from_json(start["identity"]),
         clock,
         start["removed"],
-        lambda text: say_of_master(f"refused {text}"),
+        lambda text: log.warning(f"refused {text}"),
     )
     guard = Guard(trust, policy.SCHEDULER_SIDE)
     become(start.get("account"))
@@ -156,9 +155,9 @@ def main() -> None:
         alive = asyncio.create_task(tell_alive())
         door = None
         if start.get("metrics_fd") is not None:
-            door = await collector.serve(gateway, trust, socket.socket(fileno=start["metrics_fd"]), say_of_master)
+            door = await collector.serve(gateway, trust, socket.socket(fileno=start["metrics_fd"]), log.warning)
         try:
-            await stdio_json.follow(await stdio_json.stdin(), hear, say_of_master)
+            await stdio_json.follow(await stdio_json.stdin(), hear, log.warning)
         finally:
             alive.cancel()
             if door is not None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from typing import TYPE_CHECKING, Any, Final
 
@@ -12,6 +13,8 @@ if TYPE_CHECKING:
 
     from octapi.master.gateway.registry import RunRegistry
     from octapi.telemetry.run_trace import RunTrace
+
+log = logging.getLogger("octapi.master.gateway")
 
 #: how often the story of a run that goes on is written, in seconds
 EVERY_S: Final = 20.0
@@ -61,5 +64,5 @@ class TraceWriter:
                 try:
                     self._book.story.tell(run, kind, number, data)
                 except (ValueError, TypeError) as error:
-                    self._book.say(f"a part of what run {run} did is not kept: {error}.")
+                    log.warning(f"a part of what run {run} did is not kept: {error}.")
         self._told[run] = new

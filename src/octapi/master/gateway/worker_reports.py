@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from typing import TYPE_CHECKING, Any, Final, get_args
 
 from octapi.errors import MessageRefused
 from octapi.master.gateway.handshake import in_health, why_not
-from octapi.master.gateway.observers import say
 from octapi.master.gateway.placement import WorkerRecord
 from octapi.protocol import batch_checks, orders, wire
 from octapi.protocol import worker_messages as said
@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from octapi.master.gateway.dask_use import DaskUse
     from octapi.master.gateway.observers import Observers
     from octapi.master.gateway.workers import Workers
+
+log = logging.getLogger("octapi.master.gateway")
 
 #: Dask holds messages back this long to send them together; ours are batches already, in seconds
 HOLD_S: Final = 0.0002
@@ -198,7 +200,7 @@ class WorkerReports:
         worker.heard_at = asyncio.get_running_loop().time()
         if worker.is_silent:
             worker.is_silent = False
-            say(f"octapi master: {worker.name} answers again.")
+            log.info(f"{worker.name} answers again.")
             self._workers.changed()
             self._batches.place()
 
@@ -211,7 +213,7 @@ class WorkerReports:
                 self._heard(worker)
             silent_s = now - worker.heard_at
             if silent_s > LOST_S:
-                say(f"octapi master: {worker.name} gave no sign of life for {silent_s:.0f} s.")
+                log.warning(f"{worker.name} gave no sign of life for {silent_s:.0f} s.")
                 self._workers.remove(worker.address)
             elif silent_s > SILENT_S and not worker.is_silent:
                 worker.is_silent = True

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from octapi.device import files
 from octapi.telemetry import exporter
+from octapi.telemetry.redaction import hide
 from octapi.trust import metrics_token
 
 if TYPE_CHECKING:
@@ -44,7 +45,7 @@ class MetricsAccess:
         """Bind the socket, for the scheduler's process, and share the token.  Raises :exc:`SettingsError`."""
         if self.where:
             self.sock = exporter.bound(self.where)
-            metrics_token.token(self.home)
+            self.token()
         self.share()
 
     def fd(self) -> int | None:
@@ -62,7 +63,7 @@ class MetricsAccess:
 
     def token(self, *, renew: bool = False) -> str:
         """Return the token, made at first use, or another one."""
-        return metrics_token.renew(self.home) if renew else metrics_token.token(self.home)
+        return hide(metrics_token.renew(self.home) if renew else metrics_token.token(self.home))
 
     def key(self) -> str:
         """Return what others know of the token; nothing before its first use."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import logging
 import secrets
 import socket
 import time
@@ -21,6 +22,7 @@ from octapi.page.parts import DASK_MISSING, DASK_PARTS, MISSING, are_here, is_in
 from octapi.protocol import stdio_json
 from octapi.settings import Settings
 from octapi.store import location
+from octapi.telemetry import logs
 from octapi.trust import certificates
 from octapi.trust.names import CLIENT, WORKER
 
@@ -31,6 +33,8 @@ if TYPE_CHECKING:
     from octapi.device.accounts import Account
     from octapi.trust.authority import Authority
     from octapi.trust.control_socket import ControlSocket
+
+log = logging.getLogger("octapi.master.supervisor")
 
 DEFAULT_PORT: Final = 8787
 #: where a page that speaks HTTPS is also reached by HTTP, on this computer alone
@@ -123,7 +127,6 @@ class PageProcess:
         home: Path,
         authority: Authority,
         facts: Callable[[], dict[str, Any]],
-        say: Callable[[str], None],
     ) -> None:
         self.page_config = page_config
         self.authority = authority
@@ -133,7 +136,6 @@ class PageProcess:
         #: carries out what people ask for on the page
         self.desk: ControlSocket | None = None
         self.refusals: deque[dict[str, Any]] = deque(maxlen=REFUSALS)
-        self._say = say
         self.links = Links(home / "page" / "links.json", authority.now)
         self.port = 0
         self.fingerprint = ""
@@ -180,7 +182,7 @@ class PageProcess:
         """Say whether Dask's own dashboard is to be started; without its parts one line says what is missing."""
         has_parts = are_here(DASK_PARTS)
         if self.page_config.dask and not has_parts:
-            self._say(DASK_MISSING)
+            log.warning(DASK_MISSING)
         return self.page_config.dask and self.page_config.is_wanted and has_parts and is_installed()
 
     def names(self) -> list[str]:
@@ -201,12 +203,12 @@ class PageProcess:
         if not self.page_config.is_wanted:
             return
         if not is_installed():
-            self._say(MISSING)
+            log.warning(MISSING)
             return
         try:
             self._sock = bind(self.host, self.page_config.port)
         except OSError as error:
-            self._say(
+            log.warning(
                 f"no page: port {self.page_config.port} cannot be used ({error.strerror}). --page-port takes another."
             )
             return
@@ -232,9 +234,9 @@ class PageProcess:
             try:
                 await self._once(account)
             except OSError as error:
-                self._say(f"the page cannot start: {error}.")
+                log.error(f"the page cannot start: {error}.")
             pause_s = AGAIN_S if time.monotonic() - began > STEADY_S else min(2 * pause_s, LONGEST_PAUSE_S)
-            self._say(f"the page ended; it starts again in {pause_s:.0f} s.")
+            log.warning(f"the page ended; it starts again in {pause_s:.0f} s.")
             await asyncio.sleep(pause_s)
 
     async def _once(self, account: Account | None) -> None:
@@ -253,7 +255,7 @@ class PageProcess:
                 answering.add(task)
                 task.add_done_callback(answering.discard)
 
-        await stdio_json.follow(self._process.stdout, hear, self._say)
+        await stdio_json.follow(self._process.stdout, hear, log.warning)
         await self._process.wait()
 
     def _start(self, handle: int, account: Account | None) -> dict[str, Any]:
@@ -265,6 +267,7 @@ class PageProcess:
             "account": account,
             "places": facts["places"],
             "has_keeper": True,
+            "log": logs.plain(),
         }
         start |= {"identity": identity.to_json(), "key": self.links.key, "links": self.links.plain()}
         start |= {"cluster": self.authority.state.cluster, "names": self.names(), "proxy": self.page_config.proxy}

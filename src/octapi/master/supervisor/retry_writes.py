@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from typing import TYPE_CHECKING
 
 from octapi.errors import IdentityProblem
@@ -9,12 +10,13 @@ from octapi.errors import IdentityProblem
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+log = logging.getLogger("octapi.master.supervisor")
+
 
 class RetryingWrites:
-    """Writes what it can; ``say`` is told once of each thing that it cannot, and when it can again."""
+    """Writes what it can; the log has once each thing that it cannot, and when it can again."""
 
-    def __init__(self, say: Callable[[str], None]) -> None:
-        self._say = say
+    def __init__(self) -> None:
         self._failing: dict[str, tuple[str, Callable[[], None]]] = {}
 
     @property
@@ -34,9 +36,9 @@ class RetryingWrites:
         except (OSError, IdentityProblem) as error:
             why = getattr(error, "strerror", None) or str(error)
             if self._failing.get(what, ("",))[0] != why:
-                self._say(f"{what} cannot be written: {why}. It is tried again; nothing stops for it.")
+                log.warning(f"{what} cannot be written: {why}. It is tried again; nothing stops for it.")
             self._failing[what] = (why, write)
             return False
         if self._failing.pop(what, None):
-            self._say(f"{what} can be written again.")
+            log.info(f"{what} can be written again.")
         return True

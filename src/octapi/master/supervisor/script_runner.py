@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import contextlib
+import logging
 import os
 import signal
 import sys
@@ -29,6 +30,8 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Collection
 
     from octapi.settings import Settings
+
+log = logging.getLogger("octapi.master.supervisor")
 
 #: scripts at once
 MOST_RUNNING = 100
@@ -59,7 +62,6 @@ class ScriptRunner:
         settings: Settings,
         introduce: Callable[[SubmittedScript, Path], dict[str, str]],
         tell: Callable[[dict[str, Any]], None],
-        say: Callable[[str], None],
         cluster: str = "",
         removed: Callable[[], Collection[str]] = tuple,
     ) -> None:
@@ -72,7 +74,6 @@ class ScriptRunner:
         self.log_limit = settings.log_mb << 20
         self.introduce = introduce
         self.tell = tell
-        self.say = say
         self.cluster = cluster
         self.removed = removed
         self.runs: dict[str, SubmittedScript] = {}
@@ -90,7 +91,7 @@ class ScriptRunner:
         try:
             found = self.shelf.open()
         except OSError as error:
-            self.say(f"no scripts can be submitted: {error}.")
+            log.warning(f"no scripts can be submitted: {error}.")
             return
         self.runs = {run.id: run for run in found}
         for run in found:
@@ -109,7 +110,7 @@ class ScriptRunner:
         try:
             await self._start(run)
         except (OSError, OctapiError) as error:
-            self.say(f"run {run.id} could not be restarted: {error}")
+            log.warning(f"run {run.id} could not be restarted: {error}")
             self._ended(run, None)
 
     async def close(self) -> None:
@@ -219,7 +220,7 @@ class ScriptRunner:
         """End the scripts of those who were removed from the cluster."""
         for run in list(self.runs.values()):
             if run.owner in removed and run.id in self.processes:
-                self.say(f"run {run.id} is stopped: who submitted it was removed.")
+                log.info(f"run {run.id} is stopped: who submitted it was removed.")
                 self._stopping.add(run.id)
                 end_all(run, self.processes[run.id].pid)
 
@@ -232,7 +233,7 @@ class ScriptRunner:
                 try:
                     self.introduce(run, self.shelf.home(run))
                 except (OSError, OctapiError) as error:  # its own directory: it may have done anything to it
-                    self.say(f"run {run.id} could not be given a new identity: {error}")
+                    log.warning(f"run {run.id} could not be given a new identity: {error}")
 
     # ---- one script
 
@@ -276,13 +277,13 @@ class ScriptRunner:
     async def _watch(self, run: SubmittedScript, process: asyncio.subprocess.Process) -> None:
         """Keep what a script says, and note its end."""
         assert process.stdout is not None
-        log, said = self._log(run), False
+        output, said = self._log(run), False
         while data := await process.stdout.read(64 << 10):
             try:
-                log.append(data)
+                output.append(data)
             except OSError as error:
                 if not said:
-                    self.say(f"the output of run {run.id} cannot be kept: {error}.")
+                    log.warning(f"the output of run {run.id} cannot be kept: {error}.")
                 said = True
         code = await process.wait()
         del self.processes[run.id], self._watching[run.id]

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import logging
 import os
 from dataclasses import asdict
 from pathlib import Path
@@ -27,8 +28,7 @@ from octapi.master.supervisor.script_runner import ScriptRunner
 from octapi.protocol import stdio_json
 from octapi.settings import Settings, state_dir
 from octapi.store import location
-from octapi.telemetry import heartbeat, levels
-from octapi.text.escape import shown
+from octapi.telemetry import heartbeat, logs
 from octapi.trust import local_master, names, ssh
 from octapi.trust.control_socket import ControlSocket
 from octapi.trust.enrolment_server import EnrolmentServer
@@ -42,6 +42,8 @@ if TYPE_CHECKING:
     from octapi.trust.authority import Authority
     from octapi.trust.identity import Identity
 
+log = logging.getLogger("octapi.master.supervisor")
+
 #: how often addresses and certificates are looked at, in seconds
 LOOK_S = 5.0
 #: how long devices have to hear of a new authority before the master shows its certificate, in seconds
@@ -54,11 +56,6 @@ STOP_S = 10.0
 RUN_LIFE_S = 86400.0
 RUN_RENEW_S = RUN_LIFE_S / 4
 NO_RUNNER = "This master keeps nothing on disk, so it takes no scripts; its first lines say why."
-
-
-def say(text: str) -> None:
-    """Write one line of the master's log."""
-    levels.log(f"octapi master: {shown(text, 4000)}")
 
 
 def socket_path(home: Path) -> Path:
@@ -86,10 +83,10 @@ class MasterSupervisor:
         self.listen = listen
         self.join_port, self.port, self.dask_port = ports
         self.advertise = [part.strip() for part in advertise.split(",") if part.strip()]
-        self.page_process = PageProcess(page or PageConfig(is_wanted=False), home, authority, self.page_facts, say)
-        counter = WheelServer(home / wheel_index.DIRECTORY, say)
-        self.door = EnrolmentServer(authority, self._log_joining, self.changed, self.standing, counter)
-        self.desk = ControlSocket(authority, self.addresses, self.standing_here, self.renewing, say, self.page_process)
+        self.page_process = PageProcess(page or PageConfig(is_wanted=False), home, authority, self.page_facts)
+        counter = WheelServer(home / wheel_index.DIRECTORY)
+        self.door = EnrolmentServer(authority, self.page_process.refused, self.changed, self.standing, counter)
+        self.desk = ControlSocket(authority, self.addresses, self.standing_here, self.renewing, self.page_process)
         self.page_process.desk = self.desk
         self._state_place = ""
         self.sshd = ssh.Sshd(home, ssh_port)
@@ -103,7 +100,7 @@ class MasterSupervisor:
         self.workers: list[dict[str, Any]] = []
         self.announcement: discovery.Announcement | None = None
         self._announced: list[str] = []
-        self._disk = RetryingWrites(say)
+        self._disk = RetryingWrites()
         self._account: Account | None = None
         self._heard = 0.0
         self._told_refused = 0
@@ -185,12 +182,6 @@ class MasterSupervisor:
             "state": Path(self._state_place) if self._state_place else None,
         }
 
-    def _log_joining(self, text: str) -> None:
-        """Log what the door says, and keep whom it refused."""
-        say(text)
-        if "refused" in text:
-            self.page_process.refused(text.removeprefix("joining: "))
-
     def tell(self, **more: Any) -> None:
         """Tell the scheduler, which tells the workers, and the page."""
         self.page_process.tell(**self.page_facts()["news"])
@@ -203,7 +194,7 @@ class MasterSupervisor:
             try:
                 self.scheduler.stdin.write(stdio_json.to_line(message).encode())
             except MessageRefused as error:
-                say(f"could not tell the scheduler {message.get('kind') or 'news'}: {error}.")
+                log.warning(f"could not tell the scheduler {message.get('kind') or 'news'}: {error}.")
 
     def changed(self) -> None:
         """Somebody came or was renewed."""
@@ -256,7 +247,7 @@ class MasterSupervisor:
         try:
             self.sshd.start(self.authority.ssh_host(ssh.host_key(self.home)))
         except (TrustError, OSError) as error:
-            say(f"SSH is off: {error}")
+            log.warning(f"SSH is off: {error}")
 
     # ---- running
 
@@ -282,7 +273,7 @@ class MasterSupervisor:
     async def _start_scheduler(self) -> None:
         account, why = unprivileged(SCHEDULER_ACCOUNT)
         if why:
-            say(why)
+            log.warning(why)
         self._account, self._state_place = account, self._prepare_state(account)
         self.identity = self.authority.identity(MASTER, "master")
         start = self.news() | {
@@ -295,6 +286,7 @@ class MasterSupervisor:
             "settings": asdict(Settings.load()),
             "metrics_fd": self.metrics.fd(),
             "dashboard": self.page_process.wants_dask(),
+            "log": logs.plain(),
         }
         handles = [fd for fd in [self.metrics.fd()] if fd is not None]
         self.scheduler = await stdio_json.start("octapi.master.gateway.server", handles)
@@ -314,10 +306,10 @@ class MasterSupervisor:
         try:
             location.prepare(state, account)
         except StateError as error:
-            say(f"no history, and no outcomes for clients that go away: {error}.")
+            log.warning(f"no history, and no outcomes for clients that go away: {error}.")
             return ""
         cluster, removed = self.authority.state.cluster_id, self.authority.removed
-        self.runner = ScriptRunner(state, Settings.load(), self._introduce, self.send, say, cluster, removed)
+        self.runner = ScriptRunner(state, Settings.load(), self._introduce, self.send, cluster, removed)
         return str(state)
 
     def _introduce(self, run: SubmittedScript, home: Path) -> dict[str, str]:
@@ -336,7 +328,7 @@ class MasterSupervisor:
         try:
             self._take(message)
         except (LookupError, TypeError, ValueError, AttributeError, OSError) as error:
-            say(f"ignored a message of the scheduler: {type(error).__name__}: {error}")
+            log.warning(f"ignored a message of the scheduler: {type(error).__name__}: {error}")
 
     def _take(self, message: dict[str, Any]) -> None:
         if message["kind"] == "workers":
@@ -363,7 +355,9 @@ class MasterSupervisor:
             try:
                 await self.announcement.open(addresses)
             except OSError as error:
-                say(f"cannot announce this master in the network ({error}); devices find it by the token's addresses.")
+                log.warning(
+                    f"cannot announce this master in the network ({error}); devices find it by the token's addresses."
+                )
             self._announced = addresses
 
     async def _watch(self) -> None:
@@ -371,7 +365,7 @@ class MasterSupervisor:
         assert self.scheduler is not None
         assert self.scheduler.stdout is not None
         told = asyncio.create_task(until_signalled())
-        hearing = asyncio.create_task(stdio_json.follow(self.scheduler.stdout, self._hear, say))
+        hearing = asyncio.create_task(stdio_json.follow(self.scheduler.stdout, self._hear, log.warning))
         self._heard = asyncio.get_running_loop().time()
         looking = asyncio.create_task(self._look())
         beating = asyncio.create_task(heartbeat.beat("master", self._state))
