@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Any
 import msgpack
 
 from octapi.client.item_range import MISSING, ItemRange, RawOutcome
-from octapi.client.job_errors import OUT_OF_MEMORY, WENT_AWAY, handling_error
+from octapi.client.job_errors import WENT_AWAY, handling_error
 from octapi.client.pending_job import PendingJob
 from octapi.protocol import outcome, wire
+from octapi.protocol.exits import OUT_OF_MEMORY
 from octapi.protocol.records import outcomes, unusable
 from octapi.telemetry.recorder import plain
 from octapi.telemetry.run_trace import CANCELLED, FAILED, OK

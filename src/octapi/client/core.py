@@ -25,9 +25,7 @@ from octapi.client.job_errors import (
     WENT_AWAY,
     autopsy_error,
     batch_error,
-    cause,
     file_error,
-    is_own_end,
     lost_error,
     refused_error,
 )
@@ -36,6 +34,7 @@ from octapi.client.queue import entry_size
 from octapi.errors import Attempt, ClusterClosed, ClusterForked, JobError, ResultNotPicklable
 from octapi.protocol import orders, outcome
 from octapi.protocol.computation import File
+from octapi.protocol.exits import exit_phrase, is_own_end
 from octapi.protocol.outcome import SILENT, WorkerInfo
 from octapi.protocol.wire import LASTING
 from octapi.telemetry.recorder import RunRecorder
@@ -382,7 +381,7 @@ class Core:
         kind, data = outcome.CANCELLED, b""
         if info.get("why") != "cancelled":
             if info.get("why") != "timeout":
-                attempt = Attempt(name, cause(info), now)
+                attempt = Attempt(name, exit_phrase(info), now)
                 others = 0 if is_own_end(info) else self._others(batch, index)
                 again = batch.died(index, attempt, self.crash_workers, others)
                 if again is not None:

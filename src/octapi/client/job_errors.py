@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import signal
 from typing import TYPE_CHECKING, Any
 
 from octapi.errors import (
@@ -17,6 +16,7 @@ from octapi.errors import (
     WorkerLost,
 )
 from octapi.pickling.arguments import shortened
+from octapi.protocol.exits import exit_phrase
 from octapi.text.stderr import story_of
 
 if TYPE_CHECKING:
@@ -24,43 +24,10 @@ if TYPE_CHECKING:
     from octapi.protocol.computation import Computation
     from octapi.protocol.outcome import WorkerInfo
 
-#: how every cause of want of memory begins
-OUT_OF_MEMORY = "ran out of memory"
 #: the cause of an attempt that is lost with its worker
 WENT_AWAY = "its worker went away"
 #: the cause of one during which its worker's connection ended at once, as it does when the worker's process dies
 ENDED_WORKER = "its worker's process ended"
-
-
-def cause(info: dict[str, Any]) -> str:
-    """Say in words how a process ended."""
-    if info.get("out_of_memory"):
-        limit = info.get("limit")
-        why = f": its slot may hold {limit / 1e6:.0f} MB (slot_memory_mb)" if limit else " on its worker"
-        return f"{OUT_OF_MEMORY}{why}; it had taken {info.get('memory', 0) / 1e6:.0f} MB, and was killed"
-    if info.get("why") == "frozen":
-        return "stood still, stopped from outside, and was killed"
-    if info.get("why") == "nonsense":
-        return "sent its worker what makes no sense, and was killed"
-    number = info.get("signal")
-    if number is not None:
-        try:
-            name = signal.Signals(number).name
-        except ValueError:
-            name = "a signal"
-        hint = " (by hand, or for want of memory)" if name == "SIGKILL" else ""
-        return f"was killed by {name} ({number}){hint}"
-    return f"ended with exit code {info.get('exit_code')}"
-
-
-def is_own_end(info: dict[str, Any]) -> bool:
-    """Say whether a job ended its process by itself, so that it would do so anywhere: it is not started again.
-
-    Who was killed from outside, stood still, or ran out of memory may have better luck elsewhere.
-    """
-    if info.get("out_of_memory") or info.get("why") in ("frozen", "nonsense"):
-        return False
-    return info.get("exit_code") is not None or info.get("signal") not in (signal.SIGKILL, signal.SIGTERM)
 
 
 def autopsy_error(
@@ -75,7 +42,7 @@ def autopsy_error(
     }
     if info.get("why") == "timeout":
         return JobTimeout(f"It ran longer than its limit of {computation.timeout_s} s and was stopped.", **facts)
-    error = JobCrashed(f"Its process {cause(info)} after {info.get('ran_s', 0.0):.1f} s.", **facts)
+    error = JobCrashed(f"Its process {exit_phrase(info)} after {info.get('ran_s', 0.0):.1f} s.", **facts)
     error.signal, error.exit_code = info.get("signal"), info.get("exit_code")
     error.memory, error.is_out_of_memory = info.get("memory", 0), bool(info.get("out_of_memory"))
     error.attempts = past

@@ -10,12 +10,12 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from octapi.client.endpoint import MasterEndpoint, refused
-from octapi.client.job_errors import cause
 from octapi.client.master_rpc import MasterRpc
 from octapi.client.remote import hello
 from octapi.errors import ClusterError, JobCrashed, WorkerLost
 from octapi.protocol import outcome
 from octapi.protocol.client_messages import Fetch, Settled
+from octapi.protocol.exits import exit_phrase
 from octapi.protocol.outcome import Extra, WorkerInfo
 from octapi.protocol.records import outcomes
 
@@ -80,7 +80,7 @@ class Recovery:
                     self._add(worker, ident, index, what, data, times, extra)
         elif kind == "end" and rest[0] == "died":
             info = rest[2]
-            error = JobCrashed(f"Its process {cause(info)} after {info.get('ran_s', 0.0):.1f} s.", worker=worker)
+            error = JobCrashed(f"Its process {exit_phrase(info)} after {info.get('ran_s', 0.0):.1f} s.", worker=worker)
             self._fault(ident, rest[1], error, worker)
         elif kind == "lost":
             for index in range(rest[0]):

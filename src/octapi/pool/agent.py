@@ -23,7 +23,6 @@ from typing import TYPE_CHECKING, Any
 
 import msgpack
 
-from octapi.client.job_errors import cause
 from octapi.device import limits
 from octapi.device.accounts import files_of
 from octapi.pool import recorder, shared_state
@@ -35,6 +34,7 @@ from octapi.pool.log import warn
 from octapi.pool.processes import frames, sequence_of
 from octapi.pool.watchdog import Watchdog, current, ran_s, reached
 from octapi.protocol import batch_checks, orders
+from octapi.protocol.exits import exit_phrase
 from octapi.telemetry.counters import JobCounters
 
 if TYPE_CHECKING:
@@ -457,7 +457,7 @@ class Agent:
     def _lost_before(self, child: SlotProcess, batch: Batch, info: dict[str, Any]) -> None:
         """Give a batch back whose slot died without a job, or refuse it: to load it again and again may never end."""
         has_begun = shared_state.index_of(child.page.cells[shared_state.ENDED], child.serial) is not None
-        text = "" if has_begun or info["why"] in ASKED else self.computations.died(batch.computation, cause(info))
+        text = "" if has_begun or info["why"] in ASKED else self.computations.died(batch.computation, exit_phrase(info))
         self._finish(batch, "refused" if text else "returned", batch.skip, info | {"text": text})
 
     def _dismiss(self, child: SlotProcess) -> None:
