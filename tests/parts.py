@@ -19,9 +19,9 @@ SERVICES = frozenset(
 #: directories and files of tests that start it themselves, or take long
 FILES = (
     *("chaos/", "containers/", "monitoring/", "security/test_attacks.py", "dispy/test_side_by_side.py", "test_docs.py"),
-    *("test_arm.py", "test_dask.py", "faults/test_huge.py", "faults/test_workers.py", "faults/test_zygotes.py"),
+    *("test_arm.py", "test_dask.py", "faults/test_huge.py", "faults/test_workers.py", "faults/test_fork_servers.py"),
     *("faults/test_jobs.py", "dispy/test_failures.py", "dispy/test_nodes.py", "store/test_history.py"),
-    *("setup/test_wheels.py", "page/test_browser.py", "faults/test_states.py", "faults/test_injection.py"),
+    *("install/test_wheels.py", "page/test_browser.py", "faults/test_states.py", "faults/test_injection.py"),
     *("dispy/test_octapi_lessons.py", "test_cpython.py", "test_lifetime.py", "test_travels.py", "now/"),
 )
 #: what a test that starts it itself names

@@ -23,7 +23,7 @@ from octapi.pool.namespace import Namespace
 from octapi.protocol import batch_checks, outcome, wire
 from octapi.protocol.computation import Computation
 from octapi.testing import EmbeddedCluster
-from tests.test_core import WORKER, Told, world_of
+from tests.client.test_core import WORKER, Told, world_of
 
 quick = settings(max_examples=100, deadline=None, suppress_health_check=list(HealthCheck))
 

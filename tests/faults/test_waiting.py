@@ -5,8 +5,8 @@ from pathlib import Path
 from octapi.client.queue import ComputationQueue
 from octapi.client.waiting import reason
 from octapi.protocol.outcome import WorkerInfo
+from tests.client.test_core import Told, world_of
 from tests.harness import Yard
-from tests.test_core import Told, world_of
 
 
 def worker(name: str, state: str = "ok") -> WorkerInfo:

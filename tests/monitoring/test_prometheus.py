@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import pytest
 
 from tests.harness import Running, Yard, until
-from tests.test_metrics import MIXED, door_of
+from tests.telemetry.test_metrics import MIXED, door_of
 
 DEPLOY = Path(__file__).parents[2] / "deploy"
 CONFIG = DEPLOY / "monitoring"

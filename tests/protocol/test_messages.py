@@ -11,7 +11,7 @@ from octapi.errors import MessageRefused
 from octapi.protocol import client_messages, describe, orders, replies, wire, worker_messages
 from octapi.protocol.messages import Channel, kinds, parse, plain, readers
 from tests.faults.simulation import World
-from tests.test_checked import ANYTHING
+from tests.protocol.test_checked import ANYTHING
 
 PAGE = Path(__file__).parents[2] / "docs/explanation/protocols.md"
 #: one message of each kind that a stranger may send, as it goes over the wire

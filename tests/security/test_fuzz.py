@@ -26,8 +26,8 @@ from octapi.trust import control_socket, names, policy
 from octapi.trust.address_owners import AddressOwners
 from octapi.trust.enrolment_server import REQUEST
 from octapi.trust.names import CLIENT, WORKER, Peer
+from tests.protocol.test_checked import ANYTHING
 from tests.security.dask_side import registration
-from tests.test_checked import ANYTHING
 
 TIMES = int(os.environ.get("OCTAPI_FUZZ", "1"))
 TRIES = settings(max_examples=60 * TIMES, deadline=None, suppress_health_check=list(HealthCheck))

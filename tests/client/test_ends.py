@@ -7,8 +7,8 @@ import pytest
 import octapi
 from octapi.errors import FileNotWritten, MasterLost, SetupFailed, StillWaiting
 from octapi.testing import EmbeddedCluster
+from tests.client.test_core import Told, world_of
 from tests.harness import until
-from tests.test_core import Told, world_of
 
 
 class Sly:

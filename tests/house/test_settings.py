@@ -12,7 +12,7 @@ from octapi.errors import SettingsError
 from octapi.settings import HOME, STATE, ContainerSettings, Internal, Settings, without_own
 from tests.harness import Yard
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parents[2]
 SOURCES = ROOT / "src" / "octapi"
 #: runs on devices that have no OctaPi yet, so it can import nothing of it
 ALONE = {SOURCES / "install" / "installer.py"}

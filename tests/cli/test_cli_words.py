@@ -23,7 +23,7 @@ from tests.harness import Yard
 from tests.terminal import Seen
 
 OCTAPI = [sys.executable, "-m", "octapi"]
-REFERENCE = Path(__file__).parent.parent / "docs" / "reference" / "command-line.md"
+REFERENCE = Path(__file__).parents[2] / "docs" / "reference" / "command-line.md"
 
 
 def command(*arguments: str, code: int = 0, **options: Any) -> subprocess.CompletedProcess[str]:

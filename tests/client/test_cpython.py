@@ -25,7 +25,7 @@ NAME = "cpython_futures"
 #: what is not asked of a cluster
 LEFT_OUT = {
     "test_max_workers_negative": "the text of the error is the standard library's own",
-    "test_map_timeout": "it takes six seconds; tests/test_executor.py has the same with less",
+    "test_map_timeout": "it takes six seconds; tests/client/test_executor.py has the same with less",
     "test_map_buffersize_type_validation": "buffersize of map means the same, and None is its default here too",
     "test_map_buffersize_value_validation": "likewise",
     "test_map_buffersize_without_iterable": "likewise",

@@ -12,7 +12,7 @@ import pytest
 
 from octapi.testing import EmbeddedCluster
 
-EXAMPLES = Path(__file__).parent.parent / "examples"
+EXAMPLES = Path(__file__).parents[2] / "examples"
 SECRET, CRIB = "YJPYITREDSYUPIU", "THISXISXWORKING"
 SEMI_PRIME, FACTORS = 1_000_036_000_099, (1_000_003, 1_000_033)
 

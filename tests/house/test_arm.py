@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 #: what 64-bit Raspberry Pi OS, Debian 13 and the images run
 PYTHON = "3.13"
 LIBC = ("2_17", "2_26", "2_28", "2_31", "2_34", "2_35", "2_36", "2_39", "2_41")

@@ -23,7 +23,7 @@ from octapi.install import systemd_units
 from octapi.telemetry import logs, redaction
 from octapi.trust.token import Token
 from tests.harness import Running, Yard, clean_environment, until
-from tests.test_layers import files_of, room_of
+from tests.house.test_layers import files_of, room_of
 
 ROOT = Path(octapi.__file__).parent
 ROOMS = ("master", "master.gateway", "master.supervisor", "worker", "pool", "engine", "page")
