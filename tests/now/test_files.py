@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from octapi.client.attached_files import AttachedFiles, paths_of
+from octapi.client.attached_files import AttachedFiles
 from octapi.errors import JobNotSent
 from tests.harness import until
 
@@ -36,16 +36,6 @@ def test_files_are_sent_as_they_are_at_the_call(
     path.write_text("eno")
     os.utime(path, ns=(facts.st_atime_ns, facts.st_mtime_ns))
     assert calls.submit(read_text, "data.txt").result(timeout=60) == "eno"
-
-
-def test_one_file_or_several_in_any_form() -> None:
-    """A text, a path, a list, a generator."""
-    assert paths_of("a.txt") == ("a.txt",)
-    assert paths_of(Path("a.txt")) == (Path("a.txt"),)
-    assert paths_of(["a", Path("b")]) == paths_of(p for p in ("a", Path("b"))) == ("a", Path("b"))
-    assert paths_of(()) == ()
-    with pytest.raises(TypeError, match="files must be"):
-        paths_of(5)
 
 
 def test_a_file_that_cannot_be_sent_is_named(cluster: octapi.Cluster, tmp_path: Path) -> None:

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import hashlib
-import os
 import threading
 import time
 from collections import OrderedDict
-from collections.abc import Iterable
 from pathlib import Path
-from typing import Any, Final
+from typing import Final, TYPE_CHECKING
 
 from octapi.errors import JobNotSent
 from octapi.protocol.computation import File
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 #: a file that changed less than this before it was read may change again without another time, in nanoseconds
 FRESH_NS: Final = 2_000_000_000
@@ -21,18 +22,6 @@ LISTS: Final = 64
 
 Paths = tuple[str, ...]
 Stamp = tuple[tuple[int, ...], ...]
-
-
-def paths_of(files: Any) -> tuple[str | Path, ...]:
-    """Return the paths that the option ``files`` names: one path, or any number of them.
-
-    Raises TypeError for anything else.
-    """
-    if isinstance(files, bytes | str | os.PathLike):
-        files = (files,)
-    if not isinstance(files, Iterable):
-        raise TypeError(f"files must be a path or a list of paths, not {type(files).__name__}.")
-    return tuple(path if isinstance(path, Path) else os.fsdecode(path) for path in files)
 
 
 class AttachedFiles:

@@ -15,7 +15,6 @@ from octapi.protocol import computation as kinds
 from octapi.protocol.computation import Computation, File
 
 if TYPE_CHECKING:
-    import types
     from collections.abc import Callable
 
 
@@ -111,8 +110,3 @@ def name(function: Callable[..., Any]) -> str:
     except Exception:  # its own way of looking attributes up fails: its class has a name
         found = None
     return found if isinstance(found, str) else type(function).__qualname__
-
-
-def main_module() -> types.ModuleType:
-    """Return the script's module."""
-    return sys.modules["__main__"]

@@ -61,7 +61,6 @@ class Hub:
     def __init__(self, model: Model) -> None:
         self._model = model
         self.readers: set[Reader] = set()
-        self._called: Callable[[], None] = lambda: None
 
     def publish(self, news: dict[str, Any], stories: dict[str, list[dict[str, Any]]]) -> None:
         """Tell all readers."""

@@ -51,8 +51,8 @@ class Kind(NamedTuple):
 #: filled while the modules of messages are imported, and never changed afterwards
 _BY_WORD: dict[Channel, dict[str, Kind]] = {channel: {} for channel in Channel}
 _BY_CLASS: dict[type[Any], Kind] = {}
-#: what checks the fields of each class, found at its first use: most processes read few of them
-_READERS: dict[type[Any], tuple[Reader, ...]] = {}
+#: what reads so many fields of each class, made at the first use: most processes read few kinds
+_READERS: dict[tuple[type[Any], int], Reader] = {}
 
 
 def message(channel: Channel, word: str, *, must_arrive: bool = False) -> Callable[[T], T]:
@@ -84,14 +84,18 @@ def plain(said: Any) -> tuple[Any, ...]:
 
 def readers(cls: type[Any]) -> tuple[Reader, ...]:
     """Return what checks the fields of a kind of message, in their order."""
-    if cls not in _READERS:
-        _READERS[cls] = _found_readers(cls)
-    return _READERS[cls]
-
-
-def _found_readers(cls: type[Any]) -> tuple[Reader, ...]:
     hints = get_type_hints(cls, include_extras=True)
     return tuple(getattr(hints[name], "__metadata__", (as_it_is,))[0] for name in cls._fields)
+
+
+def _reader(cls: type[Any], said: int) -> Reader:
+    """Return what reads so many fields of a kind of message; it is made once, for this happens for every message."""
+    found = _READERS.get((cls, said))
+    if found is None:
+        needed = len(cls._fields) - len(cls._field_defaults)
+        wanted = min(max(needed, said), len(cls._fields))
+        found = _READERS[cls, wanted] = row(*readers(cls)[:wanted])
+    return found
 
 
 def as_it_is(value: Any) -> Any:
@@ -111,6 +115,4 @@ def parse(channel: Channel, said: Any) -> Any:
         word = said[0] if type(said) in (list, tuple) and said else said
         raise MessageRefused(f"{channel.value} says no {word!r:.40}")
     rest = said[1:]
-    needed = len(kind.cls._fields) - len(kind.cls._field_defaults)
-    wanted = readers(kind.cls)[: max(needed, len(rest))]
-    return kind.cls(*row(*wanted)(rest))
+    return kind.cls(*_reader(kind.cls, len(rest))(rest))

@@ -15,10 +15,7 @@ if TYPE_CHECKING:
     from octapi.store.writer import Writer
 
 HERE: Final = "here"
-LEFT: Final = "left"
 LOST: Final = "lost"
-REMOVED: Final = "removed"
-UNKNOWN: Final = "unknown"
 
 #: how often a node's health is kept, in seconds, and for how long
 HEALTH_EVERY_S = 600.0
