@@ -15,10 +15,13 @@ OctapiError
 │   ├── WorkerNotFound      no worker of that name is there (also LookupError)
 │   └── TrustError          who may do what
 │       ├── TokenRefused
+│       │   ├── TokenUnknown    it is one that nobody made
+│       │   └── TooManyAttempts wrong ones came from there too often
 │       ├── IdentityProblem
 │       ├── NotAMember
 │       ├── PeerRefused
 │       └── RoleRefused     (also PermissionError)
+├── ActionFailed            what was to be done to devices failed on some of them
 ├── WheelProblem            wheels for devices that cannot be made or fetched
 ├── ServiceProblem          systemd cannot run OctaPi here
 ├── SettingsError           a setting that cannot be used (also ValueError)
@@ -111,6 +114,14 @@ class TokenRefused(TrustError):
 
 class TokenUnknown(TokenRefused):
     """A join token, or its secret, is wrong: what a guess would look like, so the master counts these."""
+
+
+class TooManyAttempts(TokenRefused):
+    """A wrong token, after too many from one address, or from everywhere; ``wait_s`` says how long to wait."""
+
+    def __init__(self, message: str, wait_s: float = 0.0) -> None:
+        super().__init__(message)
+        self.wait_s = wait_s
 
 
 class IdentityProblem(TrustError):

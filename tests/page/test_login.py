@@ -4,10 +4,10 @@ from pathlib import Path
 
 import pytest
 
-from octapi.errors import SettingsError, TrustError
+from octapi.errors import SettingsError, TooManyAttempts, TrustError
 from octapi.page import login, proxies
 from octapi.page.links import ACT, LOOK, Links
-from octapi.page.login import Gate, TooMany
+from octapi.page.login import Gate
 
 
 class Clock:
@@ -103,7 +103,7 @@ def test_wrong_tokens_are_limited_and_logged_without_the_token() -> None:
     for _ in range(5):
         assert gate.by_token("abcdef.secret-guess", "10.0.0.66") is None
 
-    with pytest.raises(TooMany, match="Wait"):
+    with pytest.raises(TooManyAttempts, match="Wait"):
         gate.by_token("abcdef.secret-guess", "10.0.0.66")
     assert gate.by_token("abcdef.secret-guess", "10.0.0.7") is None
     assert len(log) == 6
@@ -120,7 +120,7 @@ def test_no_number_of_wrong_tokens_keeps_a_right_one_out() -> None:
     for number in range(100):
         gate.by_token("abcdef.secret-guess", f"10.0.0.{number // 5}")
 
-    with pytest.raises(TooMany):
+    with pytest.raises(TooManyAttempts):
         gate.by_token("abcdef.secret-guess", "10.0.1.1")
     assert gate.by_token(token, "10.0.0.1") is not None
     assert gate.by_token(token, "10.0.1.1") is not None

@@ -11,10 +11,10 @@ from starlette.responses import FileResponse, JSONResponse, RedirectResponse, Re
 from starlette.routing import BaseRoute, Mount, Route
 from starlette.staticfiles import StaticFiles
 
+from octapi.errors import TooManyAttempts
 from octapi.page import api, login
 from octapi.page.guard import Guard, address_of, is_secure, problem
 from octapi.page.links import STAY_S
-from octapi.page.login import TooMany
 
 if TYPE_CHECKING:
     from starlette.requests import Request
@@ -70,7 +70,7 @@ def enter_by(request: Request, site: Site) -> Response:
     """Exchange a link's token for a cookie, and leave the address that holds it."""
     try:
         link = site.gate.by_token(request.query_params.get("token", ""), address_of(request, site))
-    except TooMany as error:
+    except TooManyAttempts as error:
         return problem(429, str(error), **{"retry-after": f"{error.wait_s:.0f}"})
     if link is None:
         return FileResponse(STATIC / "login.html", 401)

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Final
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
+from octapi.errors import TooManyAttempts
 from octapi.page import login
-from octapi.page.login import TooMany
 from octapi.page.proxies import is_believed
 
 if TYPE_CHECKING:
@@ -67,7 +67,7 @@ def is_secure(request: Request, site: Site) -> bool:
 
 
 def link_of(request: Request, site: Site) -> tuple[Link | None, bool]:
-    """Return by which link a request comes, and whether it said so with a token.  Raises :exc:`TooMany`."""
+    """Return by which link a request comes, and whether it said so with a token.  Raises :exc:`TooManyAttempts`."""
     kind, _, token = request.headers.get("authorization", "").partition(" ")
     if kind.lower() == "bearer":
         return site.gate.by_token(token.strip(), address_of(request, site)), True
@@ -115,7 +115,7 @@ class Guard:
             return problem(421, f"This page does not go by the name {host[:80]!r}. Set OCTAPI_PAGE_NAMES to allow it.")
         try:
             link, is_bearer = link_of(request, self._site)
-        except TooMany as error:
+        except TooManyAttempts as error:
             return problem(429, str(error), **{"retry-after": f"{error.wait_s:.0f}"})
         scope["link"] = link
         path = scope["path"]

@@ -15,6 +15,7 @@ import ipaddress
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlsplit
 
+from octapi.errors import TooManyAttempts
 from octapi.page.links import ACT, STAY_S, Link
 from octapi.trust.enrolment_server import Attempts
 from octapi.trust.token import hash_of
@@ -30,14 +31,6 @@ PLAIN: Final = "plain "
 HEADER: Final = "x-octapi"
 TOKEN_LIMIT: Final = 200
 LOOPBACK_NAMES: Final = ("localhost", "127.0.0.1", "::1")
-
-
-class TooMany(Exception):
-    """A wrong token, after too many from one address, or from everywhere; ``wait_s`` says how long to wait."""
-
-    def __init__(self, wait_s: float) -> None:
-        super().__init__(f"Too many wrong tokens. Wait {wait_s:.0f} seconds and try again.")
-        self.wait_s = wait_s
 
 
 class Gate:
@@ -58,7 +51,7 @@ class Gate:
         self.links = {row["ident"]: Link(**row) for row in links}
 
     def by_token(self, token: str, address: str) -> Link | None:
-        """Return the link of a token; None for a wrong one.  Raises :exc:`TooMany` for one wrong token too many.
+        """Return the link of a token; None for a wrong one.  Raises :exc:`TooManyAttempts` for one too many.
 
         A right one always lets in: strangers with wrong ones would otherwise lock everybody out, and 192 random bits
         are not guessed.
@@ -71,7 +64,7 @@ class Gate:
             return link
         wait_s = self._attempts.wait_s(address)
         if wait_s:
-            raise TooMany(wait_s)
+            raise TooManyAttempts(f"Too many wrong tokens. Wait {wait_s:.0f} seconds and try again.", wait_s)
         self._attempts.count(address)
         self._log(f"refused a wrong or expired token from {address}.")
         return None
