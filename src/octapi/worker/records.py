@@ -8,7 +8,7 @@ import struct
 import time
 from typing import TYPE_CHECKING, Any, Final
 
-from octapi.dispatch import ticket, wire
+from octapi.dispatch import outcome, wire
 from octapi.worker import journal
 from octapi.worker.journal import COMMITTED, HEADER
 
@@ -69,7 +69,7 @@ class Recorder:
         if self.group:
             data = pickle.dumps(self.group, 5)
             index, started = self.group_start
-            head = wire.RECORD.pack(index, ticket.GROUP, len(data), started / 1e9, (now - started) / 1e9)
+            head = wire.RECORD.pack(index, outcome.GROUP, len(data), started / 1e9, (now - started) / 1e9)
             self.parts.append(head + data)
             self.group = []
 
