@@ -265,7 +265,7 @@ class Slot:
                 return self.run_apart(work, payload, started)
             self.is_here = False
             if result.__class__ in SIMPLE and not (stdout.used or stderr.used):
-                kind, data = pending_job.VALUE, b"" if result is None else pickle.dumps(result, 5)
+                kind, data = outcome.VALUE, b"" if result is None else pickle.dumps(result, 5)
                 ended = time.time_ns()
                 if self.records.record_plain(self.index, result, data, started, ended):
                     return ended
