@@ -88,7 +88,7 @@ class Results(Iterator[Any]):
         #: nobody will read on, and there is no last item: what was taken is all
         self._is_enough = False
         self._echo = Echo(queue.computation.name)
-        self._values = self._in_order() if ordered else self._as_ready()
+        self._values: Iterator[Any] = self._in_order() if ordered else self._as_ready()
         self.total = 0
         self.done = 0
 
@@ -244,6 +244,8 @@ class Results(Iterator[Any]):
                     yield (
                         value if value.__class__ is not RawOutcome else taken(page, index, self.queue.computation.name)
                     )
+                if self._closed:  # while the last value was used
+                    return
                 pages.popleft()
                 self._have_read(len(values))
             self._raise_error()
@@ -299,7 +301,7 @@ class Results(Iterator[Any]):
             self._waiting -= 1
 
     def close(self) -> None:
-        """Stop the work: items that wait are not run, those that run are stopped."""
+        """Stop the work: items that wait are not run, those that run are stopped, and there are no more results."""
         with self._change:
             if self._closed:
                 return
@@ -310,6 +312,7 @@ class Results(Iterator[Any]):
         self._pages.clear()
         self._echo.close()
         self._let_go()
+        self._values = iter(())
 
     def abandon(self, error: BaseException) -> None:
         """End in a forked process, where nothing arrives: reading raises ``error``.  The other's locks are left."""

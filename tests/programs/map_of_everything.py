@@ -28,6 +28,12 @@ with octapi.Cluster() as cluster:
     endless = cluster.map(operator.neg, itertools.count(), buffersize=10)
     assert list(itertools.islice(endless, 5)) == [0, -1, -2, -3, -4]
     endless.close()
+    assert list(endless) == []
+    for ordered in (True, False):
+        closed = cluster.map(operator.neg, [1, 2, 3, 4], ordered=ordered)
+        assert next(closed) in (-1, -2, -3, -4)
+        closed.close()
+        assert list(closed) == []
     for wrong in (-1, 0):
         try:
             cluster.map(abs, [1], chunksize=wrong)
