@@ -55,10 +55,9 @@ class Dask:
 
     def _find(self) -> Place:
         """Return the address of Dask's scheduler, and what is needed to connect; on one computer alone start one."""
-        address = getattr(self._engine.link, "dask_address", "")
-        if address:
-            way = getattr(self._engine.link, "way", None)
-            return Place(address, None if way is None else way.trust)
+        link = self._engine.link
+        if link is not None and link.dask_address:
+            return Place(link.dask_address, None if link.endpoint is None else link.endpoint.trust)
         from octapi.testing import EmbeddedCluster
 
         # not Dask's own LocalCluster, whose processes import the script again and so need a main guard

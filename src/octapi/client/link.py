@@ -5,6 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from octapi.client.endpoint import MasterEndpoint
     from octapi.protocol.outcome import WorkerInfo
     from octapi.protocol.specs import BatchSpec, ComputationFacts
 
@@ -50,12 +53,17 @@ class Receiver(Protocol):
 class Link(Protocol):
     """A way to slots.  All methods run on the dispatcher's thread.
 
-    ``recovery`` is what another process needs to find this client's jobs if it crashes.
+    ``recovery`` is what another process needs to find this client's jobs if it crashes.  ``endpoint`` is the master,
+    and ``dask_address`` where its scheduler takes Dask's clients; None and empty on this computer alone.  ``on_report``
+    gets what a master is told of the jobs: a page of one script listens there.
     """
 
     kind: str
     recovery: dict[str, str]
     is_connected: bool
+    endpoint: MasterEndpoint | None
+    dask_address: str
+    on_report: Callable[[dict[str, Any]], None]
 
     @property
     def travel(self) -> tuple[int, int]:

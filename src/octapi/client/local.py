@@ -14,6 +14,7 @@ from octapi.protocol.outcome import WorkerInfo
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from octapi.client.endpoint import MasterEndpoint
     from octapi.client.link import Receiver
     from octapi.pool.agent import Agent
     from octapi.protocol.specs import BatchSpec, ComputationFacts
@@ -26,6 +27,8 @@ class LocalLink:
         self.kind = LOCAL
         self.recovery: dict[str, str] = {}
         self.is_connected = True
+        self.endpoint: MasterEndpoint | None = None
+        self.dask_address = ""
         self.travel = (0, 0)
         self.slots = slots
         self.agent: Agent | None = None

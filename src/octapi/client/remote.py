@@ -54,6 +54,8 @@ class RemoteLink:
 
     def __init__(self, way: MasterEndpoint, settings: Settings, recoverable: bool = False) -> None:
         self.way = way
+        self.endpoint: MasterEndpoint | None = way
+        self.on_report: Callable[[dict[str, Any]], None] = lambda _: None
         self.kind = REMOTE
         self.session = secrets.token_hex(8)
         self.token = secrets.token_hex(16)
@@ -326,6 +328,7 @@ class RemoteLink:
         """Tell the master how far this client is."""
         self.summary = dict(summary, story=None)
         self._send(said.Summary(summary))
+        self.on_report(summary)
 
     async def close(self) -> None:
         """Say goodbye."""

@@ -17,7 +17,6 @@ from collections import deque
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from octapi.client.local import LocalLink
 from octapi.client.waiting import Reporter
 from octapi.device import children
 from octapi.errors import ClusterError
@@ -110,7 +109,7 @@ class LocalPage:
 
     def __init__(self, engine: Dispatcher) -> None:
         self._engine = engine
-        self._opened = Opened(getattr(engine.link, "way", None), self._hear)
+        self._opened = Opened(None if engine.link is None else engine.link.endpoint, self._hear)
         self._frames = Frames(engine, self._opened.write)
         self.link = self._opened.link
         print(f"octapi: the page: {self.link}", file=sys.stderr, flush=True)
@@ -147,7 +146,9 @@ class Frames:
         self._news: list[dict[str, Any]] = []
         self._samples: deque[list[float]] = deque(maxlen=SAMPLES)
         self._began = time.time()
-        if isinstance(engine.link, LocalLink):
+        #: a master has frames of its own
+        self._is_source = engine.link is not None and engine.link.endpoint is None
+        if engine.link is not None and self._is_source:
             engine.link.on_report = self._heard
 
     def _heard(self, summary: dict[str, Any]) -> None:
@@ -158,7 +159,7 @@ class Frames:
         """So many look now."""
         self.lookers = lookers
         self._until = time.monotonic() + LINGER_S
-        if self._timer is None and isinstance(self._engine.link, LocalLink):
+        if self._timer is None and self._is_source:
             self._tick()
 
     def _tick(self) -> None:
