@@ -101,6 +101,7 @@ class Sessions(DetachedRuns):
             if client.is_run:
                 self.book.client_event(client.run, "back")
         self._welcome(client, is_known, batch_checks.count(facts.get("seen")))
+        log.debug(f"{described(client)} is connected{' again' if is_known else ''}.")
         return client
 
     def _why_not(self, client: ClientSession, facts: dict[str, Any], peer: Peer | None) -> str:
@@ -153,6 +154,7 @@ class Sessions(DetachedRuns):
         if client.writer is not writer:
             return None  # it is back over another one
         client.writer = None
+        log.debug(f"{described(client)} is not connected any more.")
         self.watching.remove(client)
         client.left_at = asyncio.get_running_loop().time()
         if client.pouring is not None:
