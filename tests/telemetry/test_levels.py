@@ -1,6 +1,7 @@
 """Levels of a service's log, as systemd's journal reads them."""
 
 import asyncio
+import json
 import logging
 import os
 import subprocess
@@ -44,6 +45,21 @@ def test_lines_have_their_level_in_the_journal_and_nowhere_else() -> None:
         assert os.read(read, 10_000).decode() == expected
     os.close(read)
     os.close(write)
+
+
+def test_json_in_the_journal_has_its_level_too() -> None:
+    """The journal takes the mark away, so what it keeps is JSON."""
+    read, write = os.pipe()
+    facts = os.fstat(write)
+    env = dict(os.environ, JOURNAL_STREAM=f"{facts.st_dev}:{facts.st_ino}")
+    code = CODE.replace('"octapi master")', '"octapi master", logs.LogOptions("warning", True))')
+    subprocess.run([sys.executable, "-c", code], stderr=write, env=env, check=True)
+    os.close(write)
+    with os.fdopen(read, encoding="utf-8") as file:
+        lines = file.read().splitlines()
+
+    assert [line[:3] for line in lines] == ["<4>", "<3>"]
+    assert [json.loads(line[3:])["text"] for line in lines] == ["refused x\ny", "it ended\nand said why"]
 
 
 def test_a_task_of_dask_that_is_broken_off_at_the_end_is_no_mishap() -> None:

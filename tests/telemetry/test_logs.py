@@ -276,10 +276,13 @@ def test_a_master_and_a_worker_log_json_whatever_happens_to_them(yard: Yard) -> 
 
 
 def test_a_level_leaves_out_what_is_below_it(yard: Yard) -> None:
-    """What is wrong is said all the same."""
-    master = yard.master()
+    """What is wrong is said all the same; at debug there is more than usual, in the scheduler's process too."""
+    master = yard.master("--log-level", "debug")
     worker = yard.start_worker("red", yard.token(), env={"OCTAPI_LOG_LEVEL": "warning"})
     master.until_says("with 1 slots")
+    yard.command("master", "nodes")
+    master.until_says("asked how things stand")
+    master.until_says("is connected.")
     master.stop()
     worker.until_says("lost the master")
     worker.stop()

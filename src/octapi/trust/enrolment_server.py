@@ -230,6 +230,7 @@ class EnrolmentServer:
         member = self.authority.standing(proven)
         member.address = address
         if operation == "call":
+            log.debug(f"{proven} at {address} asked how things stand.")
             facts = {"authorities": self.authority.authorities(), "due": self.authority.is_due(proven)}
             return self.standing(address) | facts | {"seen": address}
         if operation == "leave":

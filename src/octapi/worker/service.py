@@ -259,6 +259,7 @@ class Service:
         self.state = "looking for the master"
         while True:
             known = list(member.identity.addresses)
+            log.debug(f"asking for the master at {', '.join(known)}.")
             try:
                 return await member.find(known)
             except MasterNotFound as error:

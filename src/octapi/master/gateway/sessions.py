@@ -5,9 +5,11 @@ from __future__ import annotations
 import asyncio
 import hmac
 import itertools
+import logging
 from typing import TYPE_CHECKING, Any, Final
 
 from octapi import _version
+from octapi.master.gateway.observers import described
 from octapi.master.gateway.session import ClientSession
 from octapi.protocol import batch_checks, orders, replies, wire
 from octapi.protocol.messages import plain
@@ -24,6 +26,8 @@ if TYPE_CHECKING:
     from octapi.master.gateway.workers import Workers
     from octapi.store.runs import Run
     from octapi.trust.names import Peer
+
+log = logging.getLogger("octapi.master.gateway")
 
 TAKEN: Final = "This session is another client's, or somebody else has fetched its jobs."
 AWAY: Final = (
@@ -85,6 +89,7 @@ class Sessions:
         else:
             self._come_back(client, writer)
         self._welcome(client, is_known, batch_checks.count(facts.get("seen")))
+        log.debug(f"{described(client)} is connected{' again' if is_known else ''}.")
         return client
 
     def _known(self, facts: dict[str, Any]) -> ClientSession | None:
@@ -121,6 +126,7 @@ class Sessions:
         if client.writer is not writer:
             return None  # it is back over another one
         client.writer = None
+        log.debug(f"{described(client)} is not connected any more.")
         self._observers.subscriptions.remove(client)
         client.left_at = asyncio.get_running_loop().time()
         if client.pouring is not None:
