@@ -8,7 +8,7 @@ import struct
 import time
 from typing import TYPE_CHECKING, Any, Final
 
-from octapi.dispatch import ticket, wire
+from octapi.dispatch import outcome, wire
 from octapi.worker import journal
 
 if TYPE_CHECKING:
@@ -65,7 +65,7 @@ class Recorder:
         if self.group:
             data = pickle.dumps(self.group, 5)
             index, started = self.group_start
-            head = wire.RECORD.pack(index, ticket.GROUP, len(data), started / 1e9, (now - started) / 1e9)
+            head = wire.RECORD.pack(index, outcome.GROUP, len(data), started / 1e9, (now - started) / 1e9)
             self.parts.append(head + data)
             self.group = []
 
@@ -97,7 +97,7 @@ class Recorder:
         data = b"" if result is None else pickle.dumps(result, 5)
         size = RECORD_SIZE + len(data)
         if size > PLAIN_LIMIT:
-            self.record(index, ticket.VALUE, data, started, time.time_ns())
+            self.record(index, outcome.VALUE, data, started, time.time_ns())
             return
         if journal.HEADER + self.offset + size > journal.SIZE:
             self.flush()
