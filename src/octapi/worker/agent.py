@@ -26,6 +26,7 @@ import msgpack
 from octapi import limits
 from octapi.account import files_of
 from octapi.dispatch import checks
+from octapi.errors import MessageRefused
 from octapi.tally import Tally
 from octapi.worker import records
 from octapi.worker.autopsy import findings
@@ -313,7 +314,9 @@ class Agent:
     def _frame(self, child: Child, kind: int, body: bytes) -> None:
         batch: Batch | None = child.batch
         if kind == records.SENDS_REFUSAL[0]:
-            digest, text = msgpack.unpackb(body)
+            digest, text = records.REFUSAL(msgpack.unpackb(body))
+            if digest not in child.known:  # forgotten meanwhile, or another run's, which is not its to refuse
+                return
             child.known.discard(digest)
             known = self.computations.get(digest)
             if known is not None:
@@ -333,10 +336,12 @@ class Agent:
             child.sequence, child.consumed = number + 1, 0
             self.tell(batch, "results", fresh)
         elif kind == records.SENDS_EVENT[0]:
-            index, what, *facts = msgpack.unpackb(body)
-            self.tell(batch, what, index, *facts)
+            self.tell(batch, *records.event(body, batch.jobs))
         elif kind == records.SENDS_END[0]:
-            self._ended_batch(child, batch, struct.unpack("<I", body)[0])
+            (stop,) = struct.unpack("<I", body)
+            self._ended_batch(child, batch, max(batch.skip, min(stop, batch.jobs)))
+        else:
+            raise MessageRefused(f"a frame of the unknown kind {kind}")
 
     def _ended_batch(self, child: Child, batch: Batch, stop: int) -> None:
         refused = child.killed_for == "refused"
@@ -374,7 +379,7 @@ class Agent:
 
     def _release(self, child: Child, batch: Batch) -> None:
         child.batch = None
-        batch.failed += child.new_failures()
+        batch.failed += max(0, min(child.new_failures(), batch.jobs))
         left = self.busy.get(batch.run, 1) - 1
         if left:
             self.busy[batch.run] = left
