@@ -10,13 +10,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from octapi.dispatch import ticket as outcome
-from octapi.dispatch import wire
+from octapi.dispatch import outcome, wire
 from octapi.dispatch.computation import FUNCTION, Computation
 from octapi.dispatch.core import Core
 from octapi.dispatch.lane import Lane, Listener
+from octapi.dispatch.outcome import WorkerInfo
 from octapi.dispatch.span import MISSING, Failed, Page, Span
-from octapi.dispatch.ticket import Ticket, WorkerInfo
+from octapi.dispatch.ticket import Ticket
 from octapi.errors import BatchRefused
 
 SLOTS = 3
@@ -141,7 +141,7 @@ def test_every_job_gets_one_outcome_whatever_happens(count: int, retries: int, m
     assert [len(ticket.kinds) for ticket in tickets] == [1] * count
     assert not lane.flights
     assert not core.flights
-    assert not lane.queue
+    assert not lane.unpinned
     faults = sum(ticket.kinds[0] == outcome.FAULT for ticket in tickets)
     assert faults <= sum(how == "died" for _, how, _ in moves) + sum(how == "lost" for _, how, _ in moves) * count
 

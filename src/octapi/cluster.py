@@ -31,7 +31,8 @@ if TYPE_CHECKING:
     from octapi.dask_client import Dask
     from octapi.dispatch.computation import File
     from octapi.dispatch.dispatcher import Dispatcher
-    from octapi.dispatch.ticket import Ticket, WorkerInfo
+    from octapi.dispatch.outcome import WorkerInfo
+    from octapi.dispatch.ticket import Ticket
     from octapi.pool import PoolArguments
 
 BUFFERSIZE = 100_000

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from octapi import starting
 from octapi.dispatch.dispatcher import Dispatcher
-from octapi.dispatch.link import LocalLink
+from octapi.dispatch.local import LocalLink
 from octapi.dispatch.way import DEFAULT_PORT, Way, split
 from octapi.errors import AddressError, ClusterError, IdentityProblem, MasterNotFound, NotAMember, PeerRefused
 from octapi.limits import cores

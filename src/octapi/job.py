@@ -9,8 +9,8 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from octapi.callbacks import safely
-from octapi.dispatch import ticket as outcome
-from octapi.dispatch.ticket import Extra, Ticket, WorkerInfo
+from octapi.dispatch import outcome
+from octapi.dispatch.ticket import Ticket
 from octapi.errors import JobError, RemoteTraceback, ResultNotPicklable, StillWaiting
 from octapi.pickling import loads_error, loads_result
 
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
+    from octapi.dispatch.outcome import Extra, WorkerInfo
     from octapi.life import Life
 
 

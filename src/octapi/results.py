@@ -8,7 +8,7 @@ from collections import deque
 from collections.abc import Callable, Generator, Iterator
 from typing import TYPE_CHECKING, Any
 
-from octapi.dispatch import ticket as outcome
+from octapi.dispatch import outcome
 from octapi.dispatch.faults import shortened
 from octapi.dispatch.payload import call_bytes
 from octapi.dispatch.span import MISSING, Failed, Page, Span

@@ -19,7 +19,7 @@ from octapi.dispatch.batcher import Batcher
 from octapi.dispatch.core import Core
 from octapi.dispatch.flight import Flight, SpanFlight
 from octapi.dispatch.lane import Lane
-from octapi.dispatch.link import LocalLink
+from octapi.dispatch.local import LocalLink
 from octapi.dispatch.remote import RemoteLink
 from octapi.dispatch.span import Page, Span
 from octapi.dispatch.teller import Teller

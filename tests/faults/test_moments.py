@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from octapi.dispatch import ticket as outcome
+from octapi.dispatch import outcome
 from tests.faults.world import Told, World
 
 

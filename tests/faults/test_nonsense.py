@@ -16,8 +16,7 @@ from hypothesis import strategies as st
 
 import octapi
 from octapi.connect import way_to
-from octapi.dispatch import checks, wire
-from octapi.dispatch import ticket as outcome
+from octapi.dispatch import checks, outcome, wire
 from octapi.dispatch.computation import Computation
 from octapi.dispatch.payload import of_function
 from octapi.dispatch.remote import hello

@@ -4,7 +4,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, rule
 
-from octapi.dispatch import ticket as outcome
+from octapi.dispatch import outcome
 from octapi.dispatch.outbox import Counter, Outbox
 from tests.faults.world import Told, World
 

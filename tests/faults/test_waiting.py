@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from octapi.dispatch.lane import Lane
-from octapi.dispatch.ticket import WorkerInfo
+from octapi.dispatch.outcome import WorkerInfo
 from octapi.dispatch.waiting import reason
 from tests.test_core import Told, world_of
 from tests.yard import Yard

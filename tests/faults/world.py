@@ -10,8 +10,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
-from octapi.dispatch import ticket as outcome
-from octapi.dispatch import wire
+from octapi.dispatch import outcome, wire
 from octapi.dispatch.computation import FUNCTION, Computation
 from octapi.dispatch.core import Core
 from octapi.dispatch.lane import Lane, Listener

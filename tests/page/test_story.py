@@ -8,11 +8,10 @@ from typing import Any
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from octapi.dispatch import cause, story
-from octapi.dispatch import ticket as outcome
+from octapi.dispatch import cause, outcome, story
+from octapi.dispatch.outcome import Extra, WorkerInfo
 from octapi.dispatch.story import Story
 from octapi.dispatch.teller import Teller
-from octapi.dispatch.ticket import Extra, WorkerInfo
 from octapi.errors import WorkerLost
 from octapi.master.book import Book
 from octapi.master.chronicle import Chronicle, pieces, whole

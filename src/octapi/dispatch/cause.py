@@ -6,7 +6,7 @@ import pickle
 import re
 from typing import TYPE_CHECKING, Any
 
-from octapi.dispatch import ticket as outcome
+from octapi.dispatch import outcome
 
 if TYPE_CHECKING:
     from octapi.errors import JobError

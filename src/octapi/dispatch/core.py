@@ -18,7 +18,7 @@ import uuid
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from octapi.dispatch import ticket as outcome
+from octapi.dispatch import outcome
 from octapi.dispatch.computation import File
 from octapi.dispatch.faults import (
     ENDED_WORKER,
@@ -33,10 +33,11 @@ from octapi.dispatch.faults import (
 )
 from octapi.dispatch.flight import Flight
 from octapi.dispatch.lane import entry_size
+from octapi.dispatch.outcome import SILENT, WorkerInfo
 from octapi.dispatch.span import Span
 from octapi.dispatch.story import PACE_S
 from octapi.dispatch.teller import Teller
-from octapi.dispatch.ticket import SILENT, Ticket, WorkerInfo
+from octapi.dispatch.ticket import Ticket
 from octapi.dispatch.wire import LASTING
 from octapi.errors import Attempt, ClusterClosed, ClusterForked, JobError, ResultNotPicklable
 from octapi.saying import say, story_of
@@ -169,9 +170,9 @@ class Core:
             return None
         flight: Flight | None = ticket.batch
         if flight is None:
-            for queue in lane.queues():
+            for entries in lane.waiting_lists():
                 with contextlib.suppress(ValueError):
-                    queue.remove(ticket)
+                    entries.remove(ticket)
             ticket.conclude(outcome.CANCELLED)
             self.teller.story.count("cancelled")
             return lane.rest()
@@ -181,7 +182,7 @@ class Core:
     def summary(self) -> dict[str, Any]:
         """Return what people want to know: how many jobs wait, travel and are done, and of which functions."""
         lanes = list(self.lanes.values())
-        waiting = sum(queue_size(queue) for lane in lanes for queue in lane.queues())
+        waiting = sum(queue_size(entries) for lane in lanes for entries in lane.waiting_lists())
         flying = sum(flight.count() for flight in list(self.flights.values()))
         names = sorted(
             {lane.computation.name for lane in lanes if not lane.is_closed} | set(self.teller.story.functions)
@@ -507,11 +508,11 @@ def forked_error(pid: int) -> ClusterForked:
     )
 
 
-def queue_size(queue: deque[Entry]) -> int:
+def queue_size(entries: deque[Entry]) -> int:
     """Return how many jobs wait in a queue; single jobs are not looked at one by one, they may be millions."""
-    if not queue or not isinstance(queue[0], Span):
-        return len(queue)
-    return sum(len(entry) if isinstance(entry, Span) else 1 for entry in list(queue))
+    if not entries or not isinstance(entries[0], Span):
+        return len(entries)
+    return sum(len(entry) if isinstance(entry, Span) else 1 for entry in list(entries))
 
 
 def without(entries: list[Entry], suspect: Entry) -> list[Entry]:

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from octapi.dispatch.computation import Computation
     from octapi.dispatch.link import Link
-    from octapi.dispatch.ticket import WorkerInfo
+    from octapi.dispatch.outcome import WorkerInfo
 
 
 class Dispatcher(Core):

@@ -21,7 +21,7 @@ from octapi.saying import story_of
 
 if TYPE_CHECKING:
     from octapi.dispatch.computation import Computation
-    from octapi.dispatch.ticket import WorkerInfo
+    from octapi.dispatch.outcome import WorkerInfo
     from octapi.errors import Attempt
 
 ARGUMENTS_LIMIT = 80

@@ -9,20 +9,17 @@ from typing import TYPE_CHECKING, Any
 
 import msgpack
 
-from octapi.checked import GREATEST, LATEST
-from octapi.dispatch import ticket as outcome
-from octapi.dispatch import wire
+from octapi.dispatch import outcome, wire
 from octapi.dispatch.faults import OUT_OF_MEMORY, WENT_AWAY, handling_error
+from octapi.dispatch.records import outcomes, unusable
 from octapi.dispatch.span import MISSING, Failed, Span
 from octapi.dispatch.story import CANCELLED, FAILED, OK
 from octapi.dispatch.teller import plain
-from octapi.dispatch.ticket import Extra, Ticket, WorkerInfo
-from octapi.errors import BatchRefused
+from octapi.dispatch.ticket import Ticket
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from octapi.dispatch.lane import Lane
+    from octapi.dispatch.outcome import WorkerInfo
     from octapi.errors import Attempt
 
 #: what waits in a lane's queue
@@ -360,36 +357,3 @@ def precautions(past: tuple[Attempt, ...]) -> dict[str, Any]:
         return {"alone": True}
     been = {attempt.worker for attempt in past if attempt.cause != WENT_AWAY}
     return {"avoid": sorted(been)} if been else {}
-
-
-def unusable(what: str) -> BatchRefused:
-    """Return the error for what a worker says of a batch, and that cannot be."""
-    return BatchRefused(f"What its worker said of it cannot be used: {what}.", arguments="...")
-
-
-Outcome = tuple[int, int, bytes, float, float, Extra | None]
-
-
-def outcomes(records: bytes, jobs: int = 1 << 32) -> Iterator[Outcome]:
-    """Read result records: index, kind, data, started (epoch seconds), seconds, output and memory.
-
-    Raises :exc:`BatchRefused` for one that cannot be of a batch of so many ``jobs``.
-    """
-    unpack, size, extras = wire.RECORD.unpack_from, wire.RECORD.size, wire.WITH_EXTRA
-    offset, end = 0, len(records)
-    while offset < end:
-        index, kind, length, started, ran = unpack(records, offset)
-        offset += size
-        data = records[offset : offset + length]
-        offset += length
-        extra = None
-        # a comparison with what is no number is false; clocks may be set back while a job runs
-        if not (index < jobs and offset <= end and 0.0 <= started <= LATEST and -GREATEST < ran < GREATEST):
-            raise unusable(f"a record of job {index}, begun at {started:g}, for {ran:g} s")
-        if kind & extras:
-            kind &= ~extras
-            data, stdout, stderr, memory = msgpack.unpackb(data)
-            extra = Extra(stdout, stderr, memory)
-        if kind > outcome.GROUP:
-            raise unusable(f"an outcome of the unknown kind {kind}")
-        yield index, kind, data, started, ran, extra

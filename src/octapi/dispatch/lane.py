@@ -8,7 +8,7 @@ import pickle
 from collections import deque
 from typing import TYPE_CHECKING, Any
 
-from octapi.dispatch import ticket as outcome
+from octapi.dispatch import outcome
 from octapi.dispatch.batcher import Batcher
 from octapi.dispatch.faults import WENT_AWAY, handling_error, mismatch_error, refused_error
 from octapi.dispatch.flight import AnyFlight, Entry, Flight, SpanFlight
@@ -20,7 +20,8 @@ if TYPE_CHECKING:
 
     from octapi.dispatch.computation import Computation, File
     from octapi.dispatch.core import Core
-    from octapi.dispatch.ticket import Ticket, WorkerInfo
+    from octapi.dispatch.outcome import WorkerInfo
+    from octapi.dispatch.ticket import Ticket
     from octapi.errors import JobError
 
 
@@ -64,7 +65,7 @@ class Lane:
         self.number = next(self.numbers)
         self.spec = computation.to_bytes()
         self.digest = f"{computation.digest()}-{dispatcher.client}-{self.number}"
-        self.queue: deque[Entry] = deque()
+        self.unpinned: deque[Entry] = deque()
         self.pinned: deque[Entry] = deque()
         #: jobs for workers that are not there, by worker
         self.absent: dict[str, deque[Entry]] = {}
@@ -104,7 +105,7 @@ class Lane:
         if isinstance(entry, Span):
             entry.page.number = next(self._numbers)
         if entry.worker is None and not entry.code and not entry.files:
-            self.queue.append(entry)
+            self.unpinned.append(entry)
         else:
             self.pinned.append(entry)
         if self.asleep:
@@ -171,20 +172,20 @@ class Lane:
     def pending(self) -> int:
         """The number of jobs that have no outcome yet."""
         flying = sum(len(flight.ours()) for flight in list(self.flights.values()))
-        return sum(len(queue) for queue in self.queues()) + flying
+        return sum(len(entries) for entries in self.waiting_lists()) + flying
 
-    def queues(self) -> list[deque[Entry]]:
+    def waiting_lists(self) -> list[deque[Entry]]:
         """Return what waits: for any worker, by itself or for one worker, and for workers that are not there."""
-        return [self.pinned, self.queue, *list(self.absent.values())]
+        return [self.pinned, self.unpinned, *list(self.absent.values())]
 
     def take_waiting(self) -> list[Entry]:
         """Take out everything that waits."""
         self.asleep = True  # first: what is added meanwhile calls pump
         found: list[Entry] = []
-        for queue in self.queues():
+        for entries in self.waiting_lists():
             with contextlib.suppress(IndexError):  # it is empty
                 while True:
-                    found.append(queue.popleft())
+                    found.append(entries.popleft())
         self.absent.clear()
         return found
 
@@ -244,13 +245,13 @@ class Lane:
 
     def rest(self) -> None:
         """Close it if it is retired and has no jobs left."""
-        if self.is_retired and not (self.is_closed or self.queue or self.pinned or self.flights):
+        if self.is_retired and not (self.is_closed or self.unpinned or self.pinned or self.flights):
             self.close()
 
     def pump(self) -> None:
         """Send batches while there are jobs and room for them."""
         self.rest()
-        if self.is_closed and not (self.queue or self.pinned):
+        if self.is_closed and not (self.unpinned or self.pinned):
             return
         if not self.is_introduced:
             self.introduce()
@@ -260,14 +261,14 @@ class Lane:
         elif self.dispatcher.link is not None:
             self._send()
         self.stumbles = 0
-        if not self.queue:
+        if not self.unpinned:
             self.doze()
         self.rest()
 
     def doze(self) -> None:
         """Have the next job that is added call :meth:`pump`."""
         self.asleep = True
-        if self.queue or self.pinned:  # one was added just before
+        if self.unpinned or self.pinned:  # one was added just before
             self.asleep = False
             self.dispatcher.call(self.pump)
 
@@ -294,7 +295,7 @@ class Lane:
                 self.fail([entry], refused_error(self.computation, refusal))
             else:
                 self.launch([entry])
-        while room > 0 and self.queue and slots:
+        while room > 0 and self.unpinned and slots:
             room -= self.launch(self.take(slots))
 
     def launch(self, entries: list[Entry]) -> int:
@@ -321,22 +322,22 @@ class Lane:
 
     def take(self, slots: int) -> list[Entry]:
         """Take the next batch from the queue: single jobs, or one span."""
-        queue = self.queue
-        head = queue[0]
+        entries = self.unpinned
+        head = entries[0]
         if isinstance(head, Span):
-            count = self.batcher.size(len(head) * len(queue), slots)
+            count = self.batcher.size(len(head) * len(entries), slots)
             if count >= len(head):
-                return [queue.popleft()]
-            queue[0] = head.piece(head.start + count, head.stop)
+                return [entries.popleft()]
+            entries[0] = head.piece(head.start + count, head.stop)
             return [head.piece(head.start, head.start + count)]
         found: list[Entry] = []
         room = BATCH_BYTES
-        for _ in range(self.batcher.size(len(queue), slots)):
-            entry = queue[0]
+        for _ in range(self.batcher.size(len(entries), slots)):
+            entry = entries[0]
             if isinstance(entry, Span) or room < 0:
                 break
             room -= len(entry.payload)
-            found.append(queue.popleft())
+            found.append(entries.popleft())
         return found
 
     def fly(self, entries: list[Entry]) -> int:
@@ -348,7 +349,7 @@ class Lane:
             try:
                 packed = span.packed()
                 while size_of(packed) > BATCH_BYTES and len(span) > 1:
-                    self.queue.appendleft(span.piece(span.start + len(span) // 2, span.stop))
+                    self.unpinned.appendleft(span.piece(span.start + len(span) // 2, span.stop))
                     span = span.piece(span.start, span.start + len(span) // 2)
                     packed = span.packed()
                 if size_of(packed) > self.dispatcher.largest:
@@ -381,9 +382,9 @@ class Lane:
         self.back(list(span.open_pieces()))
 
     def _cancel_pages(self, reader: Any) -> None:
-        for queue in self.queues():
-            for entry in [e for e in queue if isinstance(e, Span) and e.page.reader is reader]:
-                queue.remove(entry)
+        for entries in self.waiting_lists():
+            for entry in [e for e in entries if isinstance(e, Span) and e.page.reader is reader]:
+                entries.remove(entry)
                 self.dispatcher.teller.story.count("cancelled", entry_size(entry))
         for flight in list(self.flights.values()):
             if isinstance(flight, SpanFlight) and flight.span.page.reader is reader:
@@ -395,7 +396,7 @@ class Lane:
         """Put jobs that did not start back to the head of the queue."""
         for entry in reversed(entries):
             if entry.worker is None and not (entry.code or entry.files or must_be_single(entry)):
-                self.queue.appendleft(entry)
+                self.unpinned.appendleft(entry)
             else:
                 self.pinned.appendleft(entry)
 
@@ -440,7 +441,7 @@ class Lane:
 
     def unfinished(self) -> list[Entry]:
         """Return everything that has no outcome."""
-        waiting = [entry for queue in self.queues() for entry in queue]
+        waiting = [entry for entries in self.waiting_lists() for entry in entries]
         return [*waiting, *(entry for flight in self.flights.values() for entry in flight.ours())]
 
 

@@ -9,12 +9,12 @@ import time
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-from octapi.dispatch import ticket as outcome
+from octapi.dispatch import outcome
 from octapi.dispatch.conversation import Conversation
 from octapi.dispatch.faults import cause
-from octapi.dispatch.flight import outcomes
+from octapi.dispatch.outcome import Extra, WorkerInfo
+from octapi.dispatch.records import outcomes
 from octapi.dispatch.remote import hello
-from octapi.dispatch.ticket import Extra, WorkerInfo
 from octapi.dispatch.way import Way, refused
 from octapi.errors import ClusterError, JobCrashed, WorkerLost
 

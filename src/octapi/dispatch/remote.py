@@ -18,7 +18,7 @@ from octapi import _version
 from octapi.dispatch import wire
 from octapi.dispatch.link import REMOTE
 from octapi.dispatch.outbox import Counter, Outbox
-from octapi.dispatch.ticket import MISSING, WorkerInfo
+from octapi.dispatch.outcome import MISSING, WorkerInfo
 from octapi.dispatch.waiting import Speaker
 from octapi.dispatch.way import CONNECT_S, refused
 from octapi.errors import ClusterError, MasterLost, MasterNotFound, PeerRefused

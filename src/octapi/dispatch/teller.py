@@ -8,15 +8,14 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Any
 
-from octapi.dispatch import cause
-from octapi.dispatch import ticket as outcome
+from octapi.dispatch import cause, outcome
 from octapi.dispatch.faults import shortened
 from octapi.dispatch.story import CANCELLED, FAILED, OK, Story
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from octapi.dispatch.ticket import Extra, WorkerInfo
+    from octapi.dispatch.outcome import Extra, WorkerInfo
 
 #: outcomes that are failures
 FAILURES = (outcome.ERROR, outcome.FAULT)

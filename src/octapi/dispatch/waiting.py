@@ -8,8 +8,8 @@ import time
 from collections import Counter
 from typing import TYPE_CHECKING, Any
 
+from octapi.dispatch.outcome import DRAINED, DRAINING, MISSING, OK, SILENT
 from octapi.dispatch.span import Span
-from octapi.dispatch.ticket import DRAINED, DRAINING, MISSING, OK, SILENT
 from octapi.saying import is_terminal, say
 
 if TYPE_CHECKING:
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from octapi.dispatch.core import Core
     from octapi.dispatch.flight import AnyFlight
     from octapi.dispatch.lane import Lane
-    from octapi.dispatch.ticket import WorkerInfo
+    from octapi.dispatch.outcome import WorkerInfo
 
 #: how long a wait may last before it is told, and how often it is told again, in seconds
 FIRST_S = 2.0
@@ -29,7 +29,7 @@ LARGE = 1 << 20
 
 def reason(lane: Lane, workers: Mapping[str, WorkerInfo]) -> str | None:
     """Say why a lane's jobs cannot start on these workers; None when they can, or when there are none."""
-    waiting = sum(len(queue) for queue in lane.queues()) + sum(flight.count() for flight in stuck(lane))
+    waiting = sum(len(entries) for entries in lane.waiting_lists()) + sum(flight.count() for flight in stuck(lane))
     if waiting and (why := reason_of_all(lane, workers)):
         return f"{jobs(waiting)} of {lane.computation.name} {why}"
     for name, count in pinned_to(lane).items():

@@ -24,7 +24,7 @@ from octapi.errors import DispyError
 
 if TYPE_CHECKING:
     from octapi.dispatch.computation import Computation
-    from octapi.dispatch.ticket import WorkerInfo
+    from octapi.dispatch.outcome import WorkerInfo
 
 #: names that old scripts pass; what they set is OctaPi's own affair now
 TOLERATED = {"port", "node_port", "scheduler_node"}

@@ -11,14 +11,15 @@ import threading
 import time
 from typing import TYPE_CHECKING, Any
 
-from octapi.dispatch import ticket as outcome
-from octapi.dispatch.ticket import Extra, Ticket, WorkerInfo
+from octapi.dispatch import outcome
+from octapi.dispatch.ticket import Ticket
 from octapi.dispy.guard import guarded
 from octapi.dispy.logger import logger
 from octapi.errors import JobError, JobStopped, WorkerLost
 from octapi.pickling import loads_result
 
 if TYPE_CHECKING:
+    from octapi.dispatch.outcome import Extra, WorkerInfo
     from octapi.dispy.cluster import JobCluster
     from octapi.dispy.window import Window
 

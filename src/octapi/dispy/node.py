@@ -7,7 +7,7 @@ import time
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from octapi.dispatch.ticket import WorkerInfo
+    from octapi.dispatch.outcome import WorkerInfo
 
 
 class DispyNodeAvailInfo:

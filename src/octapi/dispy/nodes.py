@@ -15,7 +15,7 @@ from octapi.errors import DispyError
 if TYPE_CHECKING:
     from octapi.dispatch.computation import File
     from octapi.dispatch.lane import Lane
-    from octapi.dispatch.ticket import WorkerInfo
+    from octapi.dispatch.outcome import WorkerInfo
     from octapi.dispy.allocate import NodeAllocate
     from octapi.dispy.cluster import JobCluster
 

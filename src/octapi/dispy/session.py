@@ -20,7 +20,7 @@ from octapi.settings import Settings
 
 if TYPE_CHECKING:
     from octapi.dispatch.dispatcher import Dispatcher
-    from octapi.dispatch.ticket import WorkerInfo
+    from octapi.dispatch.outcome import WorkerInfo
     from octapi.dispy.cluster import JobCluster
 
 #: how long a script that has ended waits for its jobs before it says so, in seconds

@@ -12,7 +12,8 @@ from octapi.errors import JobError
 
 if TYPE_CHECKING:
     from octapi.dispatch.computation import File
-    from octapi.dispatch.ticket import Ticket, WorkerInfo
+    from octapi.dispatch.outcome import WorkerInfo
+    from octapi.dispatch.ticket import Ticket
     from octapi.dispy.cluster import JobCluster
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from octapi.dispatch.ticket import DRAINED, DRAINING, OK, SILENT
+from octapi.dispatch.outcome import DRAINED, DRAINING, OK, SILENT
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from octapi import lines
-from octapi.dispatch.link import LocalLink
+from octapi.dispatch.local import LocalLink
 from octapi.dispatch.waiting import Reporter
 from octapi.errors import ClusterError
 from octapi.master.watching import SAMPLES, TICK_S, differences
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from octapi.dispatch.dispatcher import Dispatcher
-    from octapi.dispatch.ticket import WorkerInfo
+    from octapi.dispatch.outcome import WorkerInfo
     from octapi.dispatch.way import Way
 
 HOST: Final = "127.0.0.1"

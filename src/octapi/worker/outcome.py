@@ -8,7 +8,7 @@ import traceback
 from pathlib import Path
 from typing import Any, Final
 
-from octapi.dispatch import ticket
+from octapi.dispatch import outcome
 from octapi.errors import JobExited, JobStopped, OutputTooLarge, ResultNotPicklable
 from octapi.pickling import dumps_error, dumps_result
 
@@ -30,13 +30,13 @@ def failure(error: BaseException) -> tuple[int, bytes]:
     except Exception as why:
         text += f"(The exception itself cannot be pickled: {why})\n"
         data = b""
-    return ticket.ERROR, pickle.dumps((data, text))
+    return outcome.ERROR, pickle.dumps((data, text))
 
 
 def value(result: Any) -> tuple[int, bytes]:
     """Pickle what a job returned."""
     try:
-        return ticket.VALUE, dumps_result(result)
+        return outcome.VALUE, dumps_result(result)
     except Exception as error:
         from octapi.pickling import blame
 
@@ -45,7 +45,7 @@ def value(result: Any) -> tuple[int, bytes]:
 
 def fault(error: Exception) -> tuple[int, bytes]:
     """Pack an error of OctaPi's own."""
-    return ticket.FAULT, pickle.dumps(error)
+    return outcome.FAULT, pickle.dumps(error)
 
 
 def is_from_agent(error: KeyboardInterrupt) -> bool:

@@ -8,11 +8,15 @@ import struct
 import time
 from typing import TYPE_CHECKING, Any, Final
 
+<<<<<<< HEAD
 import msgpack
 
 from octapi import checked
 from octapi.dispatch import ticket, wire
 from octapi.errors import MessageRefused
+=======
+from octapi.dispatch import outcome, wire
+>>>>>>> moved^
 from octapi.worker import journal
 
 if TYPE_CHECKING:
@@ -76,7 +80,7 @@ class Recorder:
         if self.group:
             data = pickle.dumps(self.group, 5)
             index, started = self.group_start
-            head = wire.RECORD.pack(index, ticket.GROUP, len(data), started / 1e9, (now - started) / 1e9)
+            head = wire.RECORD.pack(index, outcome.GROUP, len(data), started / 1e9, (now - started) / 1e9)
             self.parts.append(head + data)
             self.group = []
 
@@ -108,7 +112,7 @@ class Recorder:
         data = b"" if result is None else pickle.dumps(result, 5)
         size = RECORD_SIZE + len(data)
         if size > PLAIN_LIMIT:
-            self.record(index, ticket.VALUE, data, started, time.time_ns())
+            self.record(index, outcome.VALUE, data, started, time.time_ns())
             return
         if journal.HEADER + self.offset + size > journal.SIZE:
             self.flush()

@@ -26,7 +26,7 @@ from typing import TYPE_CHECKING, Any, Final, NoReturn
 import msgpack
 
 from octapi import inside
-from octapi.dispatch import ticket, wire
+from octapi.dispatch import outcome, wire
 from octapi.dispatch.computation import Computation
 from octapi.dispatch.span import SIMPLE
 from octapi.errors import JobError, ResultTooLarge
@@ -349,17 +349,17 @@ class Slot:
         if self.stdout.overflowed or self.stderr.overflowed:
             raise too_much()
         if result is None:
-            return ticket.VALUE, b""
+            return outcome.VALUE, b""
         if result.__class__ is Ran:
             return self.program(result)
         return value(result)
 
     def finished(self, kind: int, data: bytes, started: int, ended: int, stdout: str, stderr: str, memory: int) -> None:
         """Record an outcome with what else is known of its job; ``memory`` is the most it held, in bytes."""
-        if kind & ~wire.WITH_EXTRA in (ticket.ERROR, ticket.FAULT):
+        if kind & ~wire.WITH_EXTRA in (outcome.ERROR, outcome.FAULT):
             self.page.cells[journal.FAILED] += 1
         if len(data) > self.largest:
-            kind, data = ticket.FAULT, self.too_large(len(data))
+            kind, data = outcome.FAULT, self.too_large(len(data))
         if not kind & wire.WITH_EXTRA and (stdout or stderr or ended - started > NOTEWORTHY_NS):
             kind, data = kind | wire.WITH_EXTRA, msgpack.packb((data, stdout, stderr, memory or peak_memory()))
         self.records.record(self.index, kind, data, started, ended)
@@ -375,7 +375,7 @@ class Slot:
     def program(self, ran: Ran) -> tuple[int, bytes]:
         """Pack what a program left."""
         packed: bytes = msgpack.packb((pickle.dumps(ran.exit_code), ran.stdout, ran.stderr, peak_memory()))
-        return ticket.PROGRAM | wire.WITH_EXTRA, packed
+        return outcome.PROGRAM | wire.WITH_EXTRA, packed
 
 
 def die_as(status: int) -> NoReturn:

@@ -1,0 +1,96 @@
+"""The link to this computer's own cores, without Dask and without a master."""
+
+from __future__ import annotations
+
+import asyncio
+import platform
+import socket
+from typing import TYPE_CHECKING, Any
+
+from octapi import _version
+from octapi.dispatch.link import LOCAL
+from octapi.dispatch.outcome import WorkerInfo
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from octapi.dispatch.link import Receiver
+    from octapi.worker.agent import Agent
+
+
+class LocalLink:
+    """This computer's own cores, without Dask: the agent runs in the dispatcher's loop."""
+
+    def __init__(self, slots: int) -> None:
+        self.kind = LOCAL
+        self.recovery: dict[str, str] = {}
+        self.is_connected = True
+        self.travel = (0, 0)
+        self.slots = slots
+        self.agent: Agent | None = None
+        self.receiver: Receiver | None = None
+        self.reporting: asyncio.Task[None] | None = None
+        #: gets what a master would be told; a page of this script has no other source
+        self.on_report: Callable[[dict[str, Any]], None] = lambda _: None
+        host = socket.gethostname()
+        self.worker = WorkerInfo(
+            host, "127.0.0.1", host, slots, platform.platform(), platform.python_version(), release=_version.__version__
+        )
+
+    async def start(self, receiver: Receiver) -> None:
+        """Start the zygote."""
+        from octapi.worker.agent import Agent
+
+        self.receiver = receiver
+        names = {"dispy_node_name": self.worker.name, "dispy_node_ip_addr": self.worker.address}
+        self.agent = Agent(self.slots, names, self._post, is_shared=False)
+        self.agent.start()
+        receiver.workers_changed({self.worker.name: self.worker})
+        self.reporting = asyncio.get_running_loop().create_task(self._report())
+
+    async def _report(self) -> None:
+        """Tell how this computer is, again and again."""
+        from octapi.worker import health  # psutil is not for the first milliseconds of a script
+
+        assert self.receiver is not None
+        while True:
+            await asyncio.sleep(health.PERIOD_S)
+            self.worker = self.worker._replace(health=health.measure())
+            self.receiver.workers_changed({self.worker.name: self.worker})
+
+    def _post(self, message: tuple[Any, ...]) -> None:
+        assert self.receiver is not None
+        self.receiver.message(self.worker.name, message)
+
+    def define(self, digest: str, spec: bytes, facts: dict[str, Any]) -> None:
+        """Hand it to the agent."""
+        assert self.agent is not None
+        limits = facts.get("limits")
+        own = (facts.get("workers") or {}).get(self.worker.name) or {}
+        if limits is None or limits.get(self.worker.name, 0) > 0 or digest in self.agent.computations.known:
+            limit = None if limits is None else limits.get(self.worker.name, 0)
+            self.agent.on_define(digest, spec, {**own, "limit": limit})
+
+    def run(self, ident: int, run: int, digest: str, facts: dict[str, Any]) -> None:
+        """Hand it to the agent."""
+        assert self.agent is not None
+        self.agent.on_run(ident, run, digest, facts)
+
+    def claim(self, rows: list[tuple[Any, ...]]) -> None:
+        """Never needed: the agent lives in this process."""
+
+    def tell(self, worker: str | None, message: tuple[Any, ...]) -> None:
+        """Hand it to the agent."""
+        assert self.agent is not None
+        self.agent.handle(message)
+
+    def report(self, summary: dict[str, Any]) -> None:
+        """Tell the page of this script, if there is one: there is no master."""
+        self.on_report(summary)
+
+    async def close(self) -> None:
+        """Stop the slots."""
+        if self.reporting is not None:
+            self.reporting.cancel()
+        if self.agent is not None:
+            self.agent.close()
