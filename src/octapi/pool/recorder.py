@@ -8,8 +8,16 @@ import struct
 import time
 from typing import TYPE_CHECKING, Any, Final
 
-from octapi.pool import shared_state
-from octapi.protocol import outcome, wire
+<<<<<<< HEAD
+import msgpack
+
+from octapi import checked
+from octapi.dispatch import ticket, wire
+from octapi.errors import MessageRefused
+=======
+from octapi.dispatch import outcome, wire
+>>>>>>> moved^
+from octapi.worker import journal
 
 if TYPE_CHECKING:
     import socket
@@ -21,6 +29,13 @@ SENDS_EVENT: Final = b"V"  # msgpack of (index, kind, ...) for provisional resul
 SENDS_REFUSAL: Final = b"X"  # text: the computation cannot be loaded
 HEAD: Final = struct.Struct("<IB")
 RECORD_SIZE: Final = wire.RECORD.size
+#: what a slot may send as an event, besides the index of its job
+EVENTS: Final = {
+    "provisional": checked.row(checked.blob()),
+    "file": checked.row(checked.text(4096), checked.blob(), checked.integer(0, 0o177777), checked.number()),
+}
+#: the name of a computation, and why it cannot be loaded
+REFUSAL: Final = checked.row(checked.text(), checked.text(checked.TEXT))
 #: larger values travel by themselves, in bytes
 PLAIN_LIMIT: Final = 4096
 
@@ -28,7 +43,7 @@ PLAIN_LIMIT: Final = 4096
 class Recorder:
     """Writes outcomes into the journal and sends them; with ``grouped`` plain values of a map travel together."""
 
-    def __init__(self, sock: socket.socket, page: shared_state.SharedState) -> None:
+    def __init__(self, sock: socket.socket, page: journal.Page) -> None:
         self.sock = sock
         self.page = page
         self.offset = 0
@@ -49,16 +64,16 @@ class Recorder:
         cells = self.page.cells
         if not self.offset:
             return
-        number = struct.pack("<Q", cells[shared_state.SEQUENCE])
+        number = struct.pack("<Q", cells[journal.SEQUENCE])
         if self.grouped:
             self.close_group(time.time_ns())
             self.send(SENDS_GROUPS, number + b"".join(self.parts))
             self.parts.clear()
         else:
-            self.send(SENDS_RESULTS, number + self.page.map[shared_state.HEADER : shared_state.HEADER + self.offset])
+            self.send(SENDS_RESULTS, number + self.page.map[journal.HEADER : journal.HEADER + self.offset])
         self.offset = 0
-        cells[shared_state.SEQUENCE] += 1
-        cells[shared_state.COMMITTED] = 0
+        cells[journal.SEQUENCE] += 1
+        cells[journal.COMMITTED] = 0
 
     def close_group(self, now: int) -> None:
         """Make one record of the plain values since the last one; ``now`` is in nanoseconds of the epoch."""
@@ -74,17 +89,17 @@ class Recorder:
         head = wire.RECORD.pack(index, kind, len(data), started / 1e9, (ended - started) / 1e9)
         cells = self.page.cells
         size = RECORD_SIZE + len(data)
-        if size > shared_state.SIZE // 2:
+        if size > journal.SIZE // 2:
             self.flush()
-            self.send(SENDS_RESULTS, struct.pack("<Q", cells[shared_state.SEQUENCE]) + head + data)
-            cells[shared_state.SEQUENCE] += 1
+            self.send(SENDS_RESULTS, struct.pack("<Q", cells[journal.SEQUENCE]) + head + data)
+            cells[journal.SEQUENCE] += 1
             return
-        if shared_state.HEADER + self.offset + size > shared_state.SIZE:
+        if journal.HEADER + self.offset + size > journal.SIZE:
             self.flush()
-        start = shared_state.HEADER + self.offset
+        start = journal.HEADER + self.offset
         self.page.map[start : start + size] = head + data
         self.offset += size
-        cells[shared_state.COMMITTED] = self.offset
+        cells[journal.COMMITTED] = self.offset
         if self.grouped:
             self.close_group(started)
             self.parts.append(head + data)
@@ -99,12 +114,24 @@ class Recorder:
         if size > PLAIN_LIMIT:
             self.record(index, outcome.VALUE, data, started, time.time_ns())
             return
-        if shared_state.HEADER + self.offset + size > shared_state.SIZE:
+        if journal.HEADER + self.offset + size > journal.SIZE:
             self.flush()
-        start = shared_state.HEADER + self.offset
+        start = journal.HEADER + self.offset
         self.page.map[start : start + size] = wire.RECORD.pack(index, 0, len(data), 0.0, 0.0) + data
         self.offset += size
-        self.page.cells[shared_state.COMMITTED] = self.offset
+        self.page.cells[journal.COMMITTED] = self.offset
         if not self.group:
             self.group_start = (index, started)
         self.group.append(result)
+
+
+def event(body: bytes, jobs: int) -> tuple[Any, ...]:
+    """Read an event of a slot with so many jobs: its kind, the index of its job, and what belongs to the kind.
+
+    Raises :exc:`MessageRefused`, or what msgpack raises.
+    """
+    index, what, *facts = msgpack.unpackb(body, max_bin_len=wire.FRAME_LIMIT)
+    read = EVENTS.get(what) if isinstance(what, str) else None
+    if read is None:
+        raise MessageRefused(f"{checked.described(what)} is nothing that a slot says of a job")
+    return (what, checked.integer(0, jobs - 1)(index), *read(facts))
