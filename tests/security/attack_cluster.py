@@ -32,6 +32,10 @@ class Succeeded(Exception):
     """An attack did what it should not."""
 
 
+class NotTried(Exception):
+    """An attack cannot be tried here; its text says what it needs.  It counts neither as refused nor as succeeded."""
+
+
 class Field:
     """One master, two workers, a script whose job runs all the time, and stolen identities."""
 

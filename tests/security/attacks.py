@@ -15,7 +15,7 @@ from pathlib import Path
 
 from octapi.text.escape import shown
 from tests.security import clients_say, dask_side, doors, inside_tasks, jobs_do, ports, visitors, workers_say
-from tests.security.attack_cluster import Field, Succeeded
+from tests.security.attack_cluster import Field, NotTried, Succeeded
 from tests.security.table import ATTACKS, WHO, attacker
 
 #: where the attacks are, which put themselves into the table
@@ -27,8 +27,8 @@ def wanted(patterns: list[str]) -> list[str]:
     return [name for name in ATTACKS if not patterns or any(fnmatch.fnmatchcase(name, one) for one in patterns)]
 
 
-def run_all(field: Field, patterns: list[str] | None = None) -> list[tuple[str, bool, str]]:
-    """Try every attack, and return its name, whether it was refused, and how."""
+def run_all(field: Field, patterns: list[str] | None = None) -> list[tuple[str, bool | None, str]]:
+    """Try every attack, and return its name, whether it was refused (None: it could not be tried), and how."""
     order = sorted(
         wanted(patterns or []), key=lambda name: "secret" in name
     )  # wrong secrets close the door to this address
@@ -41,9 +41,11 @@ def run_all(field: Field, patterns: list[str] | None = None) -> list[tuple[str, 
     return rows
 
 
-async def one(field: Field, name: str) -> tuple[bool, str]:
+async def one(field: Field, name: str) -> tuple[bool | None, str]:
     try:
         outcome = await asyncio.wait_for(ATTACKS[name](field), 110)
+    except NotTried as why:
+        return None, str(why)
     except Succeeded as success:
         return False, str(success)
     except Exception as error:
@@ -66,11 +68,17 @@ def main() -> int:
     for who in WHO:
         print(f"\n{who}")
         for name, is_refused, outcome in rows:
-            if attacker(name) == who:
+            if attacker(name) == who and is_refused is not None:
                 print(f"  {'refused' if is_refused else 'SUCCEEDED':<9}  {name:<72}  {shown(outcome, 90)}")
+    print()
+    untried = [row for row in rows if row[1] is None]
+    for name, _, why in untried:
+        print(f"not tried here: {name}: {why}")
     fate = "finished" if job else "FAILED"
-    print(f"{sum(row[1] for row in rows)} of {len(rows)} refused; the job that ran meanwhile {fate}.")
-    return 0 if job and all(row[1] for row in rows) else 1
+    tried = [row for row in rows if row[1] is not None]
+    count = f"{sum(bool(row[1]) for row in tried)} of {len(tried)} refused, {len(untried)} not tried"
+    print(f"{count}; the job that ran meanwhile {fate}.")
+    return 0 if job and all(row[1] for row in tried) else 1
 
 
 if __name__ == "__main__":

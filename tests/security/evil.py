@@ -241,3 +241,30 @@ def sleeps(how: str) -> str:
     """Run until the agent stops it."""
     time.sleep(60)
     return how
+
+
+#: frames that a slot whose code its own setup has changed sends in place of its results
+FALSE_FRAMES = {
+    "hello": (b"V", b"\x94\x00\xa5hello\x80\x01"),  # an event of a kind that only the worker itself tells
+    "index": (b"V", b"\x93\xcf\xff\xff\xff\xff\xff\xff\xff\xff\xabprovisional\xc4\x00"),
+    "mode": (b"V", b"\x96\x00\xa4file\xa1x\xc4\x00\xd1\xff\xff\xcb\x7f\xf8\x00\x00\x00\x00\x00\x00"),
+    "text": (b"X", b"\x92\x01\x80"),
+    "kind": (b"Z", b"x"),
+}
+
+
+def spoils_slots(how: str) -> int:
+    """Be a setup that changes the code of its slots, which are forked from it."""
+    from octapi.pool.recorder import Recorder
+
+    def flush(self: Recorder) -> None:
+        self.send(*FALSE_FRAMES[how])
+        time.sleep(1)
+
+    Recorder.flush = flush  # type: ignore[method-assign]
+    return 0
+
+
+def answers(how: str) -> str:
+    """Be a job of such a slot."""
+    return how

@@ -13,12 +13,11 @@ from typing import Any
 import msgpack
 from distributed.protocol import dumps
 
-from octapi.client.batch import outcomes
 from octapi.engine import dask_comm
 from octapi.errors import BatchRefused, MessageRefused, PeerRefused, RoleRefused, TrustError
-from octapi.master.gateway import client_messages
-from octapi.protocol import wire
+from octapi.protocol import client_messages, wire
 from octapi.protocol.checked import json_object
+from octapi.protocol.records import outcomes
 from octapi.trust import names
 from tests.security.test_fuzz import BORDERS, OF_CLIENTS, OF_WORKERS, all_of, changed, registration
 

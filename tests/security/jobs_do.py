@@ -10,7 +10,7 @@ import psutil
 
 from octapi.device import accounts
 from tests.harness import until
-from tests.security.attack_cluster import Field, Succeeded
+from tests.security.attack_cluster import Field, NotTried, Succeeded
 from tests.security.table import attack, expected
 from tests.security.well import all_is_well
 
@@ -59,7 +59,7 @@ async def said_by(field: Field, what: str, place: Path, home: str = "master") ->
 @attack("job: reads the identity of its worker through the agent", what="reads_identity")
 async def reaches_for_more(field: Field, what: str) -> str:
     if not have_accounts() and what != "truncates_pages":
-        return "not tried: everything runs as root here"
+        raise NotTried(f"needs an installation that other accounts may enter, not {accounts.unreadable()}")
     with room() as place:
         said = await said_by(field, what, place)
     if "got nothing" not in said:
@@ -148,3 +148,39 @@ async def lies_of_its_slot(field: Field, how: str) -> str:
     await all_is_well(field)
     expected("said what is not so", said)
     return "not believed: its jobs fail, and nothing was killed"
+
+
+SPOILT = """
+import dispy, functools
+cluster = dispy.JobCluster(answers, setup=functools.partial(spoils_slots, {how!r}))
+job = cluster.submit({how!r})
+job()
+print("JOB", job.status, (job.exception or "")[-300:], flush=True)
+cluster.close(terminate=True, timeout=5)
+import octapi
+with octapi.Cluster() as cluster:
+    print("LATER", sum(cluster.map(innocent, range(6))))
+"""
+
+
+@attack("job: its slot says in its worker's name that this has joined", how="hello")
+@attack("job: its slot tells of a job with a number of 64 bits", how="index")
+@attack("job: its slot sends a file with a mode below none, of a time that is NaN", how="mode")
+@attack("job: its slot says with a table that its script cannot be loaded", how="text")
+@attack("job: its slot sends a frame of an unknown kind", how="kind")
+async def spoils_its_slot(field: Field, how: str) -> str:
+    """The slot is killed, and the master never hears of it."""
+    before = noticed(field)
+    code = EVIL.read_text(encoding="utf-8") + SPOILT.format(how=how)
+    said = await asyncio.to_thread(field.yard.run, "master", code)
+    if LATER not in said:
+        raise Succeeded(f"the jobs after it do not work: {said[-200:]}")
+    if noticed(field) == before:
+        raise Succeeded(f"its agent did not notice: {said[-200:]}")
+    await all_is_well(field)
+    return "its slot is killed"
+
+
+def noticed(field: Field) -> int:
+    """Return how often agents have killed a slot for what it said."""
+    return sum(run.text().count("a slot sent what cannot be used") for run in field.yard.running)

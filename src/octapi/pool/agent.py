@@ -25,6 +25,7 @@ import msgpack
 
 from octapi.device import limits
 from octapi.device.accounts import files_of
+from octapi.errors import MessageRefused
 from octapi.pool import recorder, shared_state
 from octapi.pool.batch import Batch
 from octapi.pool.computations import Computations
@@ -319,7 +320,9 @@ class Agent:
     def _frame(self, child: SlotProcess, kind: int, body: bytes) -> None:
         batch: Batch | None = child.batch
         if kind == recorder.SENDS_REFUSAL[0]:
-            digest, text = msgpack.unpackb(body)
+            digest, text = recorder.REFUSAL(msgpack.unpackb(body))
+            if digest not in child.known:  # forgotten meanwhile, or another run's, which is not its to refuse
+                return
             child.known.discard(digest)
             known = self.computations.get(digest)
             if known is not None:
@@ -339,10 +342,12 @@ class Agent:
             child.sequence, child.consumed = number + 1, 0
             self.tell(batch, "results", fresh)
         elif kind == recorder.SENDS_EVENT[0]:
-            index, what, *facts = msgpack.unpackb(body)
-            self.tell(batch, what, index, *facts)
+            self.tell(batch, *recorder.event(body, batch.jobs))
         elif kind == recorder.SENDS_END[0]:
-            self._ended_batch(child, batch, struct.unpack("<I", body)[0])
+            (stop,) = struct.unpack("<I", body)
+            self._ended_batch(child, batch, max(batch.skip, min(stop, batch.jobs)))
+        else:
+            raise MessageRefused(f"a frame of the unknown kind {kind}")
 
     def _ended_batch(self, child: SlotProcess, batch: Batch, stop: int) -> None:
         refused = child.killed_for == "refused"
@@ -382,7 +387,7 @@ class Agent:
 
     def _release(self, child: SlotProcess, batch: Batch) -> None:
         child.batch = None
-        batch.failed += child.new_failures()
+        batch.failed += max(0, min(child.new_failures(), batch.jobs))
         left = self.busy.get(batch.run, 1) - 1
         if left:
             self.busy[batch.run] = left

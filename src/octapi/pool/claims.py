@@ -80,18 +80,17 @@ class Process:
                 os.kill(self.pid, number)
 
     def signal_all(self, number: int) -> None:
-        """Send a signal to this process and to what it started in its group."""
+        """Send a signal to this process and to what it started in its group: to all at once, as a fork bomb needs it.
+
+        As long as the process was not waited for, its number and that of its group belong to nobody else.
+        """
         if self.handle == ENDED:
             return
-        if self.account is None or not CAN_CHECK:
-            with contextlib.suppress(ProcessLookupError, PermissionError):
-                os.killpg(self.pid, number)
-            return
-        others = members(self.pid, self.account.uid)
-        self.signal(number)
-        for other in others:
-            other.signal(number)
-            other.close()
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            if self.handle >= 0:
+                signal.pidfd_send_signal(self.handle, 0)
+            os.killpg(self.pid, number)
+        self.signal(number)  # one that was just forked has no group of its own yet
 
     def close(self) -> None:
         """Let the process go."""
@@ -128,24 +127,3 @@ def wrong_with(process: Process, parent: int, asked: float) -> str:
     wrong = why_not(found, parent, asked, None if process.account is None else process.account.uid)
     signal.pidfd_send_signal(process.handle, 0)  # so the facts were those of the process that is held
     return wrong
-
-
-def members(group: int, uid: int) -> list[Process]:
-    """Hold the processes of a group that belong to an account, its leader left out."""
-    pids = [int(entry.name) for entry in os.scandir(PROC) if entry.name.isdigit()] if CAN_CHECK else []
-    found = []
-    for pid in pids:
-        with contextlib.suppress(OSError, StopIteration):  # it ended meanwhile
-            if pid != group and is_member(pid, group, uid):
-                process = Process(pid, os.pidfd_open(pid), None)
-                if is_member(pid, group, uid):
-                    found.append(process)
-                else:
-                    process.close()
-    return found
-
-
-def is_member(pid: int, group: int, uid: int) -> bool:
-    """Say whether a process is one of a group, and of this account alone."""
-    facts = facts_of(pid)
-    return facts.group == group and set(facts.uids) == {uid}

@@ -8,9 +8,12 @@ import struct
 import time
 from typing import TYPE_CHECKING, Any, Final
 
+import msgpack
+
+from octapi.errors import MessageRefused
 from octapi.pool import shared_state
 from octapi.pool.shared_state import COMMITTED, HEADER
-from octapi.protocol import outcome, wire
+from octapi.protocol import checked, outcome, wire
 
 if TYPE_CHECKING:
     import socket
@@ -22,6 +25,13 @@ SENDS_EVENT: Final = b"V"  # msgpack of (index, kind, ...) for provisional resul
 SENDS_REFUSAL: Final = b"X"  # text: the computation cannot be loaded
 HEAD: Final = struct.Struct("<IB")
 RECORD_SIZE: Final = wire.RECORD.size
+#: what a slot may send as an event, besides the index of its job
+EVENTS: Final = {
+    "provisional": checked.row(checked.blob()),
+    "file": checked.row(checked.text(4096), checked.blob(), checked.integer(0, 0o177777), checked.number()),
+}
+#: the name of a computation, and why it cannot be loaded
+REFUSAL: Final = checked.row(checked.text(), checked.text(checked.TEXT))
 pack: Final = wire.RECORD.pack
 #: larger values travel by themselves, in bytes
 PLAIN_LIMIT: Final = 4096
@@ -116,3 +126,15 @@ class Recorder:
         self.offset += size
         self.page.cells[COMMITTED] = self.offset
         return True
+
+
+def event(body: bytes, jobs: int) -> tuple[Any, ...]:
+    """Read an event of a slot with so many jobs: its kind, the index of its job, and what belongs to the kind.
+
+    Raises :exc:`MessageRefused`, or what msgpack raises.
+    """
+    index, what, *facts = msgpack.unpackb(body, max_bin_len=wire.FRAME_LIMIT)
+    read = EVENTS.get(what) if isinstance(what, str) else None
+    if read is None:
+        raise MessageRefused(f"{checked.described(what)} is nothing that a slot says of a job")
+    return (what, checked.integer(0, jobs - 1)(index), *read(facts))

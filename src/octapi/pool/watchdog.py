@@ -31,8 +31,9 @@ SETTLE_S = 0.003
 
 
 def current(child: SlotProcess) -> int | None:
-    """Return the index of the job that a slot runs, or None."""
-    return None if child.closed else shared_state.index_of(child.page.cells[shared_state.CURRENT], child.serial)
+    """Return the index of the job that a slot runs, or None; what is no index of its batch counts as none."""
+    index = None if child.closed else shared_state.index_of(child.page.cells[shared_state.CURRENT], child.serial)
+    return index if index is None or child.batch is None or index < child.batch.jobs else None
 
 
 def reached(child: SlotProcess, batch: Batch) -> int:
@@ -40,7 +41,7 @@ def reached(child: SlotProcess, batch: Batch) -> int:
     index = current(child)
     if index is None and not child.closed:
         index = shared_state.index_of(child.page.cells[shared_state.ENDED], child.serial)
-    return batch.skip if index is None else index
+    return batch.skip if index is None else min(index, batch.jobs)
 
 
 def ran_s(child: SlotProcess) -> float:
