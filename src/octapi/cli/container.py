@@ -1,4 +1,7 @@
-"""``octapi start`` and ``octapi health``: how a container runs, by its environment."""
+"""``octapi start`` and ``octapi health``: how a container runs, by its environment.
+
+A master and a worker are imported when they are wanted: on a small board neither has room for the other.
+"""
 
 from __future__ import annotations
 
@@ -13,8 +16,10 @@ from typing import Annotated
 
 import typer
 
+from octapi.device import power
 from octapi.errors import SettingsError
 from octapi.settings import ContainerSettings, Internal, default_home, internal
+from octapi.telemetry import heartbeat
 from octapi.telemetry.heartbeat import PATIENCE_S
 from octapi.trust.names import NAME
 
@@ -35,8 +40,6 @@ def start(
     if role not in ROLES:
         raise SettingsError(f"OCTAPI_ROLE is {role!r}; it must be one of {', '.join(ROLES)}.")
     if role == "agent":
-        from octapi.device import power
-
         return power.serve()
     clear(os.environ.get("TMPDIR", ""))
     return start_master(given) if role == "master" else start_worker(given)
@@ -58,9 +61,9 @@ def own_name(given: str) -> str:
 
 def start_master(given: ContainerSettings) -> None:
     """Run a master by the environment."""
-    from octapi.cli import devices
+    from octapi.cli import master
 
-    devices.master(
+    options = master.MasterOptions(
         name=given.name,
         advertise=given.advertise,
         share_token=Path(given.share_token) if given.share_token else None,
@@ -68,11 +71,12 @@ def start_master(given: ContainerSettings) -> None:
         metrics=given.metrics,
         metrics_share=Path(given.metrics_share) if given.metrics_share else None,
     )
+    master.run(options)
 
 
 def start_worker(given: ContainerSettings) -> None:
     """Run a worker by the environment; without a token it waits for the file that a master shares."""
-    from octapi.cli import devices
+    from octapi.cli import worker
     from octapi.worker.service import FILE
 
     shared = Path(given.share_token) if given.share_token else None
@@ -85,7 +89,7 @@ def start_worker(given: ContainerSettings) -> None:
             "This worker has no token. Set OCTAPI_TOKEN to what 'octapi token create' says on the master."
         )
     name = own_name(given.name)
-    devices.worker(
+    options = worker.WorkerOptions(
         token_file=shared if not has_token else None,
         name=name,
         advertise=given.advertise,
@@ -96,6 +100,7 @@ def start_worker(given: ContainerSettings) -> None:
         node_exporter=given.node_exporter,
         leaves=is_passing(shared is not None and not has_token, name, socket.gethostname()),
     )
+    worker.run(options)
 
 
 def is_passing(can_return: bool, name: str, host: str) -> bool:
@@ -122,8 +127,6 @@ def health(
     ] = PATIENCE_S,
 ) -> None:
     """Say whether the master or worker of this container is alive; the exit code is 1 when it is stuck."""
-    from octapi.telemetry import heartbeat
-
     is_well, text = heartbeat.health(patience)
     print(text)
     raise typer.Exit(0 if is_well else 1)

@@ -6,9 +6,15 @@ import asyncio
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from octapi.client.connect import any_way, by_way
+from octapi.client.endpoint import ask
+from octapi.client.remote import hello
+from octapi.device.limits import cores
 from octapi.errors import OctapiError
+from octapi.settings import Settings, default_home
 from octapi.text.escape import visible
 from octapi.text.reasons import in_words
+from octapi.trust import identity, joining
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -25,8 +31,6 @@ LOOK = "octapi doctor                look step by step why"
 
 def show() -> None:
     """Print what this computer is, whether its master answers, and the commands that make sense next."""
-    from octapi.settings import Settings, default_home
-
     home, settings = default_home(), Settings.load()
     members = list(identities(home))
     is_master = (home / "authority").exists()
@@ -40,7 +44,7 @@ def show() -> None:
         if members and not settings.address and not is_master and all(member.role == "worker" for member in members):
             worker(members[0])
             return
-        facts, place = ask(settings)
+        facts, place = ask_workers(settings)
     except (OctapiError, OSError, EOFError) as error:
         print(f"The master does not answer: {visible(in_words(error))}")
         tell("Next", [START if is_master else LOOK])
@@ -50,8 +54,6 @@ def show() -> None:
 
 def identities(home: Path) -> Iterator[Identity]:
     """Return what this computer is in clusters; a damaged identity is the doctor's affair."""
-    from octapi.trust import identity
-
     for name in ("worker.json", "client.json"):
         try:
             found = identity.load(home / name)
@@ -97,12 +99,8 @@ def is_locked(home: Path) -> bool:
     return False
 
 
-def ask(settings: Any) -> tuple[dict[str, Any], str]:
+def ask_workers(settings: Any) -> tuple[dict[str, Any], str]:
     """Ask the master for its workers; do not look for one that has moved, which takes longer."""
-    from octapi.client.connect import any_way, by_way
-    from octapi.client.endpoint import ask
-    from octapi.client.remote import hello
-
     way = any_way("", settings)
     way.look = way.rediscover_after_loss = None
     return by_way(way, lambda found: asyncio.run(ask(found, PATIENCE_S, hello(), "nodes"))), way.place
@@ -110,8 +108,6 @@ def ask(settings: Any) -> tuple[dict[str, Any], str]:
 
 def worker(member: Identity) -> None:
     """Say whether the master of a device that is a worker only answers at its door."""
-    from octapi.trust import joining
-
     failed: Exception = OctapiError("no address of it is known")
     for address in member.addresses:
         try:
@@ -145,8 +141,6 @@ def many(count: int, word: str) -> str:
 
 def alone() -> None:
     """Say what a computer in no cluster can do."""
-    from octapi.device.limits import cores
-
     print(f"This computer is in no cluster. Scripts use its own {many(cores(), 'core')}.")
     tell(
         "Next",
