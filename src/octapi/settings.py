@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import dataclasses
 import os
-import tomllib
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -164,6 +163,8 @@ class Settings:
         values: dict[str, Any] = {}
         path = default_home() / "settings.toml"
         if is_there(path) and path.is_file():
+            import tomllib  # processes of jobs know this module's names, and read no file
+
             try:
                 values.update(tomllib.loads(path.read_text(encoding="utf-8")))
             except (OSError, UnicodeDecodeError) as error:

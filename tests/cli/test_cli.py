@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 import octapi
-from octapi.cli import devices, scripts
+from octapi.cli import demo, nodes
 from octapi.testing import EmbeddedCluster
 from tests.terminal import Seen
 
@@ -155,13 +155,13 @@ def test_a_demonstration_ends_with_three_lines_that_say_what_to_do_next(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Where the command is not installed yet, its installation comes first."""
-    monkeypatch.setattr(scripts.shutil, "which", lambda _: None)
-    lines = scripts.what_next(False).splitlines()
+    monkeypatch.setattr(demo.shutil, "which", lambda _: None)
+    lines = demo.what_next(False).splitlines()
     assert len(lines) == 4
     assert "--page" in lines[0]
     assert "./scripts/install" in lines[1]
-    monkeypatch.setattr(scripts.shutil, "which", lambda _: "/usr/local/bin/octapi")
-    lines = scripts.what_next(True).splitlines()
+    monkeypatch.setattr(demo.shutil, "which", lambda _: "/usr/local/bin/octapi")
+    lines = demo.what_next(True).splitlines()
     assert [line.split()[1] for line in lines[1:]] == ["master", "token", "run"]
 
 
@@ -171,10 +171,8 @@ def test_nodes_says_since_when_a_worker_is_away_and_who_runs_another_release() -
     members = [{"name": name, "role": "worker", "since": 1.7e9, "ends": 1.8e9} for name in ("red", "blue", "green")]
     facts = {"workers": [here], "members": members, "time": 1.75e9, "release": "0.1.0", "seen": {"blue": 1.74e9}}
 
-    rows = {row["name"]: devices.cells(row) for row in devices.table(facts)}
+    rows = {row["name"]: nodes.cells(row) for row in nodes.table(facts)}
     assert rows["red"][2] == "10.0.0.2"
     assert str(rows["blue"][2]).startswith("not here since 2025-02-")
     assert rows["green"][2] == "not here now"
-    assert devices.other_releases(facts) == [
-        "red runs OctaPi 0.0.9, the master 0.1.0. Install the same release on both."
-    ]
+    assert nodes.other_releases(facts) == ["red runs OctaPi 0.0.9, the master 0.1.0. Install the same release on both."]

@@ -16,6 +16,7 @@ import octapi
 from octapi.cli import commands, status, tables
 from octapi.cli.app import app, pasted
 from octapi.cli.container import is_passing
+from octapi.cli.lazy import LazyCommand
 from octapi.errors import TokenRefused
 from octapi.text.reasons import in_words
 from octapi.trust.token import Token, parse
@@ -41,7 +42,7 @@ def every(group: Any = None, path: str = "octapi") -> Iterator[tuple[str, Any]]:
     yield path, group
     for name, found in getattr(group, "commands", {}).items():
         if not found.hidden:
-            yield from every(found, f"{path} {name}")
+            yield from every(found.load() if isinstance(found, LazyCommand) else found, f"{path} {name}")
 
 
 # ---- help and reference
@@ -84,6 +85,34 @@ def test_help_has_panels_with_the_six_commonest_commands_first() -> None:
     text = command("logs", "--help").stdout
     assert "Usage: octapi logs [OPTIONS] RUN\n" in text
     assert "Example: octapi logs -f" in text
+
+
+def test_lists_of_commands_say_what_the_commands_say_of_themselves() -> None:
+    """The lists are written before a command's module is imported, from a table."""
+    shown = {name: found for name, found in every() if "commands" in vars(found)}
+    assert len(shown) > 5
+    for path, group in shown.items():
+        for name, found in group.commands.items():
+            if isinstance(found, LazyCommand):
+                assert commands.short(found) == commands.short(found.load()), f"{path} {name}"
+
+
+def test_help_and_completion_import_no_command() -> None:
+    """Only the command that is asked for."""
+    code = (
+        "import sys\nfrom octapi.cli import app\n"
+        "try:\n    app.main()\nexcept SystemExit:\n    pass\nprint(*sys.modules)"
+    )
+    complete = {"_OCTAPI_COMPLETE": "complete_bash", "COMP_WORDS": "octapi ", "COMP_CWORD": "1"}
+    for words, env in ((["--help"], {}), ([], complete), (["logs", "--help"], {})):
+        done = subprocess.run(
+            [sys.executable, "-c", code, *words], capture_output=True, text=True, check=True, env=os.environ | env
+        )
+        assert "master" in done.stdout
+        loaded = {name for name in done.stdout.splitlines()[-1].split() if name.startswith("octapi.cli.")}
+        usual = {"octapi.cli.app", "octapi.cli.commands", "octapi.cli.lazy", "octapi.cli.table"}
+        assert loaded <= usual if words != ["logs", "--help"] else "octapi.cli.runs" in loaded
+        assert "octapi.cli.master" not in loaded
 
 
 def test_the_version_is_told_in_three_ways() -> None:

@@ -1,12 +1,11 @@
 """systemd's units as text, and what is said where there is no systemd; tests/containers has the real one."""
 
-import inspect
 from pathlib import Path
 
 import pytest
 
-from octapi.cli import devices
 from octapi.cli import service as services
+from octapi.cli.worker import WorkerOptions
 from octapi.errors import ServiceProblem
 from octapi.install import systemd, systemd_units
 from tests.harness import Yard
@@ -59,9 +58,8 @@ def test_only_what_differs_from_the_default_goes_into_the_unit() -> None:
     ]
 
     assert systemd_units.arguments(given) == ["--name", "red", "--no-dask", "--port", "9000", "--no-page"]
-    values = {name: row.default for name, row in inspect.signature(devices.worker).parameters.items()}
-    changed = values | {"token": "octapi1.x", "install_service": True, "ssh_port": 0}
-    assert systemd_units.arguments(services.options(devices.worker, changed)) == ["--ssh-port", "0"]
+    changed = WorkerOptions(token="octapi1.x", install_service=True, ssh_port=0)
+    assert systemd_units.arguments(services.options(changed)) == ["--ssh-port", "0"]
 
 
 def test_without_systemd_nothing_is_changed_and_the_message_says_what_to_do(

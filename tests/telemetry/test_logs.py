@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 
 import octapi
-from octapi.cli import devices, service
+from octapi.cli import service, worker
 from octapi.errors import SettingsError
 from octapi.install import systemd_units
 from octapi.telemetry import logs, redaction
@@ -314,8 +314,8 @@ def test_settings_say_how_to_log_and_options_are_stronger(monkeypatch: pytest.Mo
 
 
 def test_a_service_of_systemd_logs_as_it_was_told() -> None:
-    given = dict.fromkeys(devices.worker.__annotations__) | {"log_level": "warning", "log_json": True}
-    rows = [row for row in service.options(devices.worker, given) if row[0].startswith("--log")]
+    given = worker.WorkerOptions(log_level="warning", log_json=True)
+    rows = [row for row in service.options(given) if row[0].startswith("--log")]
 
     assert systemd_units.arguments(rows) == ["--log-level", "warning", "--log-json"]
 

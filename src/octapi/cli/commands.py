@@ -58,7 +58,9 @@ class Group(TyperGroup):
         word = args[0]
         if self.get_command(context, word) is None and not word.startswith("-"):
             context.fail(meant(word, args[1:], context.command_path, list(self.commands)))
-        return super().resolve_command(context, args)
+        name, command, rest = super().resolve_command(context, args)
+        load = getattr(command, "load", None)  # one of a LazyGroup
+        return name, command if load is None else load(), rest
 
 
 def meant(word: str, rest: list[str], path: str, names: list[str]) -> str:

@@ -1,4 +1,7 @@
-"""``octapi start`` and ``octapi health``: how a container runs, by its environment."""
+"""``octapi start`` and ``octapi health``: how a container runs, by its environment.
+
+A master and a worker are imported when they are wanted: on a small board neither has room for the other.
+"""
 
 from __future__ import annotations
 
@@ -13,11 +16,12 @@ from typing import Annotated
 
 import typer
 
-from octapi.cli import service  # noqa: TC001 - typer reads the annotations when the command runs
+from octapi.cli import service
+from octapi.device import power
 from octapi.errors import SettingsError
 from octapi.protocol.specs import NAME
 from octapi.settings import ContainerSettings, Internal, default_home, internal
-from octapi.telemetry import logs
+from octapi.telemetry import heartbeat, logs
 from octapi.telemetry.heartbeat import PATIENCE_S
 
 log = logging.getLogger("octapi.worker")
@@ -43,8 +47,6 @@ def start(
     logging_options = logs.LogOptions.load(log_level, log_json)
     logs.set_up(f"octapi {role}", logging_options)
     if role == "agent":
-        from octapi.device import power
-
         return power.serve()
     clear(os.environ.get("TMPDIR", ""))
     return start_master(given, logging_options) if role == "master" else start_worker(given, logging_options)
@@ -66,9 +68,9 @@ def own_name(given: str) -> str:
 
 def start_master(given: ContainerSettings, logging_options: logs.LogOptions) -> None:
     """Run a master by the environment."""
-    from octapi.cli import devices
+    from octapi.cli import master
 
-    devices.master(
+    options = master.MasterOptions(
         name=given.name,
         advertise=given.advertise,
         share_token=Path(given.share_token) if given.share_token else None,
@@ -78,11 +80,12 @@ def start_master(given: ContainerSettings, logging_options: logs.LogOptions) -> 
         log_level=logging_options.level,
         log_json=logging_options.as_json,
     )
+    master.run(options)
 
 
 def start_worker(given: ContainerSettings, logging_options: logs.LogOptions) -> None:
     """Run a worker by the environment; without a token it waits for the file that a master shares."""
-    from octapi.cli import devices
+    from octapi.cli import worker
     from octapi.worker.service import FILE
 
     shared = Path(given.share_token) if given.share_token else None
@@ -95,7 +98,7 @@ def start_worker(given: ContainerSettings, logging_options: logs.LogOptions) -> 
             "This worker has no token. Set OCTAPI_TOKEN to what 'octapi token create' says on the master."
         )
     name = own_name(given.name)
-    devices.worker(
+    options = worker.WorkerOptions(
         token_file=shared if not has_token else None,
         name=name,
         advertise=given.advertise,
@@ -108,6 +111,7 @@ def start_worker(given: ContainerSettings, logging_options: logs.LogOptions) -> 
         log_level=logging_options.level,
         log_json=logging_options.as_json,
     )
+    worker.run(options)
 
 
 def is_passing(can_return: bool, name: str, host: str) -> bool:
@@ -134,8 +138,6 @@ def health(
     ] = PATIENCE_S,
 ) -> None:
     """Say whether the master or worker of this container is alive; the exit code is 1 when it is stuck."""
-    from octapi.telemetry import heartbeat
-
     is_well, text = heartbeat.health(patience)
     print(text)
     raise typer.Exit(0 if is_well else 1)

@@ -8,8 +8,12 @@ import ssl
 import time
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from octapi.client.connect import any_way, sockets
+from octapi.client.endpoint import ask
+from octapi.client.remote import hello
 from octapi.device import accounts, discovery
 from octapi.errors import MasterNotFound, NotAMember, OctapiError, PeerRefused, TrustError
+from octapi.settings import Settings
 from octapi.text.addresses import split
 from octapi.trust import identity as identities
 from octapi.trust import joining, ssh
@@ -131,8 +135,6 @@ class Diagnosis:
     def _master_here(self) -> None:
         if not (self.home / "authority").exists():
             return
-        from octapi.client.connect import sockets
-
         if sockets():
             self.add("ok", "master", "this device is a master, and it runs")
             self._master_says()
@@ -141,11 +143,6 @@ class Diagnosis:
 
     def _master_says(self) -> None:
         """Tell what the master finds wrong with itself."""
-        from octapi.client.connect import any_way
-        from octapi.client.endpoint import ask
-        from octapi.client.remote import hello
-        from octapi.settings import Settings
-
         try:
             facts = asyncio.run(ask(any_way("", Settings.load()), CONNECT_S, hello(), "nodes"))
         except (OctapiError, TimeoutError) as error:

@@ -10,7 +10,10 @@ from typing import Annotated
 
 import typer
 
+from octapi._version import __version__
 from octapi.cli import secret
+from octapi.cli.diagnosis import Diagnosis
+from octapi.settings import default_home
 from octapi.text.escape import visible
 
 MARKS = {"ok": "ok  ", "note": "note", "fail": "FAIL"}
@@ -24,10 +27,6 @@ def doctor(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Look step by step why this device does, or does not, reach its cluster."""
-    from octapi._version import __version__
-    from octapi.cli.diagnosis import Diagnosis
-    from octapi.settings import default_home
-
     text = secret.take(token, token_file, ask=False)
     found = Diagnosis(default_home(), text)
     found.add("ok", "release", f"OctaPi {__version__}, Python {platform.python_version()} on {platform.platform()}")

@@ -11,8 +11,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from octapi.device import power
 from octapi.errors import ActionFailed, TrustError
+from octapi.settings import default_home
 from octapi.text.escape import shown_lines, visible
+from octapi.trust import ssh
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -54,16 +57,11 @@ def shutdown(on: On = "", as_json: AsJson = False) -> None:
 
 def device(action: Annotated[str, typer.Argument(metavar="ACTION", help="reboot or shutdown")]) -> None:
     """Reboot or shut down this device."""
-    from octapi.device import power
-
     print(power.act(action))
 
 
 def tool(name: str) -> list[str]:
     """Return the start of a command of OpenSSH with the cluster's configuration."""
-    from octapi.settings import default_home
-    from octapi.trust import ssh
-
     path = shutil.which(name)
     if path is None:
         raise TrustError(f"There is no {name} here. Install the package openssh-client.")
@@ -77,9 +75,6 @@ def on_node(node: str, command: Sequence[str]) -> list[str]:
 
 def everywhere(on: str, as_json: bool, make: Callable[[str], list[str]]) -> None:
     """Do something on each worker and print each answer.  Raises :exc:`ActionFailed` when some failed."""
-    from octapi.settings import default_home
-    from octapi.trust import ssh
-
     there = ssh.reachable(default_home())
     wanted = [name.strip() for name in on.split(",") if name.strip()] or there
     unknown = [name for name in wanted if name not in there]

@@ -8,13 +8,17 @@ import sys
 import time
 from typing import TYPE_CHECKING, Any
 
+from rich.live import Live
+
 from octapi.cli import tables
+from octapi.client.connect import any_way
 from octapi.errors import MasterNotFound
+from octapi.page.feed import GatewayFeed
+from octapi.page.model import Model
+from octapi.settings import Settings
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-
-    from octapi.page.model import Model
 
 
 def follow(address: str, rows: Callable[[Model], list[dict[str, Any]]], titles: dict[str, str], as_json: bool) -> None:
@@ -22,11 +26,6 @@ def follow(address: str, rows: Callable[[Model], list[dict[str, Any]]], titles: 
 
     ``titles`` names the columns by their keys.  Raises :exc:`MasterNotFound` when no master answers.
     """
-    from octapi.client.connect import any_way
-    from octapi.page.feed import GatewayFeed
-    from octapi.page.model import Model
-    from octapi.settings import Settings
-
     model, show = Model(), json_lines if as_json or not sys.stdout.isatty() else LiveView(titles)
 
     def take(frame: dict[str, Any]) -> None:
@@ -58,8 +57,6 @@ class LiveView:
     """A table on a terminal."""
 
     def __init__(self, titles: dict[str, str]) -> None:
-        from rich.live import Live
-
         self._titles = titles
         self._live = Live(auto_refresh=False)
         self._live.start()

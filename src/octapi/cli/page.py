@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from octapi.cli import secret, tables
-from octapi.cli.trust import ask_desk
+from octapi.cli.control import ask_desk
 from octapi.errors import TrustError
 from octapi.text.units import seconds_of
 

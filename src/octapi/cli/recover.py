@@ -11,7 +11,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from octapi.client import recovery
+from octapi.client.connect import any_way
+from octapi.dispy.recover import way_back
 from octapi.errors import OctapiError, RunError
+from octapi.job import read
+from octapi.settings import Settings
 from octapi.text.escape import visible
 
 if TYPE_CHECKING:
@@ -38,8 +43,6 @@ def recover(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Fetch the results of a script that was killed; what was fetched is not kept any longer."""
-    from octapi.client.recovery import recover
-
     wanted, way = what(run, key, address)
     if file is not None and file.exists():
         raise RunError(f"{file} exists already. Remove it, or give the name of a new file.")
@@ -56,7 +59,7 @@ def recover(
             for row in found:
                 print(line(row), flush=True)
 
-    found, is_complete = recover(way, wanted, timeout, terminate, row_of, take)
+    found, is_complete = recovery.recover(way, wanted, timeout, terminate, row_of, take)
     if not is_complete:
         print(f"octapi: {len(found):,} outcomes so far; jobs still run, and nothing was dropped.", file=sys.stderr)
     elif key is not None:
@@ -65,15 +68,10 @@ def recover(
 
 def what(run: str, key: Path | None, address: str) -> tuple[dict[str, str], MasterEndpoint]:
     """Return what is to be fetched, and the way to it.  Raises :exc:`RunError` for a key that is none."""
-    from octapi.client.connect import any_way
-    from octapi.settings import Settings
-
     if bool(run) == (key is not None):
         raise RunError("Say what to fetch: the id of a run ('octapi runs' lists them), or --key FILE.")
     if key is None:
         return {"run": run}, any_way(address, Settings.load())
-    from octapi.dispy.recover import way_back
-
     try:
         facts = json.loads(key.read_text(encoding="utf-8"))
         wanted = {"token": str(facts["token"])}
@@ -84,8 +82,6 @@ def what(run: str, key: Path | None, address: str) -> tuple[dict[str, str], Mast
 
 def row_of(found: Recovered) -> dict[str, Any]:
     """Describe one outcome: ``state`` is done, failed or cancelled; a value that cannot be read here stays a pickle."""
-    from octapi.job import read
-
     worker = found.worker.name if found.worker is not None else ""
     row: dict[str, Any] = {"function": found.function, "worker": worker, "started": found.started, "ended": found.ended}
     if found.extra is not None:

@@ -3,19 +3,28 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import json
 import os
 import sys
 import time
+import zipfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from octapi.cli import live_view as watching
 from octapi.cli import tables
+from octapi.cli.jobs import ask_master
 from octapi.cli.scripts import like
+from octapi.client.connect import any_way, by_way
+from octapi.client.master_rpc import MasterRpc
+from octapi.client.remote import hello
+from octapi.client.user_modules import needed_by
 from octapi.errors import RunError
 from octapi.protocol.client_messages import Runs
+from octapi.settings import Settings
 from octapi.text.escape import visible
 from octapi.text.units import clock_time
 
@@ -23,7 +32,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Iterator
 
     from octapi.client.endpoint import MasterEndpoint
-    from octapi.client.master_rpc import MasterRpc
 
 Address = Annotated[str, typer.Option(metavar="HOST:PORT", help="host:port of the master.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
@@ -40,11 +48,6 @@ REASON = 60
 
 def converse(address: str, work: Callable[[MasterRpc], Coroutine[Any, Any, Any]]) -> Any:
     """Open a conversation with the master, and return what ``work`` returns."""
-    from octapi.client.connect import any_way, by_way
-    from octapi.client.master_rpc import MasterRpc
-    from octapi.client.remote import hello
-    from octapi.settings import Settings
-
     settings = Settings.load()
     way = any_way(address, settings)
 
@@ -102,10 +105,6 @@ def parcel(script: Path, files: list[Path]) -> Iterator[tuple[str, Path]]:
 
 def modules(script: Path) -> Iterator[tuple[str, Path]]:
     """Return the modules beside a script that it imports, and those that they import."""
-    import zipfile
-
-    from octapi.client.user_modules import needed_by
-
     if not zipfile.is_zipfile(script):  # an archive brings its own
         yield from needed_by(script)
 
@@ -158,12 +157,8 @@ def runs(
 ) -> None:
     """List the latest runs: what ran, who started it, and what became of it."""
     if watch:
-        from octapi.cli import live_view as watching
-
         watching.follow(address, watching.run_rows, watching.RUNS, as_json)
         return
-    from octapi.cli.jobs import ask_master
-
     found, way = ask_master(address, Runs(limit))
     if as_json:
         print(json.dumps(found["runs"]))
@@ -241,8 +236,6 @@ async def print_log(master: MasterRpc, run: str, follow: bool) -> int:
 
 def from_base64(text: str) -> bytes:
     """Read bytes."""
-    import base64
-
     return base64.b64decode(text)
 
 

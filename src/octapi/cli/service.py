@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
-import inspect
+import dataclasses
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Final
+from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
+from octapi.errors import ServiceProblem
+from octapi.install import systemd, systemd_units
+from octapi.settings import default_home
+from octapi.trust import ssh
+
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Sequence
 
 Install = Annotated[bool, typer.Option("--install-service", help="Let systemd run it, now and at every start.")]
 Remove = Annotated[bool, typer.Option("--remove-service", help="Stop the service and remove it.")]
@@ -24,28 +29,22 @@ ONCE: Final = ("token", "token_file", "insecure", "install_service", "remove_ser
 
 def check(role: str, *, insecure: bool) -> None:
     """Raise :exc:`ServiceProblem` unless a service can be installed, before anything is changed."""
-    from octapi.errors import ServiceProblem
-    from octapi.install import systemd
-
     if insecure:
         raise ServiceProblem("--insecure is for experiments; it is no service that starts with the device.")
     systemd.check(role)
 
 
-def options(command: Callable[..., object], given: Mapping[str, object]) -> list[tuple[str, object, object]]:
-    """Return ``(option, value, default)`` of what a service starts with, by a command's own parameters.
+def options(given: Any) -> list[tuple[str, object, object]]:
+    """Return ``(option, value, default)`` of what a service starts with, by the dataclass of a command's options.
 
     The token is not among them: the device has joined when the service is made.
     """
-    rows = inspect.signature(command).parameters.values()
-    return [(f"--{row.name.replace('_', '-')}", given[row.name], row.default) for row in rows if row.name not in ONCE]
+    rows = [row for row in dataclasses.fields(given) if row.name not in ONCE]
+    return [(f"--{row.name.replace('_', '-')}", getattr(given, row.name), row.default) for row in rows]
 
 
 def install(role: str, given: Sequence[tuple[str, object, object]], home: Path, ssh_port: int = 0) -> None:
     """Install a service with these options, and say how to look at it; it may write where they name a path."""
-    from octapi.install import systemd, systemd_units
-    from octapi.trust import ssh
-
     if role == "master":
         ssh.include(home)  # the service itself cannot write there
     given = [
@@ -60,8 +59,5 @@ def install(role: str, given: Sequence[tuple[str, object, object]], home: Path, 
 
 def remove(role: str) -> None:
     """Remove a service, and say what stays."""
-    from octapi.install import systemd
-    from octapi.settings import default_home
-
     names = systemd.remove(role)
     print(f"octapi {role}: {' and '.join(names)} removed. The identity in {default_home()} stays.")

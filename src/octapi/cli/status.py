@@ -7,9 +7,15 @@ import itertools
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from octapi.client.connect import any_way, by_way
+from octapi.client.endpoint import ask
+from octapi.client.remote import hello
+from octapi.device.limits import cores
 from octapi.errors import OctapiError
+from octapi.settings import Settings, default_home
 from octapi.text.escape import many, visible
 from octapi.text.reasons import in_words
+from octapi.trust import identity, joining
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -27,8 +33,6 @@ LOOK = "octapi doctor                look step by step why"
 
 def show() -> None:
     """Print what this computer is, whether its master answers, and the commands that make sense next."""
-    from octapi.settings import Settings, default_home
-
     home, settings = default_home(), Settings.load()
     members = list(identities(home))
     is_master = (home / "authority").exists()
@@ -42,7 +46,7 @@ def show() -> None:
         if members and not settings.address and not is_master and all(member.role == "worker" for member in members):
             worker(members[0])
             return
-        facts, place = ask(settings)
+        facts, place = ask_workers(settings)
     except (OctapiError, OSError, EOFError) as error:
         print(f"The master does not answer: {visible(in_words(error))}")
         tell("Next", [START if is_master else LOOK])
@@ -52,8 +56,6 @@ def show() -> None:
 
 def identities(home: Path) -> Iterator[Identity]:
     """Return what this computer is in clusters; a damaged identity is the doctor's affair."""
-    from octapi.trust import identity
-
     for name in ("worker.json", "client.json"):
         try:
             found = identity.load(home / name)
@@ -99,12 +101,8 @@ def is_locked(home: Path) -> bool:
     return False
 
 
-def ask(settings: Any) -> tuple[dict[str, Any], str]:
+def ask_workers(settings: Any) -> tuple[dict[str, Any], str]:
     """Ask the master for its workers; do not look for one that has moved, which takes longer."""
-    from octapi.client.connect import any_way, by_way
-    from octapi.client.endpoint import ask
-    from octapi.client.remote import hello
-
     way = any_way("", settings)
     way.look = way.rediscover_after_loss = None
     return by_way(way, lambda found: asyncio.run(ask(found, PATIENCE_S, hello(), "nodes"))), way.place
@@ -112,8 +110,6 @@ def ask(settings: Any) -> tuple[dict[str, Any], str]:
 
 def worker(member: Identity) -> None:
     """Say whether the master of a device that is a worker only answers at its door."""
-    from octapi.trust import joining
-
     failed: Exception = OctapiError("no address of it is known")
     for address in member.addresses:
         try:
@@ -142,8 +138,6 @@ def cluster(facts: dict[str, Any], place: str, is_master: bool) -> None:
 
 def alone() -> None:
     """Say what a computer in no cluster can do."""
-    from octapi.device.limits import cores
-
     found = of_others()
     for role, account in found:
         more = f": 'sudo octapi' tells of it, {LOGIN}" if account == "root" else f"; {LOGIN}"

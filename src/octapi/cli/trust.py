@@ -7,28 +7,34 @@ import os
 import sys
 import time
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
-from octapi.cli import secret, tables
-from octapi.errors import MasterNotFound, OctapiError, TokenRefused, TrustError
+from octapi.cli import secret, tables, wheels
+from octapi.cli.commands import Group
+from octapi.cli.control import ask_desk
+from octapi.device.files import replace_as_owner
+from octapi.errors import OctapiError, TokenRefused, TrustError
+from octapi.install import build_index, install_command
+from octapi.settings import default_home
 from octapi.text.units import seconds_of
+from octapi.trust import authority_file
+from octapi.trust import login as logins
+from octapi.trust import ssh as keys
+from octapi.trust.authority_file import write_beside
+from octapi.trust.token import parse
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
-token_app = typer.Typer(help="Make, list and revoke the tokens with which devices join.", no_args_is_help=True)
-identity_app = typer.Typer(help="Back up, restore or replace the cluster's identity.", no_args_is_help=True)
-
-
-def ask_desk(operation: str, **facts: Any) -> dict[str, Any]:
-    """Ask the master on this computer.  Raises :exc:`MasterNotFound` when none runs, and :exc:`TrustError`."""
-    from octapi.client.connect import sockets
-    from octapi.trust import login
-
-    places = sockets()
-    if not places:
-        raise MasterNotFound("No master runs on this device. Run this where 'octapi master' runs.")
-    return login.ask_local(places[0], lambda _: {"op": operation, **facts})
+token_app = typer.Typer(
+    cls=Group,
+    add_completion=False,
+    help="Make, list and revoke the tokens with which devices join.",
+    no_args_is_help=True,
+)
+identity_app = typer.Typer(
+    cls=Group, add_completion=False, help="Back up, restore or replace the cluster's identity.", no_args_is_help=True
+)
 
 
 def login(
@@ -37,10 +43,6 @@ def login(
     name: Annotated[str, typer.Option(metavar="NAME", help="Name of this login; user and host by default.")] = "",
 ) -> None:
     """Let scripts on this computer use the cluster of a token."""
-    from octapi.settings import default_home
-    from octapi.trust import login as logins
-    from octapi.trust.token import parse
-
     text = secret.take(token, token_file, ask=True)
     if not text:
         raise TokenRefused("Give a token: octapi login TOKEN. On the master: octapi token create --role client")
@@ -88,13 +90,8 @@ def create(
     if file is not None and file.exists():
         raise TrustError(f"{file} exists already. Remove it, or give the name of a new file.")
     if address:
-        from octapi.install import install_command as lines
-
-        lines.check(address)
+        install_command.check(address)
     if install:
-        from octapi.cli import wheels
-        from octapi.install import build_index
-
         build_index.pack(wheels.place())
     found = ask_desk(
         "token-create",
@@ -108,8 +105,6 @@ def create(
     if install:
         line = found["line"] = line_for(found["token"], role)
     if file is not None:
-        from octapi.trust.authority_file import write_beside
-
         write_beside(file, (line if install else found["token"]) + "\n")
         print(f"Wrote token {found['ident']} to {file}.")
     elif as_json:
@@ -120,9 +115,6 @@ def create(
 
 def line_for(text: str, role: str) -> str:
     """Return the line for a bare device, which asks at the token's first address."""
-    from octapi.install import install_command
-    from octapi.trust.token import parse
-
     found = install_command.for_token(text, role)
     addresses = parse(text).addresses
     if len(addresses) > 1 and sys.stderr.isatty():
@@ -167,8 +159,6 @@ def metrics(
     new: Annotated[bool, typer.Option("--new", help="Make another token; the old one is good for nothing.")] = False,
 ) -> None:
     """Write the token with which Prometheus reads metrics, and can do nothing else."""
-    from octapi.device.files import replace_as_owner
-
     found = ask_desk("metrics-token", renew=new)
     replace_as_owner(file, found["token"] + "\n", 0o600)
     print(f"Wrote the token of metrics to {file}. Prometheus must be able to read it, and nobody else.")
@@ -186,9 +176,6 @@ def backup(
     ],
 ) -> None:
     """Write the cluster's identity to a file. Whoever has it is the master."""
-    from octapi.settings import default_home
-    from octapi.trust import authority_file
-
     authority_file.backup(default_home(), file)
     print(f"Wrote the cluster's identity to {file}. Keep it safe: whoever has this file is the master.")
 
@@ -197,9 +184,6 @@ def restore(
     file: Annotated[Path, typer.Argument(metavar="FILE", help="A file that 'octapi identity backup' wrote.")],
 ) -> None:
     """Make this device the master of a cluster from a backup; its workers find it."""
-    from octapi.settings import default_home
-    from octapi.trust import authority_file
-
     name = authority_file.restore(default_home(), file)
     print(f"This device is the master of {name!r} now. Start it with 'octapi master'; its workers find it.")
 
@@ -225,9 +209,6 @@ def ssh(
     command: Annotated[list[str] | None, typer.Argument(metavar="COMMAND", help="A command to run there.")] = None,
 ) -> None:
     """Log into a worker, or run a command there."""
-    from octapi.settings import default_home
-    from octapi.trust import ssh as keys
-
     arguments = keys.program(default_home(), node, command or [])
     try:
         os.execv(arguments[0], arguments)

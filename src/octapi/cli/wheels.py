@@ -11,22 +11,25 @@ from typing import Annotated
 import typer
 
 from octapi.cli import tables
+from octapi.cli.commands import Group
+from octapi.install import build_index, wheel_download, wheel_index
+from octapi.settings import default_home
 
-app = typer.Typer(help="Make, fetch and list the wheels that devices get from this master.", no_args_is_help=True)
+app = typer.Typer(
+    cls=Group,
+    add_completion=False,
+    help="Make, fetch and list the wheels that devices get from this master.",
+    no_args_is_help=True,
+)
 
 
 def place() -> Path:
     """Return the shelf of this user's master."""
-    from octapi.install import wheel_index
-    from octapi.settings import default_home
-
     return default_home() / wheel_index.DIRECTORY
 
 
 def pack() -> None:
     """Make the wheels of what is installed here: for devices with this machine and this Python. Needs no internet."""
-    from octapi.install import build_index
-
     gone = build_index.pack(place())
     report()
     if gone:
@@ -40,8 +43,6 @@ def fetch(
     python: Annotated[list[str] | None, typer.Option(metavar="VERSION", help="Such as 3.13; may be repeated.")] = None,
 ) -> None:
     """Fetch what devices of other kinds need, by pip; Debian 12 and 13 on aarch64 and x86_64 if nothing is said."""
-    from octapi.install import build_index, wheel_download
-
     wanted = wheel_download.targets(machine or wheel_download.MACHINES, python or wheel_download.PYTHONS)
     build_index.fetch(place(), wanted, lambda text: print(f"octapi wheels: {text}", file=sys.stderr, flush=True))
     report()
@@ -49,8 +50,6 @@ def fetch(
 
 def show(as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False) -> None:
     """List the wheels that devices get."""
-    from octapi.install import wheel_index
-
     rows = sorted(wheel_index.read(place()))
     if as_json:
         print(json.dumps([row._asdict() for row in rows]))
@@ -63,8 +62,6 @@ def show(as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = 
 
 def report() -> None:
     """Say what is there."""
-    from octapi.install import wheel_index
-
     rows = wheel_index.read(place())
     size = sum(row.size for row in rows) / 1e6
     kind = f"{platform.machine()} with Python {platform.python_version()}"

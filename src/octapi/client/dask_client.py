@@ -81,7 +81,7 @@ def client_class() -> type[Any]:
             found = super().restart(*arguments, **options)
             return self if found is None else found
 
-        async def _restart(self, timeout: Any, wait_for_workers: bool) -> None:  # noqa: ASYNC109 - Dask's signature
+        async def _restart(self, timeout: Any, wait_for_workers: bool) -> None:
             limit = timeout if isinstance(timeout, (str, int, float)) else 4 * self._timeout
             await self.scheduler.restart(
                 client=self.id,

@@ -114,7 +114,7 @@ def module_name(path: str) -> str:
 def state_of(path: str) -> tuple[int, ...] | None:
     """Return what tells that a file changed; None for one that is not there."""
     try:
-        facts = os.stat(path)  # noqa: PTH116 - it is asked at each call, and a path object takes three times as long
+        facts = os.stat(path)
     except OSError:
         return None
     return facts.st_mtime_ns, facts.st_size, facts.st_ino, facts.st_ctime_ns

@@ -91,7 +91,7 @@ class DispyHTTPServer:
         host: str = "",
         port: int = 8181,
         poll_sec: float = 10,
-        DocumentRoot: Any = None,  # noqa: N803  (dispy's name)
+        DocumentRoot: Any = None,
         keyfile: Any = None,
         certfile: Any = None,
         show_job_args: bool = True,
@@ -318,6 +318,6 @@ class Handler(http.server.BaseHTTPRequestHandler):
         self.end_headers()
         self.wfile.write(body)
 
-    def log_message(self, format: str, *args: Any) -> None:  # noqa: A002  (http.server's name)
+    def log_message(self, format: str, *args: Any) -> None:
         """Log to dispy's logger."""
         logger.debug(format, *args)

@@ -22,7 +22,7 @@ class Logger:
         self.level = self.INFO
         self._ms = False
 
-    def setLevel(self, level: int) -> None:  # noqa: N802  (dispy's name)
+    def setLevel(self, level: int) -> None:
         """Drop messages below ``level``."""
         self.level = level
 

@@ -207,7 +207,7 @@ class Nodes:
     def send_file(self, path: Any, node: Any) -> int:
         """Copy a file into the computation's directory on a node; 0, or -1 for an unknown one."""
         found = self.get(node)
-        with open(path, "rb"):  # noqa: PTH123  (FileNotFoundError is what scripts expect)
+        with open(path, "rb"):
             pass
         if found is None or self.queue is None:
             return -1

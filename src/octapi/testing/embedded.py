@@ -109,7 +109,7 @@ class EmbeddedCluster:
         }
 
     def _launch(self, module: str, start: dict[str, Any]) -> dict[str, Any]:
-        words = tempfile.TemporaryFile("w+", dir=self._home)  # noqa: SIM115 - a pipe that nobody reads would fill up
+        words = tempfile.TemporaryFile("w+", dir=self._home)
         process = subprocess.Popen(
             [sys.executable, "-P", "-m", module],
             stdout=subprocess.PIPE,
