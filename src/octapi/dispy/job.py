@@ -64,9 +64,9 @@ class DispyJob(PendingJob):
 
     def __init__(
         self,
-        job_id: Any = None,
-        args: Any = (),
-        kwargs: Any = (),
+        job_id: object = None,
+        args: tuple[object, ...] = (),
+        kwargs: dict[str, object] | None = None,
         cluster: JobCluster | None = None,
         payload: bytes = b"",
         retries: int = 0,
@@ -248,7 +248,7 @@ class DispyJob(PendingJob):
             self._end(self.Terminated, "", 0)
 
     def _end(self, status: int, worker: str, received: int, was_begun: bool = True) -> None:
-        self._args = self._kwargs = ()
+        self._args, self._kwargs = (), None
         self.payload = b""
         self._status = status
         self._final = True
