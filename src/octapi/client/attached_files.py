@@ -9,7 +9,7 @@ import time
 from collections import OrderedDict
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 from octapi.errors import JobNotSent
 from octapi.protocol.computation import File
@@ -23,7 +23,7 @@ Paths = tuple[str, ...]
 Stamp = tuple[tuple[int, ...], ...]
 
 
-def paths_of(files: Any) -> tuple[str | Path, ...]:
+def paths_of(files: object) -> tuple[str | Path, ...]:
     """Return the paths that the option ``files`` names: one path, or any number of them.
 
     Raises TypeError for anything else.

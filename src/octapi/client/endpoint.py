@@ -222,7 +222,7 @@ def no_tls(address: str) -> str:
     )
 
 
-def refused(facts: Any, address: str) -> ClusterError:
+def refused(facts: object, address: str) -> ClusterError:
     """Return the error for a master's refusal."""
     plain = facts if isinstance(facts, dict) else {"text": str(facts)}
     kind = getattr(errors, str(plain.get("error")), VersionMismatch)

@@ -69,7 +69,7 @@ class ModuleSnapshots:
         #: the source of imported modules, by their path and name: their spec and text
         self._kept: dict[str, tuple[Any, File]] = {}
 
-    def of(self, function: Any) -> ModuleSnapshot:
+    def of(self, function: object) -> ModuleSnapshot:
         """Return what travels with a callable."""
         subject = function if isinstance(function, KINDS) else type(function)
         module = subject.__module__
@@ -78,7 +78,7 @@ class ModuleSnapshots:
             found = self._carried[module] = self._find(subject)
         return found
 
-    def _find(self, function: Any) -> ModuleSnapshot:
+    def _find(self, function: object) -> ModuleSnapshot:
         root = logging.root
         scene = len(sys.modules), list(sys.path), list(sys.argv), root.level, list(root.handlers)
         roots = script_roots()

@@ -9,7 +9,12 @@ thousand.  No input or output and no clock here; all times are epoch seconds.
 from __future__ import annotations
 
 from collections import deque
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final, Literal, get_args
+
+from octapi.telemetry.failures import Failure
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 #: jobs are kept one by one up to this many
 FEW: Final = 2000
@@ -37,6 +42,21 @@ EARLIEST: Final = 1e9
 Piece = list[Any]
 
 
+class Cause(Failure, total=False):
+    """Failures of one kind: how many, and the first of them, which began ``at`` (epoch seconds)."""
+
+    key: str
+    count: int
+    function: str
+    arguments: str
+    at: float
+
+
+Text = Literal["key", "function", "line", "kind", "message", "arguments", "worker", "traceback", "output"]
+#: what of a cause is text
+TEXTS: Final[tuple[Text, ...]] = get_args(Text)
+
+
 class Sum:
     """Jobs that ended well, that failed, and the seconds that a slot worked for them."""
 
@@ -53,7 +73,7 @@ class Sum:
         self.failed += failed
         self.busy_s += busy_s
 
-    def row(self) -> list[Any]:
+    def row(self) -> list[int | float]:
         """Return it as a list of plain numbers."""
         return [self.jobs, self.failed, round(self.busy_s, 4)]
 
@@ -76,7 +96,7 @@ class RunTrace:
         self.buckets: dict[tuple[str, int], Sum] = {}
         self.pieces: list[Piece] = []
         self.is_few = True
-        self.causes: dict[str, dict[str, Any]] = {}
+        self.causes: dict[str, Cause] = {}
         self.output: deque[list[str]] = deque(maxlen=LINES)
         self.unheard = 0
         self._ahead: dict[str, float] = {}
@@ -161,7 +181,7 @@ class RunTrace:
         self.pieces.append(row)
         self._new_pieces.append(row)
 
-    def cause(self, key: str, jobs: int = 1) -> dict[str, Any] | None:
+    def cause(self, key: str, jobs: int = 1) -> Cause | None:
         """Count failures of a cause; return its example to fill in if it is the first of its kind.
 
         One cause, with an empty key, stands for all that are one too many.
@@ -291,17 +311,18 @@ class RunTrace:
             setattr(self, name, int(news[name]))
         self.is_few = bool(news["is_few"])
 
-    def _take_sum(self, table: dict[str, Sum], name: str, numbers: list[Any]) -> None:
+    def _take_sum(self, table: dict[str, Sum], name: str, numbers: list[float]) -> None:
         if name in table or len(table) < NAMES:
             jobs, failed, busy_s = numbers
             table[name] = Sum(int(jobs), int(failed), float(busy_s))
 
 
-def bounded(cause: dict[str, Any]) -> dict[str, Any]:
+def bounded(cause: Mapping[str, Any]) -> Cause:
     """Return a cause of failure with texts of bounded length and nothing else in it."""
-    texts = ("key", "function", "line", "kind", "message", "arguments", "worker", "traceback", "output")
-    found: dict[str, Any] = {name: str(cause.get(name, ""))[: 6000 if name == "traceback" else 2000] for name in texts}
-    return found | {"count": int(cause["count"]), "at": float(cause.get("at") or 0.0)}
+    found = Cause(count=int(cause["count"]), at=float(cause.get("at") or 0.0))
+    for name in TEXTS:
+        found[name] = str(cause.get(name, ""))[: 6000 if name == "traceback" else 2000]
+    return found
 
 
 def without_words(news: dict[str, Any]) -> dict[str, Any]:
