@@ -25,7 +25,7 @@ MOST: Final = 300
 BEAT_S: Final = 10.0
 
 
-def encode(event: str, data: Any) -> bytes:
+def encode(event: str, data: object) -> bytes:
     """Write one event."""
     return f"event: {event}\ndata: {json.dumps(data, separators=(',', ':'))}\n\n".encode()
 

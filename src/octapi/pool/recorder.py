@@ -89,7 +89,7 @@ class Recorder:
             self.close_group(started)
             self.parts.append(head + data)
 
-    def record_plain(self, index: int, result: Any, started: int) -> None:
+    def record_plain(self, index: int, result: object, started: int) -> None:
         """Write a plain value into the journal, in case this process dies, and into the group that is sent.
 
         Its record holds no duration: the group's does, and a dead process reports none.
