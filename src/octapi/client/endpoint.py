@@ -231,7 +231,7 @@ def refused(facts: object, address: str) -> ClusterError:
     return kind(f"The master at {address} refused the connection: {plain.get('text')}")
 
 
-async def ask(way: MasterEndpoint, patience_s: float, hello: dict[str, Any], *question: Any) -> Any:
+async def ask(way: MasterEndpoint, patience_s: float, hello: dict[str, Any], *question: object) -> Any:
     """Ask a master one question and return its answer.
 
     Raises :exc:`MasterNotFound` and what :func:`refused` returns.

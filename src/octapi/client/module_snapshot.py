@@ -98,7 +98,7 @@ class ModuleSnapshots:
         digest = hashlib.blake2b(digest_of(files) + facts, digest_size=16).digest()
         return ModuleSnapshot(tuple(files), digest, scene, tuple(specs), tuple(others), [time.monotonic()])
 
-    def _as_imported(self, file: File, spec: Any) -> File:
+    def _as_imported(self, file: File, spec: object) -> File:
         kept = self._kept.get(file.path)
         if kept is None or kept[0] is not spec:
             kept = self._kept[file.path] = spec, file

@@ -110,7 +110,7 @@ class DispyJob(PendingJob):
         return self._id
 
     @id.setter
-    def id(self, value: Any) -> None:
+    def id(self, value: object) -> None:
         self._id = value
         self._named = True
 
