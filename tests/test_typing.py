@@ -36,7 +36,7 @@ def mypy(place: Path) -> set[tuple[str, int, str]]:
 
 
 def environment() -> dict[str, str]:
-    """Let mypy find the package where this Python does, installed or not: beside its marker ``py.typed``."""
+    """Let mypy find the package where this Python does, also where that is a source tree beside the environment."""
     return {**os.environ, "MYPYPATH": str(Path(octapi.__file__).parent.parent)}
 
 
