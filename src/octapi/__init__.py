@@ -10,6 +10,8 @@ The layers, from what people use down to what does the work; each knows only tho
     errors    everything that can go wrong
 """
 
+from typing import TYPE_CHECKING
+
 from octapi._version import __version__
 from octapi.errors import (
     ClusterError,
@@ -38,14 +40,19 @@ __all__ = [
 ]
 
 
-def __getattr__(name: str) -> object:
-    """Import what is heavier only when it is used, so that ``import octapi`` stays quick."""
-    if name == "Cluster":
-        from octapi.cluster import Cluster
+if TYPE_CHECKING:
+    from octapi.cluster import Cluster
+    from octapi.job import Job
+else:
 
-        return Cluster
-    if name == "Job":
-        from octapi.job import Job
+    def __getattr__(name: str) -> object:
+        """Import what is heavier only when it is used, so that ``import octapi`` stays quick."""
+        if name == "Cluster":
+            from octapi.cluster import Cluster
 
-        return Job
-    raise AttributeError(f"module 'octapi' has no attribute {name!r}")
+            return Cluster
+        if name == "Job":
+            from octapi.job import Job
+
+            return Job
+        raise AttributeError(f"module 'octapi' has no attribute {name!r}")

@@ -10,23 +10,25 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Unpack
 
 from octapi.client import payload
+from octapi.client.calls import BUFFERSIZE, Calls
 from octapi.client.connect import connect
 from octapi.client.dispatcher import forked_error
 from octapi.client.items import Items
 from octapi.client.lifetime import Lifetime
-from octapi.client.link import LOCAL
 from octapi.client.pool_arguments import slots_of
 from octapi.client.progress import Bar, is_wanted
 from octapi.client.queue import ComputationListener
 from octapi.client.queues import ComputationQueues
-from octapi.errors import ClusterClosed, JobNotSent, WorkerNotFound
+from octapi.errors import ClusterClosed, JobNotSent
 from octapi.job import Job, JobTicket
-from octapi.options import Options, options_of
+from octapi.options import OptionArguments, Options, options_of
 from octapi.results import Results
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Iterable
     from types import TracebackType
+
+    from distributed import Client
 
     from octapi.client.dask_client import Dask
     from octapi.client.dispatcher import Dispatcher
@@ -34,9 +36,6 @@ if TYPE_CHECKING:
     from octapi.client.pool_arguments import PoolArguments
     from octapi.protocol.computation import File
     from octapi.protocol.outcome import WorkerInfo
-
-BUFFERSIZE = 100_000
-DEFAULTS = Options()
 
 
 class Files(ComputationListener):
@@ -52,40 +51,7 @@ class Files(ComputationListener):
             pending_job.job.files.append(path)
 
 
-class Calls:
-    """``submit`` and ``map`` with given options; what :meth:`Cluster.options` returns."""
-
-    def __init__(self, cluster: Cluster, options: Options) -> None:
-        self._cluster = cluster
-        self._options = options
-
-    def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Job:
-        """Run ``fn(*args, **kwargs)`` on the cluster."""
-        self._find_worker()
-        return self._cluster._submit(self._options, fn, args, kwargs)
-
-    def map(
-        self,
-        fn: Callable[..., Any],
-        *iterables: Iterable[Any],
-        timeout: float | None = None,
-        chunksize: int = 1,
-        buffersize: int | None = BUFFERSIZE,
-        ordered: bool = True,
-    ) -> Iterator[Any]:
-        """Run ``fn`` over the iterables; see :meth:`Cluster.map`."""
-        self._find_worker()
-        return self._cluster._map(self._options, fn, iterables, timeout, chunksize, buffersize, ordered)
-
-    def _find_worker(self) -> None:
-        wanted, names = self._options.worker, [worker.name for worker in self._cluster.workers()]
-        may_come = self._options.wait_for_worker and self._cluster.engine.kind != LOCAL
-        if wanted is not None and wanted not in names and not may_come:
-            here = f"there are: {', '.join(sorted(names))}" if names else "no worker is there"
-            raise WorkerNotFound(f"The worker {wanted!r} is not there; {here}.")
-
-
-class Cluster(concurrent.futures.Executor):
+class Cluster(Calls, concurrent.futures.Executor):  # type: ignore[misc]  # its map checks items, Executor's does not
     """All slots of a cluster, or of this computer when there is none.
 
     ``address`` is ``host:port`` of a master, ``"local"`` for this computer's cores, or None: the
@@ -128,7 +94,11 @@ class Cluster(concurrent.futures.Executor):
             self._life.stack.callback(LocalPage(self.engine).close)
 
     @property
-    def dask(self) -> Any:
+    def _cluster(self) -> Cluster:
+        return self
+
+    @property
+    def dask(self) -> Client:
         """A :class:`distributed.Client` on the same devices, started when it is first asked for.
 
         It is Dask's current client until it is closed, which the end of the cluster does too: ``compute()`` and
@@ -144,29 +114,7 @@ class Cluster(concurrent.futures.Executor):
                 self._life.stack.callback(self._dask.close)
             return self._dask.client()
 
-    def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Job:
-        """Run ``fn(*args, **kwargs)`` on the cluster, and return its :class:`~octapi.Job` at once."""
-        return self._submit(DEFAULTS, fn, args, kwargs)
-
-    def map(
-        self,
-        fn: Callable[..., Any],
-        *iterables: Iterable[Any],
-        timeout: float | None = None,
-        chunksize: int = 1,
-        buffersize: int | None = BUFFERSIZE,
-        ordered: bool = True,
-    ) -> Iterator[Any]:
-        """Run ``fn`` over the items of the iterables, as :meth:`concurrent.futures.Executor.map`.
-
-        The work starts at the call; at most ``buffersize`` results wait unread.  ``chunksize`` is
-        accepted and not needed: batches are sized by measured time.  With ``ordered=False``
-        results come as they are ready.  Closing the iterator stops the work.  What the jobs print is shown on
-        stderr, the first 200 lines of it; an error that an item raises has a note of which item it was.
-        """
-        return self._map(DEFAULTS, fn, iterables, timeout, chunksize, buffersize, ordered)
-
-    def options(self, **options: Any) -> Calls:
+    def options(self, **options: Unpack[OptionArguments]) -> Calls:
         """Return ``submit`` and ``map`` with :class:`Options`; they never collide with the function's arguments.
 
         Raises :exc:`octapi.errors.OptionError` for an option that does not exist or has a value that cannot be used.
@@ -220,9 +168,11 @@ class Cluster(concurrent.futures.Executor):
 
     # ---- behind submit and map
 
-    def _submit(self, options: Options, fn: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Job:
+    def _submit(
+        self, options: Options, fn: Callable[..., object], args: tuple[object, ...], kwargs: dict[str, object]
+    ) -> Job[Any]:
         life = self._life
-        job = Job(life)
+        job: Job[Any] = Job(life)
         with self._lock:
             self._check_open()
             life.open.add(job)
@@ -246,13 +196,13 @@ class Cluster(concurrent.futures.Executor):
     def _map(
         self,
         options: Options,
-        fn: Callable[..., Any],
-        iterables: tuple[Iterable[Any], ...],
+        fn: Callable[..., object],
+        iterables: tuple[Iterable[object], ...],
         timeout: float | None,
         chunksize: int,
         buffersize: int | None,
         ordered: bool,
-    ) -> Iterator[Any]:
+    ) -> Results[Any]:
         self._check_open()
         buffersize = BUFFERSIZE if buffersize is None else buffersize
         check_sizes(chunksize, buffersize)
@@ -261,7 +211,9 @@ class Cluster(concurrent.futures.Executor):
             queue = self._queues.hold(options, fn)
         except Exception as error:
             raise not_sent(fn, error) from error
-        results = Results(queue, items, options, timeout, buffersize, ordered, ending(self._life, self._queues))
+        results: Results[Any] = Results(
+            queue, items, options, timeout, buffersize, ordered, ending(self._life, self._queues)
+        )
         self._life.results.add(results)
         if self._shows_progress:
             self._show_progress()
@@ -269,10 +221,10 @@ class Cluster(concurrent.futures.Executor):
         return results
 
 
-def ending(life: Lifetime, queues: ComputationQueues) -> Callable[[Results], None]:
+def ending(life: Lifetime, queues: ComputationQueues) -> Callable[[Results[Any]], None]:
     """Return what a map calls at its end; it does not keep the Cluster alive."""
 
-    def end(results: Results) -> None:
+    def end(results: Results[Any]) -> None:
         if results in life.results:
             queues.release(results.queue)
         life.end_map(results)
@@ -288,7 +240,7 @@ def check_sizes(chunksize: int, buffersize: int) -> None:
         raise ValueError("buffersize must be 1 or more, or None")
 
 
-def not_sent(fn: Callable[..., Any], error: Exception) -> JobNotSent:
+def not_sent(fn: Callable[..., object], error: Exception) -> JobNotSent:
     """Say why a call cannot be sent."""
     name = payload.name(fn)
     if isinstance(error, JobNotSent):

@@ -6,7 +6,7 @@ import concurrent.futures
 import concurrent.futures._base as states
 import pickle
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from octapi.client.callbacks import safely
 from octapi.client.pending_job import PendingJob
@@ -21,8 +21,10 @@ if TYPE_CHECKING:
     from octapi.client.lifetime import Lifetime
     from octapi.protocol.outcome import Extra, WorkerInfo
 
+T = TypeVar("T")
 
-class Job(concurrent.futures.Future[Any]):
+
+class Job(concurrent.futures.Future[T]):
     """The future of one job.
 
     Besides what a future has: ``stdout`` and ``stderr`` (str), ``worker`` (its name, or None),
@@ -30,7 +32,7 @@ class Job(concurrent.futures.Future[Any]):
     bytes, 0 if unknown), ``files`` (paths of what it sent home).  :meth:`cancel` stops a job even when it runs.
     """
 
-    _done_callbacks: list[Callable[[Job], Any]]
+    _done_callbacks: list[Callable[[Job[T]], None]]
 
     def __init__(self, life: Lifetime | None = None) -> None:
         super().__init__()
@@ -66,7 +68,7 @@ class Job(concurrent.futures.Future[Any]):
             life.callbacks.put(partial(callback, self))
         life.ended(self)  # last: whoever waits for the open jobs waits for their callbacks next
 
-    def result(self, timeout: float | None = None) -> Any:
+    def result(self, timeout: float | None = None) -> T:
         """Wait for the job, ``timeout`` seconds at most, and return its value or raise what it raised.
 
         Raises TimeoutError when it is not done by then, as :exc:`octapi.errors.StillWaiting` if it cannot start.
@@ -120,10 +122,10 @@ class JobTicket(PendingJob):
 
     __slots__ = ("job",)
 
-    def __init__(self, payload: bytes, job: Job, *, worker: str | None = None, retries: int = 2) -> None:
+    def __init__(self, payload: bytes, job: Job[Any], *, worker: str | None = None, retries: int = 2) -> None:
         super().__init__(payload, worker=worker, retries=retries)
         #: None once it has its outcome: its batch may be on its way for long
-        self.job: Job | None = job
+        self.job: Job[Any] | None = job
 
     def begun(self, worker: WorkerInfo, started: float) -> None:
         """Set the future to running, if it was not cancelled."""
@@ -149,7 +151,7 @@ class JobTicket(PendingJob):
 
 
 def settle(
-    job: Job, kind: int, data: bytes, times: tuple[float, float], worker: WorkerInfo | None, extra: Extra | None
+    job: Job[Any], kind: int, data: bytes, times: tuple[float, float], worker: WorkerInfo | None, extra: Extra | None
 ) -> None:
     """Set a future's result or exception; ``times`` are its start and end, in seconds of the epoch, 0 if unknown."""
     started, ended = times
@@ -173,7 +175,7 @@ def settle(
         job.set_result(value)
 
 
-def claim(job: Job) -> bool:
+def claim(job: Job[Any]) -> bool:
     """Bring a future to the state in which its outcome can be set; False if it was cancelled."""
     if job._state == states.RUNNING:
         return True

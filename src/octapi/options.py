@@ -9,9 +9,12 @@ import numbers
 import operator
 import os
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, SupportsIndex, TypedDict, cast
 
 from octapi.errors import OptionError, OptionTypeError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 RETRIES = 2
 #: the longest time limit, in seconds: about a year
@@ -53,7 +56,18 @@ class Options:
             object.__setattr__(self, name, value)
 
 
-def options_of(given: dict[str, Any]) -> Options:
+class OptionArguments(TypedDict, total=False):
+    """The same by name, as type checkers see what :meth:`octapi.Cluster.options` takes."""
+
+    timeout_s: float | None
+    retries: int
+    worker: str | None
+    files: str | os.PathLike[str] | Sequence[str | os.PathLike[str]]
+    files_to: str | os.PathLike[str]
+    wait_for_worker: bool
+
+
+def options_of(given: OptionArguments) -> Options:
     """Make options of what was given by name.  Raises :exc:`OptionError`."""
     known = [field.name for field in dataclasses.fields(Options)]
     for name in given:
@@ -61,10 +75,10 @@ def options_of(given: dict[str, Any]) -> Options:
             near = difflib.get_close_matches(name, known, 1, 0.5)
             hint = f"Did you mean {near[0]}?" if near else f"There are: {', '.join(known)}."
             raise OptionTypeError(f"There is no option {name!r}. {hint}")
-    return Options(**given)
+    return Options(**cast(Any, given))  # which brings each value to its type
 
 
-def limit_of(value: Any) -> float | None:
+def limit_of(value: object) -> float | None:
     """Check a time limit."""
     if value is None:
         return None
@@ -82,10 +96,10 @@ def limit_of(value: Any) -> float | None:
     return seconds
 
 
-def count_of(value: Any) -> int:
+def count_of(value: object) -> int:
     """Check a number of retries."""
     try:
-        count = None if isinstance(value, bool) else operator.index(value)
+        count = operator.index(value) if isinstance(value, SupportsIndex) and not isinstance(value, bool) else None
     except TypeError:
         count = None
     if count is None:
@@ -95,7 +109,7 @@ def count_of(value: Any) -> int:
     return count
 
 
-def worker_of(value: Any) -> str | None:
+def worker_of(value: object) -> str | None:
     """Check a worker's name."""
     if value is None:
         return None
@@ -106,7 +120,7 @@ def worker_of(value: Any) -> str | None:
     return value
 
 
-def files_of(value: Any) -> tuple[str | Path, ...]:
+def files_of(value: object) -> tuple[str | Path, ...]:
     """Check paths to send along; one may be given without a list."""
     if isinstance(value, str | os.PathLike):
         value = (value,)
@@ -115,7 +129,7 @@ def files_of(value: Any) -> tuple[str | Path, ...]:
     return tuple(path_of("files", part) for part in value)
 
 
-def path_of(name: str, value: Any) -> str | Path:
+def path_of(name: str, value: object) -> str | Path:
     """Check a path."""
     found = os.fspath(value) if isinstance(value, os.PathLike) else value
     if not isinstance(found, str):
@@ -125,7 +139,7 @@ def path_of(name: str, value: Any) -> str | Path:
     return value if isinstance(value, str | Path) else Path(found)
 
 
-def flag_of(value: Any) -> bool:
+def flag_of(value: object) -> bool:
     """Check a yes or no."""
     if not isinstance(value, bool):
         raise OptionTypeError(f"wait_for_worker is {shown(value)}; it must be True or False.")
@@ -141,7 +155,7 @@ def is_plain(text: str) -> bool:
     return "\0" not in text
 
 
-def shown(value: Any) -> str:
+def shown(value: object) -> str:
     """Return a short text of a value; nothing that its ``__repr__`` raises gets out."""
     try:
         text = repr(value)

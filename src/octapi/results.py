@@ -6,7 +6,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Generator, Iterator
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from octapi.client.echo import Echo
 from octapi.client.item_range import MISSING, ItemChunk, ItemRange, RawOutcome
@@ -22,6 +22,9 @@ if TYPE_CHECKING:
     from octapi.client.item_range import Item
     from octapi.client.items import Items
     from octapi.client.queue import ComputationQueue
+    from octapi.options import Options
+
+T = TypeVar("T")
 
 #: a page is made as large as this share of the buffer, if the iterable gives so many items quickly
 SHARE = 8
@@ -44,7 +47,7 @@ class Abandoned:
         self.error = error
 
 
-class Results(Iterator[Any]):
+class Results(Iterator[T]):
     """The iterator that ``map`` returns.
 
     A thread of its own takes items from the iterable, never more than ``buffersize`` ahead of the
@@ -56,11 +59,11 @@ class Results(Iterator[Any]):
         self,
         queue: ComputationQueue,
         items: Items,
-        options: Any,
+        options: Options,
         timeout: float | None,
         buffersize: int,
         ordered: bool,
-        on_end: Callable[[Results], None],
+        on_end: Callable[[Results[T]], None],
     ) -> None:
         self.queue = queue
         self._items = items
@@ -88,7 +91,7 @@ class Results(Iterator[Any]):
         #: nobody will read on, and there is no last item: what was taken is all
         self._is_enough = False
         self._echo = Echo(queue.computation.name)
-        self._values: Iterator[Any] = self._in_order() if ordered else self._as_ready()
+        self._values: Iterator[T] = self._in_order() if ordered else self._as_ready()
         self.total = 0
         self.done = 0
 
@@ -217,15 +220,15 @@ class Results(Iterator[Any]):
 
     # ---- the reader
 
-    def __iter__(self) -> Iterator[Any]:
+    def __iter__(self) -> Iterator[T]:
         """Return the generator itself, which is quicker to read than this object."""
         return self._values
 
-    def __next__(self) -> Any:
+    def __next__(self) -> T:
         """Return the next result."""
         return next(self._values)
 
-    def _in_order(self) -> Generator[Any, None, None]:
+    def _in_order(self) -> Generator[T, None, None]:
         pages = self._pages
         try:
             while True:
@@ -252,7 +255,7 @@ class Results(Iterator[Any]):
         finally:
             self.close()
 
-    def _as_ready(self) -> Generator[Any, None, None]:
+    def _as_ready(self) -> Generator[T, None, None]:
         ready = self._ready
         assert ready is not None
         try:
@@ -377,5 +380,5 @@ def arguments(item: Item | None) -> str:
         return f"<{type(error).__name__} while reading the arguments>"
 
 
-def nothing(_: Results) -> None:
+def nothing(_: object) -> None:
     """Do nothing."""

@@ -158,7 +158,7 @@ class Settings:
     log_json: bool = False
 
     @classmethod
-    def load(cls, **passed: Any) -> Settings:
+    def load(cls, **passed: object) -> Settings:
         """Read the file and the environment.  Raises :exc:`SettingsError` for a value that does not fit."""
         values: dict[str, Any] = {}
         path = default_home() / "settings.toml"
@@ -181,7 +181,7 @@ class Settings:
         )
 
 
-def fit(field: dataclasses.Field[Any], value: Any) -> Any:
+def fit(field: dataclasses.Field[Any], value: object) -> Any:
     """Turn a text or a TOML value into the field's type."""
     kind: Any = type(field.default)
     try:

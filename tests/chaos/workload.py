@@ -28,11 +28,11 @@ def work(n, cycle, place):
     import time
 
     number = n % cycle
-    with open(f"{place}/ran.{number % 10}", "a") as file:
+    with open(f"{place}/ran.{number % 10}", "a") as file:  # noqa: PTH123 (this function imports for itself)
         file.write(f"{n}\n")
     time.sleep(random.Random(number).choice([0.005] * 12 + [0.05] * 6 + [0.4, 1.5]))
     if number % 50 == 7:
-        dispy_provisional_result(number)
+        dispy_provisional_result(number)  # noqa: F821 (the slot gives it to every job)
     if number % 17 == 0:
         raise ValueError(number)
     if number == 101:

@@ -75,7 +75,7 @@ def test_a_worker_tells_its_master_and_monitoring_systems_the_same_heat(tmp_path
         sensors = here
 
     class Member:
-        class identity:
+        class identity:  # noqa: N801 - the name of a field
             name, cluster, ends = "red", "c", 0.0
 
     state = WorkerCollector(Resumable()).state(Member())  # type: ignore[arg-type]

@@ -118,7 +118,7 @@ def accumulates(x: int) -> tuple[int, int]:
     return len(SEEN), len(CONF["path"])  # type: ignore[arg-type]
 
 
-def defaults(x: int, seen: list[int] = []) -> int:
+def defaults(x: int, seen: list[int] = []) -> int:  # noqa: B006
     seen.append(x)
     return len(seen)
 

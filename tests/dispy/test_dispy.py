@@ -17,7 +17,7 @@ EXAMPLES = Path(__file__).parent.parent.parent / "examples"
 
 def whoami(number):
     print("number", number)
-    return os.getpid(), number, dispy_node_name
+    return os.getpid(), number, dispy_node_name  # noqa: F821
 
 
 def divide(number):
@@ -29,7 +29,7 @@ def leave(code):
 
 
 def interim(number):
-    dispy_provisional_result(number + 1)
+    dispy_provisional_result(number + 1)  # noqa: F821
     return number
 
 

@@ -22,7 +22,7 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_the_wheel_holds_the_package_the_page_and_the_demo(built: Path) -> None:
-    """And nothing else: no tests, no benchmarks."""
+    """And what says that it has types; nothing else: no tests, no benchmarks."""
     with zipfile.ZipFile(next(built.glob("*.whl"))) as wheel:
         names = wheel.namelist()
 
@@ -31,6 +31,7 @@ def test_the_wheel_holds_the_package_the_page_and_the_demo(built: Path) -> None:
         "octapi/dispy/monitor.html",
         "octapi/shim/dispy/__init__.py",
         "octapi/page/static/app.js",
+        "octapi/py.typed",
     } <= set(names)
     assert {name.split("/")[0].split("-")[0] for name in names} == {"octapi"}
 

@@ -31,11 +31,11 @@ MEANT: Final = {
 class Command(TyperCommand):
     """One command, with its help as :func:`show_help` writes it."""
 
-    def collect_usage_pieces(self, context: Any) -> list[str]:
+    def collect_usage_pieces(self, context: object) -> list[str]:
         """Return the parts of the usage line: arguments by their plain names."""
         return usage(self, context)
 
-    def format_help(self, context: Any, formatter: Any) -> None:
+    def format_help(self, context: object, formatter: object) -> None:
         """Print the help."""
         show_help(self, context)
 
@@ -45,11 +45,11 @@ class Group(TyperGroup):
 
     command_class = Command
 
-    def collect_usage_pieces(self, context: Any) -> list[str]:
+    def collect_usage_pieces(self, context: object) -> list[str]:
         """Return the parts of the usage line."""
         return [*usage(self, context), "COMMAND ..."]
 
-    def format_help(self, context: Any, formatter: Any) -> None:
+    def format_help(self, context: object, formatter: object) -> None:
         """Print the help, the commands in panels."""
         show_help(self, context)
 
@@ -124,7 +124,7 @@ def panels(command: Any, context: Any) -> Iterator[tuple[str, list[tuple[str, st
     yield OPTIONS, [(names(param), explained(param)) for param in params if param.param_type_name == "option"]
 
 
-def panel_of(command: Any) -> str:
+def panel_of(command: object) -> str:
     """Return the panel that a command stands in."""
     found = getattr(command, "rich_help_panel", None)
     return found if isinstance(found, str) else "Commands"

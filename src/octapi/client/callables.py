@@ -76,7 +76,7 @@ class Callables:
         self._entries: dict[int, Entry] = {}
         self._places: dict[Any, Place] = {}
 
-    def content(self, function: Any) -> Content | None:
+    def content(self, function: Callable[..., object]) -> Content | None:
         """Return a callable's content as it is now; None for one that is to travel with its job.
 
         Raises whatever pickling raises.
@@ -100,7 +100,9 @@ class Callables:
             return None
         return self._look(function, tokens, place, is_steady)
 
-    def _look(self, function: Any, tokens: Tokens | None, place: Place, is_steady: bool) -> Content | None:
+    def _look(
+        self, function: Callable[..., object], tokens: Tokens | None, place: Place, is_steady: bool
+    ) -> Content | None:
         """Pickle a function, and decide by its bytes."""
         content = fresh(function)
         if content.digest == place.last:
@@ -115,7 +117,7 @@ class Callables:
             self._remember(function, tokens, Content(content.digest))
         return content
 
-    def _place(self, function: Any) -> Place:
+    def _place(self, function: Callable[..., object]) -> Place:
         key = place_of(function)
         found = self._places.get(key)
         if found is None:
@@ -124,7 +126,7 @@ class Callables:
             found = self._places[key] = Place()
         return found
 
-    def _remember(self, function: Any, tokens: Tokens | None, content: Content | None) -> None:
+    def _remember(self, function: Callable[..., object], tokens: Tokens | None, content: Content | None) -> None:
         entries, key = self._entries, id(function)
         old = entries.get(key)
         if tokens is None:
@@ -142,13 +144,13 @@ class Callables:
         entries[key] = Entry(weakref.ref(function, gone), tokens, content)
 
 
-def fresh(function: Any) -> Content:
+def fresh(function: Callable[..., object]) -> Content:
     """Pickle a callable as it is now.  Raises whatever pickling raises."""
     data = payload.function_bytes(function)
     return Content(hashlib.blake2b(data, digest_size=16).digest(), data)
 
 
-def is_lasting(function: Any) -> bool:
+def is_lasting(function: Callable[..., object]) -> bool:
     """Say whether a callable may have a computation of its own: a function, a class, or what travels by its name."""
     if isinstance(function, LASTING):
         return True

@@ -6,7 +6,7 @@ import dataclasses
 import operator
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from octapi.client import container_start
 from octapi.client.dispatcher import Dispatcher
@@ -55,7 +55,7 @@ def connect(address: str | None = None, *, slots: int | None = None, recoverable
     return own or local(bound or slots_of(settings.slots or None) or cores(), bool(wanted))
 
 
-def address_of(address: Any) -> str:
+def address_of(address: object) -> str:
     """Return an address as text; an empty one for None.  Raises :exc:`AddressError` for what cannot be one."""
     if address is None:
         return ""
@@ -68,7 +68,7 @@ def address_of(address: Any) -> str:
     return LOCAL if text.lower() == LOCAL else text
 
 
-def slots_of(slots: Any) -> int | None:
+def slots_of(slots: object) -> int | None:
     """Check a number of slots.  Raises :exc:`AddressError`."""
     if slots is None:
         return None

@@ -16,7 +16,7 @@ import pickle
 import time
 import uuid
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVarTuple
 
 from octapi.client.batch import JobBatch
 from octapi.client.item_range import ItemRange
@@ -40,6 +40,8 @@ from octapi.protocol.wire import LASTING
 from octapi.telemetry.recorder import RunRecorder
 from octapi.telemetry.run_trace import PACE_S
 from octapi.text.stderr import say, story_of
+
+Ts = TypeVarTuple("Ts")
 
 if TYPE_CHECKING:
     from collections import deque
@@ -103,13 +105,13 @@ class Core:
 
     # ---- errors where none should be
 
-    def run_safely(self, function: Callable[..., None], *args: Any) -> None:
+    def run_safely(self, function: Callable[[*Ts], None], *args: *Ts) -> None:
         """Run ``function``; what it raises is said, and fails the jobs that it concerns."""
         try:
             function(*args)
         except BaseException as error:
             self.complain(error, getattr(function, "__qualname__", repr(function)))
-            queue = next((it for it in (getattr(function, "__self__", None), *args) if hasattr(it, "spoil")), None)
+            queue = next((it for it in (getattr(function, "__self__", None), *args) if hasattr(it, "stumble")), None)
             if queue is not None:
                 pending_jobs = [it for it in args if isinstance(it, PendingJob)]
                 queue.stumble(error, pending_jobs)
@@ -121,14 +123,14 @@ class Core:
             self._complaints.add(text)
             say(f"octapi: an error on the dispatcher's thread ({where}); the jobs that it concerns fail:\n{text}")
 
-    def call(self, function: Callable[..., None], *args: Any) -> None:
+    def call(self, function: Callable[[*Ts], None], *args: *Ts) -> None:
         """Run ``function`` where the state lives; here at once."""
         self.run_safely(function, *args)
 
     def call_later(self, seconds: float, function: Callable[[], None]) -> None:
         """Run ``function`` where the state lives after so many seconds; nobody waits for it here."""
 
-    def call_and_wait(self, function: Callable[..., None], *args: Any) -> None:
+    def call_and_wait(self, function: Callable[[*Ts], None], *args: *Ts) -> None:
         """Run ``function`` where the state lives, and return when it has run."""
         function(*args)
 

@@ -12,6 +12,8 @@ from octapi.text.stderr import say
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
+    from distributed import Client
+
     from octapi.client.dispatcher import Dispatcher
     from octapi.trust.contexts import Trust
 
@@ -37,9 +39,9 @@ class Dask:
         self._engine = engine
         self._stack = contextlib.ExitStack()
         self._place: Place | None = None
-        self._client: Any = None
+        self._client: Client | None = None
 
-    def client(self) -> Any:
+    def client(self) -> Client:
         """Return the client; it is Dask's current one until it is closed, then the one before is again."""
         if self._client is None or self._client.status in ("closing", "closed"):
             if self._place is None:
@@ -68,7 +70,7 @@ class Dask:
         return Place(embedded.dask_address, embedded.trust(), names)
 
 
-def client_class() -> type[Any]:
+def client_class() -> type[Client]:
     """Return Dask's client with what OctaPi changes; Dask is imported when somebody asks for it, not before."""
     import dask.utils
     from distributed import Client
@@ -76,12 +78,12 @@ def client_class() -> type[Any]:
     class ClusterClient(Client):  # type: ignore[misc]
         """Dask's client on the devices of a cluster."""
 
-        def restart(self, *arguments: Any, **options: Any) -> Any:
+        def restart(self, *arguments: object, **options: object) -> object:
             """End the processes of Dask's tasks on all workers, and return this client once new ones are there."""
             found = super().restart(*arguments, **options)
             return self if found is None else found
 
-        async def _restart(self, timeout: Any, wait_for_workers: bool) -> None:
+        async def _restart(self, timeout: object, wait_for_workers: bool) -> None:  # noqa: ASYNC109 - Dask's signature
             limit = timeout if isinstance(timeout, (str, int, float)) else 4 * self._timeout
             await self.scheduler.restart(
                 client=self.id,
@@ -93,7 +95,7 @@ def client_class() -> type[Any]:
     return ClusterClient
 
 
-def open_client(place: Place) -> Any:
+def open_client(place: Place) -> Client:
     """Open a client, and wait until the workers there are have started what runs Dask's tasks."""
     security: dict[str, Any] = {}
     if place.trust is not None:
@@ -109,7 +111,7 @@ def open_client(place: Place) -> Any:
     return client
 
 
-def until_ready(client: Any, names: Iterable[str], tell: Callable[[str], None]) -> None:
+def until_ready(client: Client, names: Iterable[str], tell: Callable[[str], None]) -> None:
     """Wait, aloud, until the workers' processes for Dask's tasks have come; go on without those that take too long."""
     began = time.monotonic()
     told = began + FIRST_S - AGAIN_S
@@ -122,7 +124,7 @@ def until_ready(client: Any, names: Iterable[str], tell: Callable[[str], None]) 
         tell(f"going on without Dask's processes on {', '.join(missing)}; their workers' logs say what is wrong there.")
 
 
-def missing_workers(client: Any, names: Iterable[str]) -> list[str]:
+def missing_workers(client: Client, names: Iterable[str]) -> list[str]:
     """Return which of these workers, or of those that the master names, do not take Dask's tasks yet."""
     wanted = names or client.get_metadata("octapi-workers", default=[])
     here = {row["name"] for row in client.scheduler_info(n_workers=-1)["workers"].values()}

@@ -7,7 +7,7 @@ import contextlib
 import os
 import threading
 import weakref
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVarTuple
 
 from octapi.client.core import Core, Watcher, forked_error
 from octapi.client.queue import ComputationListener, ComputationQueue
@@ -15,6 +15,8 @@ from octapi.client.waiting import Reporter, speak
 from octapi.errors import MasterLost
 
 __all__ = ["Dispatcher", "forked_error"]
+
+Ts = TypeVarTuple("Ts")
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -83,7 +85,7 @@ class Dispatcher(Core):
         finally:
             await self.link.close()
 
-    def call(self, function: Callable[..., None], *args: Any) -> None:
+    def call(self, function: Callable[[*Ts], None], *args: *Ts) -> None:
         """Run ``function`` on the dispatcher's thread, soon; what it raises fails the jobs that it concerns."""
         if self.is_forked:
             return
@@ -110,7 +112,7 @@ class Dispatcher(Core):
 
         self.call(arm)
 
-    def call_and_wait(self, function: Callable[..., None], *args: Any) -> None:
+    def call_and_wait(self, function: Callable[[*Ts], None], *args: *Ts) -> None:
         """Run ``function`` on the dispatcher's thread, and return when it has run."""
         if threading.current_thread() is self._thread:
             function(*args)

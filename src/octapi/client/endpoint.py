@@ -172,14 +172,14 @@ def no_tls(address: str) -> str:
     )
 
 
-def refused(facts: Any, address: str) -> ClusterError:
+def refused(facts: object, address: str) -> ClusterError:
     """Return the error for a master's refusal."""
     plain = facts if isinstance(facts, dict) else {"text": str(facts)}
     kind = errors.by_name(plain.get("error"), ClusterError, VersionMismatch)
     return kind(f"The master at {address} refused the connection: {plain.get('text')}")
 
 
-async def ask(way: MasterEndpoint, patience_s: float, hello: dict[str, Any], question: Any) -> Any:
+async def ask(way: MasterEndpoint, patience_s: float, hello: dict[str, Any], question: object) -> Any:
     """Ask a master one of :mod:`octapi.protocol.client_messages`, and return its answer.
 
     Raises :exc:`MasterNotFound` and what :func:`refused` returns.

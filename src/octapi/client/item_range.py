@@ -90,7 +90,7 @@ class ItemChunk:
             return call_bytes(item, {})
         return item if type(item) is bytes else None
 
-    def put(self, index: int, value: Any) -> None:
+    def put(self, index: int, value: object) -> None:
         """Take one outcome; a second one is ignored."""
         if self.values[index] is MISSING:
             self.values[index] = value

@@ -35,13 +35,13 @@ class Items:
     ``is_endless`` that there is no last one.
     """
 
-    def __init__(self, iterables: tuple[Iterable[Any], ...], buffersize: int) -> None:
+    def __init__(self, iterables: tuple[Iterable[object], ...], buffersize: int) -> None:
         ends = [it for it in iterables if type(it) not in ENDLESS]
         self.is_at_hand = bool(ends) and all(map(is_at_hand, ends))
         self.is_endless = bool(iterables) and all(map(is_endless, iterables))
         sources = [copied(it) for it in iterables]
         self.is_simple = self.is_at_hand and all(is_simple(source, buffersize) for source in sources)
-        self._rows: Iterator[tuple[Any, ...]] = zip(*sources, strict=False)
+        self._rows: Iterator[tuple[object, ...]] = zip(*sources, strict=False)
 
     def take(self, count: int, into: list[Item]) -> bool:
         """Add up to ``count`` items to a list, fewer when they are large; say whether that was all there are."""
@@ -65,7 +65,7 @@ class Items:
         return len(into) - before < count
 
 
-def frozen(args: tuple[Any, ...]) -> bytes | Unsent:
+def frozen(args: tuple[object, ...]) -> bytes | Unsent:
     """Pickle one item as it is now; one that cannot be pickled is an error of its own, in its place."""
     try:
         return call_bytes(args, {})
@@ -88,7 +88,7 @@ def weight(items: list[Item]) -> int:
     return most * len(items)
 
 
-def is_at_hand(iterable: Any) -> bool:
+def is_at_hand(iterable: object) -> bool:
     """Say whether an iterable holds its items already."""
     return type(iterable) in CONTAINERS or hasattr(iterable, "__array__") or is_buffer(iterable)
 
@@ -102,19 +102,19 @@ def is_buffer(iterable: Any) -> bool:
     return True
 
 
-def is_endless(iterable: Any) -> bool:
+def is_endless(iterable: object) -> bool:
     """Say whether an iterable is known to have no end."""
     if type(iterable) is itertools.repeat:
         return operator.length_hint(iterable, -1) < 0
     return type(iterable) in (itertools.count, itertools.cycle)
 
 
-def copied(iterable: Iterable[Any]) -> Iterable[Any]:
+def copied(iterable: Iterable[object]) -> Iterable[object]:
     """Return what gives the items that a container has now, whatever becomes of it."""
     return tuple(iterable) if type(iterable) in CONTAINERS - {range, tuple} else iterable
 
 
-def is_simple(source: Iterable[Any], most: int) -> bool:
+def is_simple(source: Iterable[object], most: int) -> bool:
     """Say whether a container is known to hold only values that cannot be changed; long ones are not looked through."""
     if type(source) is range:
         return True

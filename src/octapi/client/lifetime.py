@@ -32,8 +32,8 @@ class Lifetime:
 
     def __init__(self, engine: Dispatcher) -> None:
         self.engine = engine
-        self.open: set[Job] = set()
-        self.results: set[Results] = set()
+        self.open: set[Job[Any]] = set()
+        self.results: set[Results[Any]] = set()
         self.callbacks = Callbacks()
         self.stack = contextlib.ExitStack()
         self.bar: Bar | None = None
@@ -45,11 +45,11 @@ class Lifetime:
         ALIVE.add(self)
         engine.on_fork.append(self._disown)
 
-    def ended(self, job: Job) -> None:
+    def ended(self, job: Job[Any]) -> None:
         """A job is done."""
         self.open.discard(job)
 
-    def end_map(self, results: Results) -> None:
+    def end_map(self, results: Results[Any]) -> None:
         """A map is over."""
         if results in self.results:
             self.results.discard(results)
@@ -126,7 +126,7 @@ class Lifetime:
         self.results.clear()
 
 
-def disown(job: Job, error: Exception) -> None:
+def disown(job: Job[Any], error: Exception) -> None:
     """End a job that another process waits for; its locks may be held by threads that are not here."""
     job._condition = threading.Condition()
     if not job.done():

@@ -69,7 +69,7 @@ class ModuleSnapshots:
         #: the source of imported modules, by their path and name: their spec and text
         self._kept: dict[str, tuple[Any, File]] = {}
 
-    def of(self, function: Any) -> ModuleSnapshot:
+    def of(self, function: object) -> ModuleSnapshot:
         """Return what travels with a callable."""
         subject = function if isinstance(function, KINDS) else type(function)
         module = subject.__module__
@@ -78,7 +78,7 @@ class ModuleSnapshots:
             found = self._carried[module] = self._find(subject)
         return found
 
-    def _find(self, function: Any) -> ModuleSnapshot:
+    def _find(self, function: object) -> ModuleSnapshot:
         root = logging.root
         scene = len(sys.modules), list(sys.path), list(sys.argv), root.level, list(root.handlers)
         roots = script_roots()
@@ -98,7 +98,7 @@ class ModuleSnapshots:
         digest = hashlib.blake2b(digest_of(files) + facts, digest_size=16).digest()
         return ModuleSnapshot(tuple(files), digest, scene, tuple(specs), tuple(others), [time.monotonic()])
 
-    def _as_imported(self, file: File, spec: Any) -> File:
+    def _as_imported(self, file: File, spec: object) -> File:
         kept = self._kept.get(file.path)
         if kept is None or kept[0] is not spec:
             kept = self._kept[file.path] = spec, file
@@ -114,7 +114,7 @@ def module_name(path: str) -> str:
 def state_of(path: str) -> tuple[int, ...] | None:
     """Return what tells that a file changed; None for one that is not there."""
     try:
-        facts = os.stat(path)
+        facts = os.stat(path)  # noqa: PTH116 - it is asked at each call, and a path object takes three times as long
     except OSError:
         return None
     return facts.st_mtime_ns, facts.st_size, facts.st_ino, facts.st_ctime_ns

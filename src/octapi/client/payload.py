@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 
-def call_bytes(args: tuple[Any, ...], kwargs: dict[str, Any]) -> bytes:
+def call_bytes(args: tuple[object, ...], kwargs: dict[str, object]) -> bytes:
     """Pickle a call's arguments: by name where that works on a worker, else by value.
 
     Raises :exc:`pickle.PicklingError`, which says what of them cannot be pickled.
@@ -29,7 +29,7 @@ def call_bytes(args: tuple[Any, ...], kwargs: dict[str, Any]) -> bytes:
         raise blame.for_call(args, kwargs, error) from error
 
 
-def call_with(function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> bytes:
+def call_with(function: Callable[..., object], args: tuple[object, ...], kwargs: dict[str, object]) -> bytes:
     """Pickle a call whose function travels with it.
 
     Raises :exc:`pickle.PicklingError`, which says what of it cannot be pickled.
@@ -41,8 +41,8 @@ def call_with(function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[
 
 
 def unwrapped(
-    function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
-) -> tuple[Callable[..., Any], tuple[Any, ...], dict[str, Any]]:
+    function: Callable[..., object], args: tuple[object, ...], kwargs: dict[str, object]
+) -> tuple[Callable[..., object], tuple[object, ...], dict[str, object]]:
     """Return a call of what is inside ``functools.partial`` that means the same."""
     while type(function) is functools.partial and not function.__dict__ and not has_gaps(function):
         args = (*function.args, *args)
@@ -57,7 +57,7 @@ def has_gaps(function: functools.partial[Any]) -> bool:
     return gap is not None and any(arg is gap for arg in function.args)
 
 
-def function_bytes(function: Callable[..., Any]) -> bytes:
+def function_bytes(function: Callable[..., object]) -> bytes:
     """Pickle a callable: by name when a worker can import it, else by value.
 
     Raises :exc:`pickle.PicklingError`, which says what of it cannot be pickled.
@@ -101,7 +101,7 @@ def is_bound(file: File) -> bool:
     return file.path.endswith((importlib.machinery.EXTENSION_SUFFIXES[0], ".pyc"))
 
 
-def name(function: Callable[..., Any]) -> str:
+def name(function: Callable[..., object]) -> str:
     """Return what to call a callable in messages."""
     if isinstance(function, functools.partial):
         return name(function.func)

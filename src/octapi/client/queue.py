@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from octapi.protocol.computation import Computation, File
     from octapi.protocol.outcome import WorkerInfo
     from octapi.protocol.specs import ComputationFacts
+    from octapi.results import Results
 
 
 #: a batch of more jobs than one takes no more than about so much, in bytes
@@ -129,7 +130,7 @@ class ComputationQueue:
         self.dispatcher.call(self.dispatcher.cancel, self, pending_job, grace_s)
         return True
 
-    def cancel_pages(self, reader: Any) -> None:
+    def cancel_pages(self, reader: Results[Any]) -> None:
         """Take all items of one reader back, and stop those that run."""
         self.dispatcher.call(self._cancel_pages, reader)
 
@@ -389,7 +390,7 @@ class ComputationQueue:
                 span.page.put(place, failed(JobNotSent(item.text, function=self.computation.name)))
         self.back(list(span.open_pieces()))
 
-    def _cancel_pages(self, reader: Any) -> None:
+    def _cancel_pages(self, reader: Results[Any]) -> None:
         for entries in self.waiting_lists():
             for entry in [e for e in entries if isinstance(e, ItemRange) and e.page.reader is reader]:
                 entries.remove(entry)

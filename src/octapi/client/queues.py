@@ -99,7 +99,7 @@ class ComputationQueues:
         finally:
             self.release(queue)
 
-    def hold(self, options: Options, function: Callable[..., Any]) -> ComputationQueue:
+    def hold(self, options: Options, function: Callable[..., object]) -> ComputationQueue:
         """Return the queue for many calls of one function as it is now; it stays open until it is released.
 
         Raises as :meth:`submit`.
@@ -124,11 +124,11 @@ class ComputationQueues:
 
     # ---- finding and opening
 
-    def _key(self, options: Options, function: Any, what: Content | Title) -> Hashable:
+    def _key(self, options: Options, function: Callable[..., object], what: Content | Title) -> Hashable:
         own = self._enclosures.digest(options.files) if options.files else b""
         return key_of(options, what, own, self._luggage.of(function).digest)
 
-    def _open(self, options: Options, function: Any, what: Content | Title) -> ComputationQueue:
+    def _open(self, options: Options, function: Callable[..., object], what: Content | Title) -> ComputationQueue:
         """Open a queue, by what function and files are at this moment; it is held."""
         carried = self._luggage.of(function)
         given, own = self._enclosures.read(options.files) if options.files else ((), b"")

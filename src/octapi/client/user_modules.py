@@ -44,7 +44,7 @@ class Source(NamedTuple):
     archive: Path | None = None
 
 
-def beside(function: Any) -> tuple[File, ...]:
+def beside(function: object) -> tuple[File, ...]:
     """Return the user's own modules that jobs of this script may need, as files."""
     files = tuple(read(walk(first_names(function), sources_of)))
     return (*files, *packages_around({file.path for file in files}))
@@ -93,7 +93,7 @@ def walk(names: set[str], find: Callable[[str], Iterable[Source]]) -> list[Sourc
     return sorted(found.values())
 
 
-def first_names(function: Any) -> set[str]:
+def first_names(function: object) -> set[str]:
     """Return the names of the modules from which the search starts: what is imported, and what the script names."""
     names = {name for name, module in list(sys.modules.items()) if is_own(module)}
     names.add(str(getattr(function, "__module__", "") or ""))

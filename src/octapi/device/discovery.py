@@ -150,7 +150,7 @@ async def browse(seconds: float = BROWSE_S, cluster_id: str = "") -> list[Announ
     heard: set[str] = set()
     news = asyncio.Event()
 
-    def on_change(zeroconf: Any, service_type: str, name: str, state_change: Any) -> None:
+    def on_change(zeroconf: object, service_type: str, name: str, state_change: object) -> None:
         heard.add(name)
         news.set()
 

@@ -6,11 +6,16 @@ import re
 import socket
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 from octapi.dispy.logger import logger
 from octapi.dispy.node import DispyNode
 from octapi.errors import DispyError
+
+if TYPE_CHECKING:
+    from octapi.dispy.argument_types import NodeEntries
+    from octapi.dispy.cluster import JobCluster
+    from octapi.dispy.node import DispyNodeAvailInfo
 
 
 class NodeAllocate:
@@ -20,12 +25,17 @@ class NodeAllocate:
     """
 
     def __init__(
-        self, host: str, port: Any = None, cpus: Any = 0, depends: Any = (), setup_args: tuple[Any, ...] = ()
+        self,
+        host: str,
+        port: int | str | None = None,
+        cpus: int | str | None = 0,
+        depends: Iterable[str] = (),
+        setup_args: tuple[object, ...] = (),
     ) -> None:
         self.host = host
         self.ip_addr: str | None = host
-        self.port = whole(port, "port", host, None)
-        self.cpus: int = whole(cpus, "cpus", host, 0)
+        self.port = whole(port, "port", host)
+        self.cpus = whole(cpus, "cpus", host) or 0
         for path in depends:
             if not isinstance(path, str) or not Path(path).is_file():
                 raise DispyError(f'Path "{path}" is not valid')
@@ -42,7 +52,13 @@ class NodeAllocate:
         self.ip_rex = re.escape(pattern).replace(r"\*", ".*")
 
     def allocate(
-        self, cluster: Any, ip_addr: str, name: str, cpus: int, avail_info: Any = None, platform: str = ""
+        self,
+        cluster: JobCluster,
+        ip_addr: str,
+        name: str,
+        cpus: int,
+        avail_info: DispyNodeAvailInfo | None = None,
+        platform: str = "",
     ) -> int:
         """Return how many of a node's ``cpus`` to use; 0 or less leaves it out."""
         if not self.matches(ip_addr, name):
@@ -61,16 +77,16 @@ class NodeAllocate:
         return "*" in self.host
 
 
-def whole(value: Any, what: str, host: str, default: Any) -> Any:
-    """Return a whole number; another value is warned about and replaced."""
+def whole(value: int | str | None, what: str, host: str) -> int | None:
+    """Return a whole number; another value is warned about, and is None."""
     try:
-        return default if value is None else int(value)
+        return None if value is None else int(value)
     except (TypeError, ValueError):
         logger.warning("Invalid %s %r for %s ignored", what, value, host)
-        return default
+        return None
 
 
-def parse(nodes: Any) -> list[NodeAllocate]:
+def parse(nodes: NodeEntries | None) -> list[NodeAllocate]:
     """Read ``nodes=``; specific addresses come before patterns.  Raises :exc:`DispyError`."""
     if nodes is None:
         nodes = ["*"]
@@ -84,7 +100,7 @@ def parse(nodes: Any) -> list[NodeAllocate]:
     return sorted(found, key=lambda entry: (entry.host == "*", entry.is_pattern))
 
 
-def one(node: Any) -> NodeAllocate | None:
+def one(node: object) -> NodeAllocate | None:
     """Read one element of ``nodes=``; None, with a warning, if it is none."""
     if isinstance(node, NodeAllocate):
         return node

@@ -36,7 +36,7 @@ def dumps(thing: Any, source: Piece | None) -> bytes:
         cloudpickle.unregister_pickle_by_value(module)
 
 
-def packed(value: Any) -> bytes:
+def packed(value: object) -> bytes:
     """Pickle by value with code objects as they are: cloudpickle leaves their files' names out."""
     from cloudpickle import cloudpickle
 

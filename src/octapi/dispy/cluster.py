@@ -6,9 +6,10 @@ import sys
 import threading
 import time
 import traceback
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Unpack, overload
 
 from octapi.dispy import allocate, sources, table
+from octapi.dispy.argument_types import OldArguments
 from octapi.dispy.arguments import call_bytes
 from octapi.dispy.callbacks import LOOK_S, STANDSTILL_S, Call, Owed, Patience
 from octapi.dispy.describe import checked, describe, interval, new_shapes, own_facts, warn_about
@@ -23,11 +24,22 @@ from octapi.errors import DispyError
 from octapi.protocol import source_pieces
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+    from types import TracebackType
+
+    from octapi.dispy.argument_types import (
+        ClusterStatusChange,
+        Depend,
+        FilePath,
+        JobStatus,
+        NodeEntries,
+        NodeEntry,
+        NodeName,
+        Work,
+    )
     from octapi.protocol.computation import Computation
     from octapi.protocol.outcome import WorkerInfo
 
-#: names that old scripts pass; what they set is OctaPi's own affair now
-TOLERATED = {"port", "node_port", "scheduler_node"}
 #: how long a job that was cancelled and runs has to catch KeyboardInterrupt and return, in seconds
 GRACE_S = 6.0
 #: how long a callback may stand at one place before the table is printed without it, in seconds
@@ -45,33 +57,33 @@ class JobCluster:
 
     def __init__(
         self,
-        computation: Any,
-        nodes: Any = None,
-        depends: Any = (),
-        job_status: Any = None,
-        cluster_status: Any = None,
-        host: Any = None,
-        dispy_port: Any = None,
-        ext_host: Any = None,
-        ip_addr: Any = None,
-        ext_ip_addr: Any = None,
+        computation: Work,
+        nodes: NodeEntries | None = None,
+        depends: Iterable[Depend] | None = (),
+        job_status: JobStatus | None = None,
+        cluster_status: ClusterStatusChange | None = None,
+        host: object = None,
+        dispy_port: int | str | None = None,
+        ext_host: object = None,
+        ip_addr: object = None,
+        ext_ip_addr: object = None,
         ipv4_udp_multicast: bool = False,
         dest_path: str | None = None,
         loglevel: int = 20,
-        callback: Any = None,
-        setup: Any = None,
-        cleanup: Any = True,
-        ping_interval: Any = None,
-        pulse_interval: Any = None,
-        poll_interval: Any = None,
-        reentrant: Any = False,
+        callback: JobStatus | None = None,
+        setup: Callable[..., object] | None = None,
+        cleanup: Callable[..., object] | bool | None = True,
+        ping_interval: float | None = None,
+        pulse_interval: float | None = None,
+        poll_interval: float | None = None,
+        reentrant: bool = False,
         secret: str = "",
-        keyfile: Any = None,
-        certfile: Any = None,
-        recover_file: Any = None,
-        **old: Any,
+        keyfile: object = None,
+        certfile: object = None,
+        recover_file: FilePath | None = None,
+        **old: Unpack[OldArguments],
     ) -> None:
-        if unknown := set(old) - TOLERATED:
+        if unknown := set(old) - set(OldArguments.__annotations__):
             raise TypeError(f"{type(self).__name__}() got unexpected arguments: {', '.join(sorted(unknown))}")
         logger.setLevel(loglevel)
         warn_about(old, ip_addr, ext_ip_addr, dispy_port)
@@ -124,21 +136,31 @@ class JobCluster:
 
     # ---- jobs
 
+    @overload
+    def submit(self, *args: Any, dispy_job_depends: Iterable[Depend], **kwargs: Any) -> DispyJob | None: ...
+    @overload
+    def submit(self, *args: Any, **kwargs: Any) -> DispyJob: ...
     def submit(self, *args: Any, **kwargs: Any) -> DispyJob | None:
         """Queue a job and return it at once; None, with a warning, if its dependencies are not valid."""
         if not kwargs:
             return self._submit(None, None, args, kwargs)
         return self._submit(None, kwargs.pop("dispy_job_depends", None), args, kwargs)
 
+    @overload
+    def submit_job_id(
+        self, job_id: Any, *args: Any, dispy_job_depends: Iterable[Depend], **kwargs: Any
+    ) -> DispyJob | None: ...
+    @overload
+    def submit_job_id(self, job_id: Any, *args: Any, **kwargs: Any) -> DispyJob: ...
     def submit_job_id(self, job_id: Any, *args: Any, **kwargs: Any) -> DispyJob | None:
         """Queue a job that has its id from the start."""
         return self._submit(None, kwargs.pop("dispy_job_depends", None), args, kwargs, job_id)
 
-    def submit_node(self, node: Any, *args: Any, **kwargs: Any) -> DispyJob | None:
+    def submit_node(self, node: NodeName, *args: Any, **kwargs: Any) -> DispyJob | None:
         """Queue a job for one node: a DispyNode, an address or a name; None if it is not one of this cluster's."""
         return self.submit_job_id_node(None, node, *args, **kwargs)
 
-    def submit_job_id_node(self, job_id: Any, node: Any, *args: Any, **kwargs: Any) -> DispyJob | None:
+    def submit_job_id_node(self, job_id: Any, node: NodeName, *args: Any, **kwargs: Any) -> DispyJob | None:
         """Queue a job with an id for one node."""
         found = self.nodes.get(node)
         if found is None or not self.nodes.limits.get(found.name):
@@ -146,7 +168,14 @@ class JobCluster:
             return None
         return self._submit(found.name, kwargs.pop("dispy_job_depends", None), args, kwargs, job_id)
 
-    def _submit(self, worker: str | None, depends: Any, args: Any, kwargs: Any, job_id: Any = None) -> DispyJob | None:
+    def _submit(
+        self,
+        worker: str | None,
+        depends: Iterable[Depend] | None,
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
+        job_id: Any = None,
+    ) -> DispyJob | None:
         if self._name is None:
             raise AttributeError("The cluster is closed; make a new one to submit jobs.")
         if self.session.is_foreign:
@@ -177,7 +206,7 @@ class JobCluster:
             raise
         return job
 
-    def _take_depends(self, job: DispyJob, depends: Any) -> bool:
+    def _take_depends(self, job: DispyJob, depends: Iterable[Depend]) -> bool:
         try:
             shapes = new_shapes(self._names)
             job.files = sources.collect(depends, self.session.cwd, shapes)
@@ -224,7 +253,7 @@ class JobCluster:
         if self.job_status is not None:
             self._call(self.job_status, (job.copied(),), job)
 
-    def _call(self, function: Any, args: tuple[Any, ...], job: DispyJob | None) -> None:
+    def _call(self, function: Callable[..., object], args: tuple[object, ...], job: DispyJob | None) -> None:
         self._owed.add()
         self.session.callbacks.put(Call(function, args, job, self._owed.done))
 
@@ -376,7 +405,9 @@ class JobCluster:
     def __enter__(self) -> JobCluster:
         return self
 
-    def __exit__(self, kind: Any, error: Any, trace: Any) -> bool:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> bool:
         """Close.  As in dispy an exception ends the block and not the script; it is printed."""
         if error is not None:
             traceback.print_exception(kind, error, trace, file=sys.stderr)
@@ -410,34 +441,34 @@ class JobCluster:
 
     # ---- nodes
 
-    def discover_nodes(self, nodes: Any) -> int:
+    def discover_nodes(self, nodes: object) -> int:
         """Look for workers again; they join by themselves, so there is nothing to do: 0."""
         return 0
 
-    def allocate_node(self, node: Any) -> int:
+    def allocate_node(self, node: NodeEntry | list[NodeEntry]) -> int:
         """Use a node, or a list of them, again or anew; 0, or -1 if one is not valid."""
         return self.nodes.allocate(node)
 
-    def deallocate_node(self, node: Any) -> int:
+    def deallocate_node(self, node: NodeName) -> int:
         """Give a node no new jobs; 0, or -1 for an unknown one."""
         return self.nodes.deallocate(node)
 
-    def close_node(self, node: Any, terminate_pending: bool = False) -> int:
+    def close_node(self, node: NodeName, terminate_pending: bool = False) -> int:
         """Let a node finish its jobs (or kill them), clean up there, and use it no more."""
         return self.nodes.close(node, terminate_pending)
 
-    def resetup_node(self, node: Any, terminate_pending: bool = False) -> int:
+    def resetup_node(self, node: NodeName, terminate_pending: bool = False) -> int:
         """Let a node finish its jobs (or kill them), then run cleanup and setup there again."""
         return self.nodes.resetup(node, terminate_pending)
 
-    def set_node_cpus(self, node: Any, cpus: int) -> int:
+    def set_node_cpus(self, node: NodeName, cpus: int) -> int:
         """Use another number of a node's CPUs; the number then used, or -1 for an unknown node."""
         return self.nodes.set_cpus(node, cpus)
 
-    def node_jobs(self, node: Any, from_node: bool = False) -> list[DispyJob] | int:
+    def node_jobs(self, node: NodeName, from_node: bool = False) -> list[DispyJob] | int:
         """Return the jobs that run on a node, or -1 for an unknown one."""
         return self.nodes.jobs(node)
 
-    def send_file(self, path: Any, node: Any, relay: bool = False) -> int:
+    def send_file(self, path: FilePath, node: NodeName, relay: bool = False) -> int:
         """Copy a file into the computation's directory on a node; 0, or -1 for an unknown one."""
         return self.nodes.send_file(path, node)

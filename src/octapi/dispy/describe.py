@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import inspect
 import pickle
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from octapi.dispy import sources
 from octapi.dispy.logger import logger
@@ -20,6 +20,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
     from pathlib import Path
 
+    from octapi.dispy.argument_types import Depend, Work
+
+C = TypeVar("C")
 INIT = "init_depends"
 #: what jobs find without an import of their own
 GIVEN = (
@@ -29,7 +32,7 @@ GIVEN = (
 )  # fmt: skip
 
 
-def checked(callback: Any, count: int, what: str) -> Any:
+def checked(callback: C | None, count: int, what: str) -> C | None:
     """Return a callback that takes ``count`` arguments.  Raises :exc:`DispyError` for another."""
     if callback is None:
         return None
@@ -42,7 +45,7 @@ def checked(callback: Any, count: int, what: str) -> Any:
     return callback
 
 
-def interval(value: Any, least: float, most: float, name: str) -> float | None:
+def interval(value: float | None, least: float, most: float, name: str) -> float | None:
     """Return a number of seconds, or None.  Raises :exc:`DispyError` when it is out of range."""
     if value is None:
         return None
@@ -55,7 +58,7 @@ def interval(value: Any, least: float, most: float, name: str) -> float | None:
     return number
 
 
-def relative(dest: Any) -> str:
+def relative(dest: str | None) -> str:
     """Return ``dest_path`` as a directory below the node's own."""
     text = str(dest or "")
     if text.startswith("/"):
@@ -63,7 +66,14 @@ def relative(dest: Any) -> str:
     return text.lstrip("/")
 
 
-def describe(computation: Any, depends: Any, setup: Any, cleanup: Any, dest: Any, cwd: Path) -> Described:
+def describe(
+    computation: Work,
+    depends: Iterable[Depend] | None,
+    setup: Callable[..., object] | None,
+    cleanup: Callable[..., object] | bool | None,
+    dest: str | None,
+    cwd: Path,
+) -> Described:
     """Turn a dispy computation into one that travels as source text.  Raises :exc:`DispyError` for others."""
     depends = list(depends or ())
     depends.sort(key=lambda item: getattr(item, "__name__", "") != INIT)
@@ -101,7 +111,7 @@ def new_shapes(names: Iterable[str] = ()) -> Shapes:
     return Shapes((*GIVEN, *names))
 
 
-def around(key: str, function: Any, extra: dict[str, Any], shapes: Shapes) -> None:
+def around(key: str, function: Callable[..., object] | bool | None, extra: dict[str, Any], shapes: Shapes) -> None:
     """Take setup or cleanup into the description."""
     if isinstance(function, functools.partial):
         logger.warning("%s is a partial: its arguments are used where a node has none of its own", key)
@@ -113,14 +123,14 @@ def around(key: str, function: Any, extra: dict[str, Any], shapes: Shapes) -> No
         raise DispyError(f"Invalid {key}: {function!r} is not a function.")
 
 
-def same_arity(setup: Callable[..., Any], cleanup: Callable[..., Any]) -> None:
+def same_arity(setup: Callable[..., object], cleanup: Callable[..., object]) -> None:
     """Refuse a cleanup that takes another number of arguments than setup."""
     counts = [len(inspect.signature(function).parameters) for function in (setup, cleanup)]
     if counts[0] != counts[1]:
         raise DispyError(f"cleanup must take as many arguments as setup: it takes {counts[1]}, setup {counts[0]}.")
 
 
-def entry_of(computation: Any, shapes: Shapes) -> str:
+def entry_of(computation: Callable[..., object], shapes: Shapes) -> str:
     """Return the expression for a callable on the node, with what it needs put into ``shapes``."""
     if inspect.ismethod(computation):
         holder = computation.__self__
@@ -142,7 +152,7 @@ def own_facts(args: bytes, files: tuple[File, ...]) -> dict[str, Any]:
     return {"setup_args": args, "files": [file.row() for file in files]}
 
 
-def warn_about(old: dict[str, Any], ip_addr: Any, ext_ip_addr: Any, dispy_port: Any) -> None:
+def warn_about(old: Iterable[str], ip_addr: object, ext_ip_addr: object, dispy_port: int | str | None) -> None:
     """Warn about names of old releases.  Raises :exc:`DispyError` for a port that is no number."""
     for name in sorted(old):
         logger.warning('"%s" is not used any more; the master is found by itself', name)

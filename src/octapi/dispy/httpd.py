@@ -91,7 +91,7 @@ class DispyHTTPServer:
         host: str = "",
         port: int = 8181,
         poll_sec: float = 10,
-        DocumentRoot: Any = None,
+        DocumentRoot: Any = None,  # noqa: N803  (dispy's name)
         keyfile: Any = None,
         certfile: Any = None,
         show_job_args: bool = True,
@@ -299,7 +299,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
         else:
             self.refuse(HTTPStatus.NOT_FOUND, "There is no such page.")
 
-    def answer(self, value: Any) -> None:
+    def answer(self, value: object) -> None:
         """Send JSON."""
         self.send(json.dumps(value).encode(), "application/json")
 
@@ -318,6 +318,6 @@ class Handler(http.server.BaseHTTPRequestHandler):
         self.end_headers()
         self.wfile.write(body)
 
-    def log_message(self, format: str, *args: Any) -> None:
+    def log_message(self, format: str, *args: object) -> None:  # noqa: A002  (http.server's name)
         """Log to dispy's logger."""
         logger.debug(format, *args)

@@ -65,9 +65,9 @@ class DispyJob(PendingJob):
 
     def __init__(
         self,
-        job_id: Any = None,
-        args: Any = (),
-        kwargs: Any = (),
+        job_id: object = None,
+        args: tuple[object, ...] = (),
+        kwargs: dict[str, object] | None = None,
         cluster: JobCluster | None = None,
         payload: bytes = b"",
         retries: int = 0,
@@ -111,7 +111,7 @@ class DispyJob(PendingJob):
         return self._id
 
     @id.setter
-    def id(self, value: Any) -> None:
+    def id(self, value: object) -> None:
         self._id = value
         self._named = True
 
@@ -253,7 +253,7 @@ class DispyJob(PendingJob):
             self._end(self.Terminated, "", 0)
 
     def _end(self, status: int, worker: str, received: int, was_begun: bool = True) -> None:
-        self._args = self._kwargs = ()
+        self._args, self._kwargs = (), None
         self.payload = b""
         self._status = status
         self._final = True

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import sys
 import time
-from typing import Any
 
 
 class Logger:
@@ -22,7 +21,7 @@ class Logger:
         self.level = self.INFO
         self._ms = False
 
-    def setLevel(self, level: int) -> None:
+    def setLevel(self, level: int) -> None:  # noqa: N802  (dispy's name)
         """Drop messages below ``level``."""
         self.level = level
 
@@ -30,7 +29,7 @@ class Logger:
         """Print milliseconds too, or not."""
         self._ms = bool(show)
 
-    def log(self, level: int, message: Any, *args: Any) -> None:
+    def log(self, level: int, message: object, *args: object) -> None:
         """Write a message, formatted with ``%``."""
         if level < self.level:
             return
@@ -42,25 +41,25 @@ class Logger:
         with contextlib.suppress(OSError, ValueError):  # nobody reads it: no reason to end a thread
             print(f"{stamp} {self.name} - {text}", file=sys.stdout, flush=True)
 
-    def debug(self, message: Any, *args: Any) -> None:
+    def debug(self, message: object, *args: object) -> None:
         """Write for those who look for a fault."""
         self.log(self.DEBUG, message, *args)
 
-    def info(self, message: Any, *args: Any) -> None:
+    def info(self, message: object, *args: object) -> None:
         """Write what happens."""
         self.log(self.INFO, message, *args)
 
-    def warning(self, message: Any, *args: Any) -> None:
+    def warning(self, message: object, *args: object) -> None:
         """Write what may be wrong."""
         self.log(self.WARNING, message, *args)
 
     warn = warning
 
-    def error(self, message: Any, *args: Any) -> None:
+    def error(self, message: object, *args: object) -> None:
         """Write what went wrong."""
         self.log(self.ERROR, message, *args)
 
-    def critical(self, message: Any, *args: Any) -> None:
+    def critical(self, message: object, *args: object) -> None:
         """Write what cannot go on."""
         self.log(self.CRITICAL, message, *args)
 

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import socket
-from typing import Any, NamedTuple
+from typing import NamedTuple, TypeVar
+
+N = TypeVar("N", int, float)
 
 
 class AddrInfo(NamedTuple):
@@ -12,12 +14,14 @@ class AddrInfo(NamedTuple):
 
     family: int
     ip: str
-    ifn: Any = None
+    ifn: None = None
     broadcast: str = "<broadcast>"
-    netmask: Any = None
+    netmask: None = None
 
 
-def host_addrinfo(host: str | None = None, socket_family: Any = None, ipv4_multicast: bool = False) -> AddrInfo | None:
+def host_addrinfo(
+    host: str | None = None, socket_family: int | None = None, ipv4_multicast: bool = False
+) -> AddrInfo | None:
     """Return the address of ``host``, or of this computer; None if it has none of that family."""
     name = host or socket.gethostname()
     try:
@@ -28,12 +32,12 @@ def host_addrinfo(host: str | None = None, socket_family: Any = None, ipv4_multi
     return AddrInfo(int(found[0][0]), str(found[0][4][0])) if found else None
 
 
-def num_min(*numbers: Any) -> Any:
+def num_min(*numbers: N | None) -> N | None:
     """Return the least of those that are numbers other than 0; None if there is none."""
     return min((number for number in numbers if number), default=None)
 
 
-def num_max(*numbers: Any) -> Any:
+def num_max(*numbers: N | None) -> N | None:
     """Return the greatest of those that are numbers other than 0; None if there is none."""
     return max((number for number in numbers if number), default=None)
 

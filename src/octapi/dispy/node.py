@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import collections
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
     from octapi.protocol.outcome import WorkerInfo
@@ -41,4 +40,8 @@ class DispyNode:
         self.avail_info: DispyNodeAvailInfo | None = None
 
 
-ClusterStatus = collections.namedtuple("ClusterStatus", ["nodes", "jobs_pending"])
+class ClusterStatus(NamedTuple):
+    """The nodes of a cluster, and how many of its jobs are not final."""
+
+    nodes: list[DispyNode]
+    jobs_pending: int

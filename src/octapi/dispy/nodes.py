@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pickle
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from octapi.dispy import allocate
 from octapi.dispy.job import DispyJob
@@ -15,6 +15,7 @@ from octapi.errors import DispyError
 if TYPE_CHECKING:
     from octapi.client.queue import ComputationQueue
     from octapi.dispy.allocate import NodeAllocate
+    from octapi.dispy.argument_types import FilePath, NodeEntry, NodeName
     from octapi.dispy.cluster import JobCluster
     from octapi.protocol.computation import File
     from octapi.protocol.outcome import WorkerInfo
@@ -110,7 +111,7 @@ class Nodes:
     def _is_there(self, entry: NodeAllocate) -> bool:
         return any(entry.matches(node.ip_addr, node.name) for node in self.found.values())
 
-    def get(self, node: Any) -> DispyNode | None:
+    def get(self, node: NodeName) -> DispyNode | None:
         """Return a node by DispyNode, name or address."""
         if isinstance(node, DispyNode):
             return self.found.get(node.name)
@@ -128,7 +129,7 @@ class Nodes:
 
     # ---- what scripts do with nodes
 
-    def allocate(self, nodes: Any) -> int:
+    def allocate(self, nodes: NodeEntry | list[NodeEntry]) -> int:
         """Use nodes again, or add new ones; 0, or -1 if one is not valid."""
         entries = [allocate.one(node) for node in (nodes if isinstance(nodes, list) else [nodes])]
         for entry in entries:
@@ -141,7 +142,7 @@ class Nodes:
         self.apply()
         return 0
 
-    def deallocate(self, node: Any) -> int:
+    def deallocate(self, node: NodeName) -> int:
         """Give a node no new jobs; 0, or -1 for an unknown one."""
         found = self.get(node)
         if found is None:
@@ -150,7 +151,7 @@ class Nodes:
         self.apply()
         return 0
 
-    def close(self, node: Any, terminate: bool) -> int:
+    def close(self, node: NodeName, terminate: bool) -> int:
         """Let a node finish its jobs (or kill them), clean up there, and use it no more."""
         found = self.get(node)
         if found is None or self.queue is None:
@@ -164,7 +165,7 @@ class Nodes:
         self.queue.drop(found.name)
         return 0
 
-    def resetup(self, node: Any, terminate: bool) -> int:
+    def resetup(self, node: NodeName, terminate: bool) -> int:
         """Let a node finish its jobs (or kill them), then run cleanup and setup again."""
         found = self.get(node)
         worker = next((w for w in self._cluster.session.engine.workers() if found and w.name == found.name), None)
@@ -186,7 +187,7 @@ class Nodes:
             if job.worker == name and job not in self.running[name]:
                 self._cluster.cancel_now(job)
 
-    def set_cpus(self, node: Any, cpus: int) -> int:
+    def set_cpus(self, node: NodeName, cpus: int) -> int:
         """Use another number of CPUs; return it, or -1 for an unknown node."""
         found = self.get(node)
         if found is None:
@@ -199,15 +200,15 @@ class Nodes:
             self.apply()
         return found.cpus
 
-    def jobs(self, node: Any) -> list[DispyJob] | int:
+    def jobs(self, node: NodeName) -> list[DispyJob] | int:
         """Return the jobs that run on a node, or -1 for an unknown one."""
         found = self.get(node)
         return -1 if found is None else list(self.running.get(found.name, ()))
 
-    def send_file(self, path: Any, node: Any) -> int:
+    def send_file(self, path: FilePath, node: NodeName) -> int:
         """Copy a file into the computation's directory on a node; 0, or -1 for an unknown one."""
         found = self.get(node)
-        with open(path, "rb"):
+        with open(path, "rb"):  # noqa: PTH123  (FileNotFoundError is what scripts expect)
             pass
         if found is None or self.queue is None:
             return -1

@@ -7,7 +7,7 @@ import json
 import os
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from octapi.client.connect import any_way, way_to
 from octapi.client.recovery import recover
@@ -32,7 +32,7 @@ class RecoverFile:
         self.path = path
 
     @classmethod
-    def create(cls, path: Any, facts: dict[str, str]) -> RecoverFile | None:
+    def create(cls, path: str | os.PathLike[str] | None, facts: dict[str, str]) -> RecoverFile | None:
         """Write it, readable by its owner only.  Raises :exc:`DispyError` if ``path`` was given and cannot be made."""
         place = Path(path) if path else place_for(time.strftime("_dispy_%Y%m%d%H%M%S"))
         try:
@@ -74,7 +74,7 @@ def newest() -> Path | None:
 
 
 def recover_jobs(
-    recover_file: Any = None, timeout: float | None = None, terminate_pending: bool = False
+    recover_file: str | os.PathLike[str] | None = None, timeout: float | None = None, terminate_pending: bool = False
 ) -> list[DispyJob]:
     """Return the jobs that a crashed script had on nodes, once they are done.
 

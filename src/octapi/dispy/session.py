@@ -7,7 +7,7 @@ import os
 import sys
 import threading
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 from octapi.client.connect import connect
 from octapi.client.link import LOCAL
@@ -20,6 +20,7 @@ from octapi.settings import Settings
 
 if TYPE_CHECKING:
     from octapi.client.dispatcher import Dispatcher
+    from octapi.dispy.argument_types import FilePath
     from octapi.dispy.cluster import JobCluster
     from octapi.protocol.outcome import WorkerInfo
 
@@ -36,7 +37,7 @@ class Session:
     current: ClassVar[Session | None] = None
     lock: ClassVar[threading.Lock] = threading.Lock()
 
-    def __init__(self, recover_file: Any = None) -> None:
+    def __init__(self, recover_file: FilePath | None = None) -> None:
         self.engine: Dispatcher = connect(recoverable=True)
         self.callbacks = Callbacks()
         self.clusters: set[JobCluster] = set()
@@ -81,7 +82,7 @@ class Session:
             say(text)
 
     @classmethod
-    def shared(cls, recover_file: Any = None) -> Session:
+    def shared(cls, recover_file: FilePath | None = None) -> Session:
         """Return the process's session; it ends, after all jobs, when the script does.
 
         The first cluster's ``recover_file`` is that of all.
@@ -96,7 +97,7 @@ class Session:
                 found.ignore(recover_file)
             return found
 
-    def ignore(self, recover_file: Any) -> None:
+    def ignore(self, recover_file: FilePath) -> None:
         """Say that a later cluster's ``recover_file`` is not used."""
         used = "there is none, as there is no cluster" if self.recover_file is None else str(self.recover_file.path)
         logger.warning(

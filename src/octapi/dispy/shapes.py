@@ -38,7 +38,7 @@ class Shapes:
         self._given = frozenset(given) | frozenset(vars(builtins))
         self._seen: list[tuple[Any, str]] = []
 
-    def add(self, thing: Any) -> str:
+    def add(self, thing: object) -> str:
         """Take a function, a class or a partial, and return its name.  Raises :exc:`DispyError` if it cannot travel."""
         known = next((name for other, name in self._seen if other is thing), None)
         if known is not None:
@@ -81,7 +81,7 @@ class Shapes:
         found = set() if node is None else names_in(annotations_of(node))
         return 0 if found <= self._given | self.names else LAZY_ANNOTATIONS
 
-    def _add_value(self, thing: Any, name: str, source: Piece | None) -> None:
+    def _add_value(self, thing: object, name: str, source: Piece | None) -> None:
         try:
             data = dumps(thing, source)
         except Exception as why:
@@ -118,7 +118,7 @@ def located(thing: Any) -> Piece | None:
     return Piece(code.co_filename if code is not None else file, max(first, 1), "".join(lines), flags)
 
 
-def lazy_in(owner: Any) -> int:
+def lazy_in(owner: object) -> int:
     """Return the flag of lazy annotations if the module of a class asked for it."""
     feature = vars(sys.modules.get(owner.__module__, types)).get("annotations")
     return LAZY_ANNOTATIONS if feature is __future__.annotations else 0
@@ -172,7 +172,7 @@ def names_in(nodes: Iterable[ast.AST]) -> set[str]:
     return {part.id for part in parts if isinstance(part, ast.Name)} - own
 
 
-def used_by(function: Any) -> list[tuple[str, Any]]:
+def used_by(function: object) -> list[tuple[str, Any]]:
     """Return the global names that a function refers to, with their values."""
     if not isinstance(function, types.FunctionType):
         return []
@@ -184,7 +184,7 @@ def used_by(function: Any) -> list[tuple[str, Any]]:
     return [(name, function.__globals__[name]) for name in sorted(names) if name in function.__globals__]
 
 
-def importing(name: str, value: Any) -> str | None:
+def importing(name: str, value: object) -> str | None:
     """Return the line that imports on a node what the script calls ``name``; None if nodes have no such module."""
     if isinstance(value, types.ModuleType):
         return None if is_own(value) or value.__name__ == "__main__" else f"import {value.__name__} as {name}\n"

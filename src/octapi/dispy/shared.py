@@ -2,10 +2,23 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Unpack
 
 from octapi.dispy.cluster import JobCluster
 from octapi.dispy.logger import logger
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from octapi.dispy.argument_types import (
+        ClusterStatusChange,
+        Depend,
+        FilePath,
+        JobStatus,
+        NodeEntries,
+        OldArguments,
+        Work,
+    )
 
 
 class SharedJobCluster(JobCluster):
@@ -16,31 +29,31 @@ class SharedJobCluster(JobCluster):
 
     def __init__(
         self,
-        computation: Any,
-        nodes: Any = None,
-        depends: Any = (),
-        job_status: Any = None,
-        cluster_status: Any = None,
-        host: Any = None,
-        dispy_port: Any = None,
-        client_port: Any = None,
-        scheduler_host: Any = None,
-        ext_host: Any = None,
-        ip_addr: Any = None,
-        ext_ip_addr: Any = None,
+        computation: Work,
+        nodes: NodeEntries | None = None,
+        depends: Iterable[Depend] | None = (),
+        job_status: JobStatus | None = None,
+        cluster_status: ClusterStatusChange | None = None,
+        host: object = None,
+        dispy_port: int | str | None = None,
+        client_port: object = None,
+        scheduler_host: object = None,
+        ext_host: object = None,
+        ip_addr: object = None,
+        ext_ip_addr: object = None,
         loglevel: int = 20,
-        callback: Any = None,
-        setup: Any = None,
-        cleanup: Any = True,
+        callback: JobStatus | None = None,
+        setup: Callable[..., object] | None = None,
+        cleanup: Callable[..., object] | bool | None = True,
         dest_path: str | None = None,
-        poll_interval: Any = None,
-        reentrant: Any = False,
+        poll_interval: float | None = None,
+        reentrant: bool = False,
         exclusive: bool = False,
         secret: str = "",
-        keyfile: Any = None,
-        certfile: Any = None,
-        recover_file: Any = None,
-        **old: Any,
+        keyfile: object = None,
+        certfile: object = None,
+        recover_file: FilePath | None = None,
+        **old: Unpack[OldArguments],
     ) -> None:
         if exclusive:
             logger.warning("exclusive=True is not granted: the master shares its workers fairly")

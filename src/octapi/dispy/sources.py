@@ -7,7 +7,7 @@ import shutil
 import sys
 import types
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from octapi.dispy.shapes import name_of
 from octapi.errors import DispyError
@@ -16,10 +16,11 @@ from octapi.protocol.computation import File
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from octapi.dispy.argument_types import Depend, FilePath
     from octapi.dispy.shapes import Shapes
 
 
-def read(path: str | Path, cwd: Path) -> File:
+def read(path: FilePath, cwd: Path) -> File:
     """Read a file; below ``cwd`` it keeps its relative name.  Raises :exc:`DispyError`."""
     full = Path(path).absolute()
     if not full.is_file():
@@ -55,7 +56,7 @@ def module_file(module: types.ModuleType, cwd: Path) -> File:
     return File("/".join(place), file.data, file.mode, file.mtime)
 
 
-def collect(depends: Iterable[Any], cwd: Path, shapes: Shapes) -> tuple[File, ...]:
+def collect(depends: Iterable[Depend], cwd: Path, shapes: Shapes) -> tuple[File, ...]:
     """Put functions and classes of ``depends`` into ``shapes``, and return the files.
 
     Raises :exc:`DispyError` for what cannot be sent.

@@ -83,7 +83,7 @@ def acting(handler: Handler) -> Handler:
 class Answer(JSONResponse):
     """JSON, whatever is in it: one number that is none must not take everything else from everybody."""
 
-    def render(self, content: Any) -> bytes:
+    def render(self, content: object) -> bytes:
         """Return the bytes; what is no number is null."""
         try:
             return super().render(content)

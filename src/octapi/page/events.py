@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 from octapi.telemetry.run_trace import without_words
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable
+    from collections.abc import AsyncIterator, Callable, Mapping
 
     from octapi.page.model import Model
 
@@ -25,14 +25,14 @@ MOST: Final = 300
 BEAT_S: Final = 10.0
 
 
-def encode(event: str, data: Any) -> bytes:
+def encode(event: str, data: object) -> bytes:
     """Write one event."""
     return f"event: {event}\ndata: {json.dumps(data, separators=(',', ':'))}\n\n".encode()
 
 
-def pair(run: str, news: dict[str, Any]) -> tuple[bytes, bytes]:
+def pair(run: str, news: Mapping[str, Any]) -> tuple[bytes, bytes]:
     """Write news of a story, for those who may read all of it and for those who may not."""
-    return encode("story", {"run": run} | news), encode("story", {"run": run} | without_words(news))
+    return encode("story", {"run": run, **news}), encode("story", {"run": run, **without_words(news)})
 
 
 class Reader:

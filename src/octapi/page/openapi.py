@@ -9,7 +9,7 @@ from octapi import _version
 Schema = dict[str, Any]
 
 
-def of(kind: str, **more: Any) -> Schema:
+def of(kind: str, **more: object) -> Schema:
     """Return a schema of one type."""
     return {"type": kind, **more}
 

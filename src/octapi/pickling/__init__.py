@@ -19,7 +19,7 @@ from octapi.pickling import arriving, exceptions, homecoming
 from octapi.pickling.arriving import REFERS
 
 
-def dumps(obj: Any) -> bytes:
+def dumps(obj: object) -> bytes:
     """Pickle for a slot: by name where that works on a worker, else by value.  Raises whatever pickling raises."""
     try:
         data = pickle.dumps(obj, 5)
@@ -72,7 +72,7 @@ def with_exceptions(unpickler: pickle.Unpickler, error: Exception) -> Any:
         raise error from second.__cause__
 
 
-def dumps_result(obj: Any) -> bytes:
+def dumps_result(obj: object) -> bytes:
     """Pickle for the script what a job returned.  Raises whatever pickling raises."""
     try:
         data = pickle.dumps(obj, 5)

@@ -53,7 +53,7 @@ def sent() -> dict[str, Any] | None:
     return main.sent if isinstance(main, Main) else None
 
 
-def bind(name: str | None, value: Any) -> None:
+def bind(name: str | None, value: object) -> None:
     """Bind a top-level name of the script."""
     if name is None:
         return
@@ -89,7 +89,7 @@ def function_apart(code: types.CodeType, cells: Any, own: dict[str, Any]) -> typ
     return types.FunctionType(code, own, None, None, cells)
 
 
-def function_near_main(code: types.CodeType, cells: Any, own: dict[str, Any]) -> types.FunctionType:
+def function_near_main(code: types.CodeType, cells: object, own: dict[str, Any]) -> types.FunctionType:
     """Make a function of what a job added to the script's globals; only at home is that more than apart."""
     return function_apart(code, cells, own)
 
@@ -105,7 +105,7 @@ def function_state(function: types.FunctionType, state: Any) -> None:
     bind(name, function)
 
 
-def complete(function: Any, facts: dict[str, Any], attributes: dict[str, Any] | None) -> None:
+def complete(function: object, facts: dict[str, Any], attributes: dict[str, Any] | None) -> None:
     """Set a function's own attributes, and those that were added to it."""
     for key, value in facts.items():
         setattr(function, key, value)
@@ -123,7 +123,7 @@ def cell_state(cell: types.CellType, state: Any) -> None:
     (cell.cell_contents,) = state
 
 
-def class_of_main(mark: str, *outline: Any) -> Any:
+def class_of_main(mark: str, *outline: object) -> Any:
     """Make a class or an enumeration, or find the one that was made before of the same."""
     main = sys.modules[MAIN]
     if not isinstance(main, Main):
@@ -145,7 +145,7 @@ def new_class(outline: tuple[Any, ...]) -> Any:
     return classes.make(meta, name, bases, inside, is_own)
 
 
-def is_own(cls: Any) -> bool:
+def is_own(cls: object) -> bool:
     """Say whether the script brought a class."""
     return bool(cls.__module__ == MAIN)
 
@@ -190,7 +190,7 @@ def choice_state(function: Any, cases: list[tuple[Any, Any]]) -> None:
             cell.cell_contents.update(cases)
 
 
-def alias(name: str, value: Any, parameters: tuple[Any, ...]) -> Any:
+def alias(name: str, value: object, parameters: tuple[Any, ...]) -> Any:
     """Make the alias of a type."""
     import typing
 

@@ -39,7 +39,7 @@ def for_function(function: Callable[..., Any], error: Exception) -> pickle.Pickl
     return said(first_culprit([(f"the function {name_of(function)}", function)]), error)
 
 
-def in_result(value: Any, error: Exception, dumps: Callable[[Any], bytes]) -> str:
+def in_result(value: object, error: Exception, dumps: Callable[[Any], bytes]) -> str:
     """Return a sentence that says what in a result cannot be pickled."""
     return str(said(Search(dumps).first([("its result", value)], 0), error))
 
@@ -54,14 +54,14 @@ def said(found: Found | None, error: Exception) -> pickle.PicklingError:
     return pickle.PicklingError(f"{where}, of type {type_of(value)}, cannot be pickled ({reason}). {advice(value)}")
 
 
-def advice(value: Any) -> str:
+def advice(value: object) -> str:
     """Say what to do about a thing that does not travel."""
     if type(value).__module__.startswith("octapi.cluster"):
         return "A Cluster stays in the script: hand over what the job needs, not the cluster."
     return "Make it inside the function, or hand over what it is made from."
 
 
-def type_of(value: Any) -> str:
+def type_of(value: object) -> str:
     """Return the full name of a thing's type."""
     kind = type(value)
     return (
@@ -69,7 +69,7 @@ def type_of(value: Any) -> str:
     )
 
 
-def name_of(function: Any) -> str:
+def name_of(function: object) -> str:
     """Return what to call a callable."""
     return str(getattr(function, "__qualname__", None) or type(function).__qualname__)
 
@@ -101,7 +101,7 @@ class Search:
             return (name, *inside[0]), inside[1]
         return None
 
-    def fails(self, value: Any) -> bool:
+    def fails(self, value: object) -> bool:
         """Say whether a thing cannot be pickled by itself."""
         self._left -= 1
         if self._left < 0:
@@ -113,7 +113,7 @@ class Search:
         return False
 
 
-def parts(value: Any) -> Iterator[tuple[str, Any]]:
+def parts(value: object) -> Iterator[tuple[str, Any]]:
     """Yield what a thing holds that is pickled with it."""
     if isinstance(value, types.FunctionType):
         yield from parts_of_function(value)
@@ -154,7 +154,7 @@ def parts_of_function(function: types.FunctionType) -> Iterator[tuple[str, Any]]
     yield from ((f"the attribute {key}", item) for key, item in list(function.__dict__.items()))
 
 
-def parts_of_object(value: Any) -> Iterator[tuple[str, Any]]:
+def parts_of_object(value: object) -> Iterator[tuple[str, Any]]:
     """Yield the attributes of an object of the user's own class, and that class; nobody can mend others."""
     owner = type(value).__module__
     if owner != "__main__" and not is_own(sys.modules.get(owner)):
@@ -168,7 +168,7 @@ def parts_of_object(value: Any) -> Iterator[tuple[str, Any]]:
     yield "its class", type(value)
 
 
-def short(key: Any) -> str:
+def short(key: object) -> str:
     """Return a key as people write it, if that is short."""
     text = repr(key)
     return text if len(text) <= 60 else f"{text[:57]}..."

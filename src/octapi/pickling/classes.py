@@ -58,7 +58,7 @@ def make_enum(
     return found
 
 
-def bare_member(cls: Any, member: Member, args: tuple[Any, ...]) -> Any:
+def bare_member(cls: object, member: Member, args: tuple[Any, ...]) -> Any:
     """Make one member without its class's own constructors."""
     _name, raw, value, _facts = member
     kind: Any = getattr(cls, "_member_type_", object)
@@ -144,7 +144,7 @@ CLASS_OWN: Final = frozenset(
 )
 
 
-def own_facts(member: Any) -> dict[str, Any]:
+def own_facts(member: object) -> dict[str, Any]:
     """Return the attributes that an enumeration's constructors gave a member."""
     return {key: value for key, value in member.__dict__.items() if key not in MEMBER_OWN}
 
@@ -171,7 +171,7 @@ def attributes_of(cls: Any) -> dict[str, Any]:
 MISSING: Final = object()
 
 
-def is_slot(cls: Any, value: Any) -> bool:
+def is_slot(cls: object, value: object) -> bool:
     """Say whether an attribute is one that ``__slots__`` made."""
     return isinstance(value, types.MemberDescriptorType) and value.__objclass__ is cls
 
@@ -188,7 +188,7 @@ def own_annotations(cls: Any) -> Any:
         return annotationlib.get_annotations(cls, format=annotationlib.Format.STRING)
 
 
-def registered_with(cls: Any) -> list[Any]:
+def registered_with(cls: object) -> list[Any]:
     """Return the virtual subclasses of an abstract base class."""
     if not isinstance(cls, abc.ABCMeta):
         return []

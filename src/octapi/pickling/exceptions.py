@@ -83,7 +83,7 @@ class Packer:
         except Exception:  # its parts are sent in any case
             return b""
 
-    def value(self, name: str, value: Any, lost: list[str]) -> bytes | None:
+    def value(self, name: str, value: object, lost: list[str]) -> bytes | None:
         """Pickle one value; one that cannot be pickled is named in ``lost``."""
         try:
             return self._dumps(value)
@@ -196,7 +196,7 @@ def same(found: tuple[Any, ...], wanted: tuple[Any, ...]) -> bool:
     )
 
 
-def set_attribute(error: BaseException, key: str, value: Any) -> None:
+def set_attribute(error: BaseException, key: str, value: object) -> None:
     """Set an attribute, also one that its class lets nobody set."""
     try:
         setattr(error, key, value)

@@ -13,7 +13,7 @@ class Slot:
 
     __slots__ = ("begin", "end", "parts", "value")
 
-    def __init__(self, begin: int, end: int, value: Any = None) -> None:
+    def __init__(self, begin: int, end: int, value: object = None) -> None:
         self.begin = begin
         self.end = end
         self.value = value
@@ -96,7 +96,7 @@ def take(stack: list[Slot], code: pickletools.OpcodeInfo) -> list[Slot]:
     return taken
 
 
-def pushed(code: pickletools.OpcodeInfo, taken: list[Slot], place: int, value: Any) -> list[Slot]:
+def pushed(code: pickletools.OpcodeInfo, taken: list[Slot], place: int, value: object) -> list[Slot]:
     """Return what an operation puts on the stack."""
     if code.name in ("MEMOIZE", "BINPUT", "LONG_BINPUT", "PUT"):
         return taken

@@ -37,7 +37,7 @@ class Unpickler(pickle.Unpickler):
             return self._ways[name]
         return super().find_class(module, name)
 
-    def class_(self, mark: str, *outline: Any) -> Any:
+    def class_(self, mark: str, *outline: object) -> Any:
         """Return the class that the script has, or make it."""
         from cloudpickle import cloudpickle
 

@@ -12,7 +12,7 @@ from typing import Any, Final
 OURS: Final = frozenset({"octapi", "dispy", "__main__", "__mp_main__"})
 
 
-def is_own(module: Any) -> bool:
+def is_own(module: object) -> bool:
     """Say whether an imported module is the user's own."""
     spec = getattr(module, "__spec__", None)
     name = getattr(module, "__name__", "")

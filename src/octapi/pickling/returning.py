@@ -22,11 +22,11 @@ class HomePickler(Pickler):
         self.sent = arriving.sent()
         self.facts = {}
 
-    def bound(self, obj: Any) -> str | None:
+    def bound(self, obj: object) -> str | None:
         """Bind nothing: the script has its own."""
         return None
 
-    def known(self, obj: Any) -> str | None:
+    def known(self, obj: object) -> str | None:
         """Return the name by which the script has an object: it was sent, or all of ``__main__`` is the script's."""
         path = getattr(obj, "__qualname__", None) or getattr(obj, "__name__", None)
         if not isinstance(path, str):
@@ -41,12 +41,12 @@ class HomePickler(Pickler):
             found = getattr(found, part, None)
         return path if found is obj else None
 
-    def name_of(self, value: Any) -> str | None:
+    def name_of(self, value: object) -> str | None:
         """Return the name of a value that has none of its own."""
         known = self.main if self.sent is None else self.sent
         return next((name for name, other in known.items() if other is value and self.main.get(name) is value), None)
 
-    def mark_of(self, cls: Any) -> str:
+    def mark_of(self, cls: object) -> str:
         """Return the mark by which the script knows a class, if it came from there."""
         main = sys.modules[MAIN]
         known = main.marks.get(cls) if isinstance(main, arriving.Main) else None
@@ -67,7 +67,7 @@ class HomePickler(Pickler):
         return values, submodules
 
 
-def dumps(obj: Any) -> bytes:
+def dumps(obj: object) -> bytes:
     """Pickle for the script.  Raises whatever pickling raises."""
     with io.BytesIO() as file:
         HomePickler(file).dump(obj)

@@ -52,7 +52,7 @@ class Pickler(cloudpickle.Pickler):  # type: ignore[misc]
         self._apart: dict[int, dict[str, Any]] = {}
         self._fresh: dict[int, tuple[Any, Any]] = {}
 
-    def reducer_override(self, obj: Any) -> Any:
+    def reducer_override(self, obj: object) -> Any:
         """Say how to pickle any object that is not of a basic type."""
         kind = type(obj)
         special = SPECIAL.get(kind)
@@ -64,16 +64,16 @@ class Pickler(cloudpickle.Pickler):  # type: ignore[misc]
             return NotImplemented
         return self.with_own_way(obj)
 
-    def bound(self, obj: Any) -> str | None:
+    def bound(self, obj: object) -> str | None:
         """Return the top-level name of the script under which an object is bound, if it is its own name."""
         name = getattr(obj, "__name__", None)
         return name if isinstance(name, str) and self.main.get(name) is obj else None
 
-    def known(self, obj: Any) -> str | None:
+    def known(self, obj: object) -> str | None:
         """Return the name by which the other side has an object of the script already."""
         return None
 
-    def name_of(self, value: Any) -> str | None:
+    def name_of(self, value: object) -> str | None:
         """Return the same for a value that does not say its own name."""
         return None
 
@@ -185,7 +185,7 @@ class Pickler(cloudpickle.Pickler):  # type: ignore[misc]
 
     # ---- classes
 
-    def class_(self, cls: Any) -> Any:
+    def class_(self, cls: object) -> Any:
         """Reduce a class: by name if workers can import it."""
         if cls.__module__ not in (MAIN, "__mp_main__"):
             found = cloudpickle._class_reduce(cls)
@@ -200,7 +200,7 @@ class Pickler(cloudpickle.Pickler):  # type: ignore[misc]
         state = (classes.attributes_of(cls), classes.registered_with(cls), self.bound(cls))
         return arriving.class_of_main, (mark, *classes.outline(cls)), state, None, None, arriving.class_state
 
-    def mark_of(self, cls: Any) -> str:
+    def mark_of(self, cls: object) -> str:
         """Return what tells a class from all others, here and where it arrives."""
         return str(cloudpickle._get_or_create_tracker_id(cls))
 
@@ -253,7 +253,7 @@ class Pickler(cloudpickle.Pickler):  # type: ignore[misc]
         facts = (value.__name__, value.__value__, value.__type_params__)
         return arriving.alias, facts, (None, self.bound(value)), None, None, arriving.value_state
 
-    def with_own_way(self, obj: Any) -> Any:
+    def with_own_way(self, obj: object) -> Any:
         """Reduce an object of a class that says how; one that gives its own name in the script is sent with it."""
         if getattr(obj, "__module__", None) != MAIN:
             return NotImplemented
@@ -334,7 +334,7 @@ def sentinels(_count: int, _last: str) -> dict[int, tuple[str, str]]:
     }
 
 
-def has_source(module: Any) -> bool:
+def has_source(module: object) -> bool:
     """Say whether a module came from somewhere, so that it can be imported on another computer."""
     if getattr(module, "__spec__", None) is not None:
         return True
@@ -348,13 +348,13 @@ def is_sourced(name: str) -> bool:
     return name in sys.modules and has_source(sys.modules[name])
 
 
-def is_importable(obj: Any) -> bool:
+def is_importable(obj: object) -> bool:
     """Say whether a function or class is found by name in a module that can be imported elsewhere."""
     found = cloudpickle._lookup_module_and_qualname(obj)
     return found is not None and found[0].__name__ != "__mp_main__" and has_source(found[0]) and not by_value(found[0])
 
 
-def by_value(module: Any) -> bool:
+def by_value(module: object) -> bool:
     """Say whether the script asked cloudpickle to send a module's functions and classes by value."""
     return bool(cloudpickle._is_registered_pickle_by_value(module))
 
@@ -370,7 +370,7 @@ def is_found(obj: Any) -> bool:
     return found is obj
 
 
-def travels(value: Any) -> bool:
+def travels(value: object) -> bool:
     """Say whether a value can be pickled."""
     try:
         with io.BytesIO() as file:
@@ -380,7 +380,7 @@ def travels(value: Any) -> bool:
     return True
 
 
-def dumps(obj: Any) -> bytes:
+def dumps(obj: object) -> bytes:
     """Pickle for a slot.  Raises whatever pickling raises."""
     with io.BytesIO() as file:
         Pickler(file).dump(obj)

@@ -59,7 +59,7 @@ class CanChange(Exception):
     """Something is reached that can change without being seen here."""
 
 
-def signature(function: Any) -> Tokens | None:
+def signature(function: object) -> Tokens | None:
     """Return the signature of a function or class; None for one that reaches what can change unseen."""
     tokens: Tokens = []
     try:
@@ -82,7 +82,7 @@ def same(one: Tokens | None, other: Tokens | None) -> bool:
     return one is not None and other is not None and len(one) == len(other) and all(map(is_, one, other))
 
 
-def walk(value: Any, tokens: Tokens, met: dict[int, Any]) -> None:
+def walk(value: object, tokens: Tokens, met: dict[int, Any]) -> None:
     """Add the tokens of one value.  Raises :exc:`CanChange`."""
     kind = type(value)
     if kind in ATOMS:
@@ -150,11 +150,11 @@ def registered_by_value() -> bool:
 # ---- the steps
 
 
-def _firm(value: Any, tokens: Tokens, met: dict[int, Any]) -> None:
+def _firm(value: object, tokens: Tokens, met: dict[int, Any]) -> None:
     tokens.append(value)
 
 
-def _pinned(value: Any, tokens: Tokens, met: dict[int, Any]) -> None:
+def _pinned(value: object, tokens: Tokens, met: dict[int, Any]) -> None:
     tokens.append(weakref.ref(value))
 
 
@@ -209,7 +209,7 @@ def _annotations(value: types.FunctionType, tokens: Tokens) -> None:
             _note(note, tokens)
 
 
-def _note(note: Any, tokens: Tokens) -> None:
+def _note(note: object, tokens: Tokens) -> None:
     if type(note) in ATOMS:
         tokens.append(note)
         return
@@ -265,7 +265,7 @@ def _builtin(value: Any, tokens: Tokens, met: dict[int, Any]) -> None:
 def _parts(*names: str) -> Walk:
     """Return the step for values that are no more than some of their attributes."""
 
-    def step(value: Any, tokens: Tokens, met: dict[int, Any]) -> None:
+    def step(value: object, tokens: Tokens, met: dict[int, Any]) -> None:
         tokens.append(type(value))
         for name in names:
             walk(getattr(value, name), tokens, met)
@@ -273,7 +273,7 @@ def _parts(*names: str) -> Walk:
     return step
 
 
-def _wrapper(value: Any, tokens: Tokens, met: dict[int, Any]) -> None:
+def _wrapper(value: object, tokens: Tokens, met: dict[int, Any]) -> None:
     """A function behind a cache; what is in the cache does not travel."""
     if by_name(value):
         tokens += (BY_NAME, weakref.ref(value))

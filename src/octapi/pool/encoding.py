@@ -6,7 +6,7 @@ import os
 import pickle
 import traceback
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 from octapi.errors import JobExited, JobStopped, OutputTooLarge, ResultNotPicklable
 from octapi.pickling import dumps_error, dumps_result
@@ -33,7 +33,7 @@ def failure(error: BaseException) -> tuple[int, bytes]:
     return outcome.ERROR, pickle.dumps((data, text))
 
 
-def value(result: Any) -> tuple[int, bytes]:
+def value(result: object) -> tuple[int, bytes]:
     """Pickle what a job returned."""
     try:
         return outcome.VALUE, dumps_result(result)

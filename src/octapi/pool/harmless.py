@@ -114,7 +114,7 @@ class Verdict:
         self.is_imported = False
         self._seen: set[int] = set()
 
-    def look(self, value: Any) -> None:
+    def look(self, value: object) -> None:
         """Look at an object that a job can reach, and at all that it reaches."""
         if not self.is_harmless or id(value) in self._seen:
             return
@@ -140,7 +140,7 @@ class Verdict:
         elif not self._is_listed(value):
             self.is_harmless = False
 
-    def _is_listed(self, value: Any) -> bool:
+    def _is_listed(self, value: object) -> bool:
         """Say whether a value is a builtin, or something of a listed module, that keeps nothing."""
         name = getattr(value, "__name__", None)
         owner = None if isinstance(value, type) else getattr(value, "__self__", None)
@@ -150,7 +150,7 @@ class Verdict:
             return name in ALLOWED_BUILTINS or _is_exception(value)
         return self._is_in_module(value, name)
 
-    def _is_in_module(self, value: Any, name: Any) -> bool:
+    def _is_in_module(self, value: object, name: object) -> bool:
         owner = getattr(value, "__module__", None)
         module = sys.modules.get(owner) if isinstance(owner, str) else None
         if module is None or owner not in MODULES or not isinstance(name, str):
@@ -166,7 +166,7 @@ class Verdict:
             for part in value.values():
                 self._part(part)
 
-    def _part(self, value: Any) -> None:
+    def _part(self, value: object) -> None:
         """Look at what is not found by a global name: a function there would keep the globals of earlier jobs."""
         if isinstance(value, types.FunctionType):
             self.is_plain = False
@@ -186,7 +186,7 @@ class Verdict:
             if name not in _OF_CLASSES or (name in ("__new__", "__eq__", "__hash__") and _is_written(part)):
                 self._attribute(part)
 
-    def _attribute(self, part: Any) -> None:
+    def _attribute(self, part: object) -> None:
         if isinstance(part, (types.MemberDescriptorType, types.GetSetDescriptorType)) or not _is_written(part):
             return
         if isinstance(part, (staticmethod, classmethod)):
@@ -238,7 +238,7 @@ class Verdict:
                 self._code(part, names)
 
 
-def look(value: Any) -> Verdict:
+def look(value: object) -> Verdict:
     """Return what can be said of a callable before it runs."""
     found = Verdict()
     try:
@@ -255,11 +255,11 @@ def is_allowed(module: str, name: str) -> bool:
     return not MODULES[module] or name in MODULES[module]
 
 
-def _is_exception(value: Any) -> bool:
+def _is_exception(value: object) -> bool:
     return isinstance(value, type) and issubclass(value, BaseException)
 
 
-def _is_written(part: Any) -> bool:
+def _is_written(part: object) -> bool:
     """Say whether somebody wrote an attribute of a class, and not the library that made the class."""
     function = getattr(part, "__wrapped__", part)
     code = getattr(function, "__code__", None)
@@ -269,7 +269,7 @@ def _is_written(part: Any) -> bool:
     return not is_made and code.co_filename not in _ADDED
 
 
-def _module_of(function: Any) -> str:
+def _module_of(function: object) -> str:
     return str(getattr(function, "__globals__", {}).get("__name__", ""))
 
 

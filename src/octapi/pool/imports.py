@@ -8,7 +8,6 @@ import os
 import sys
 import warnings
 from pathlib import Path
-from typing import Any
 
 
 class Imports:
@@ -41,7 +40,7 @@ class Imports:
                     importlib.import_module(name)
 
 
-def is_installed(module: Any, home: str) -> bool:
+def is_installed(module: object, home: str) -> bool:
     """Say whether a module belongs to the installation: it is built in, or its file is not below ``home``."""
     spec = getattr(module, "__spec__", None)
     if spec is None or getattr(module, "__name__", None) != spec.name:
@@ -54,7 +53,7 @@ def is_installed(module: Any, home: str) -> bool:
     )
 
 
-def is_of(module: Any, home: str) -> bool:
+def is_of(module: object, home: str) -> bool:
     """Say whether a module's file is below ``home``."""
     return str(getattr(module, "__file__", None) or "").startswith(home + os.sep)
 

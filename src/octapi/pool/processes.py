@@ -247,7 +247,7 @@ class ForkServerClient:
             home = env[Internal.SLOT_HOME]
             under = {"user": account.uid, "group": account.gid, "extra_groups": [], "cwd": home}
             env = without_own(env, but_slots=True) | {"HOME": home, "USER": account.name, "LOGNAME": account.name}
-        self.errors = tempfile.TemporaryFile()
+        self.errors = tempfile.TemporaryFile()  # noqa: SIM115 (it lives as long as the process)
         self.process = subprocess.Popen(
             command,
             pass_fds=[theirs.fileno()],

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -24,7 +24,7 @@ class Ran(NamedTuple):
 def runner(computation: Computation) -> Callable[[bytes], Callable[..., Ran]]:
     """Return what makes the callable of one job: it runs the program with str() of each positional argument."""
 
-    def run(*args: Any, **_ignored: Any) -> Ran:
+    def run(*args: object, **_ignored: object) -> Ran:
         here = os.getcwd()
         path = computation.entry if os.path.isabs(computation.entry) else os.path.join(here, computation.entry)
         prefix = [sys.executable] if path.endswith(".py") else ["java"] if path.endswith(".java") else []

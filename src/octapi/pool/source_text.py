@@ -69,13 +69,13 @@ def take(data: bytes, names: dict[str, Any]) -> Any:
     return moved(loaded, getattr(loaded, "__globals__", {}), names)
 
 
-def functions(loaded: Any) -> list[types.FunctionType]:
+def functions(loaded: object) -> list[types.FunctionType]:
     """Return the functions that a function, partial or class is made of."""
     found = vars(loaded).values() if isinstance(loaded, type) else (getattr(loaded, "func", loaded),)
     return [value for value in found if isinstance(value, types.FunctionType)]
 
 
-def moved(value: Any, own: dict[str, Any], names: dict[str, Any]) -> Any:
+def moved(value: object, own: dict[str, Any], names: dict[str, Any]) -> Any:
     """Return a function of the namespace ``own`` as one of ``names``; anything else as it is."""
     if not isinstance(value, types.FunctionType) or value.__globals__ is not own:
         return value

@@ -8,7 +8,7 @@ from __future__ import annotations
 import contextlib
 import json
 import sqlite3
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypedDict, cast
 
 from octapi.errors import StateError
 from octapi.protocol.checked import GREATEST
@@ -21,10 +21,62 @@ if TYPE_CHECKING:
 
 #: the kind of the piece that holds a run's numbers
 TOTALS: Final = "totals"
-NODE_COLUMNS = (
-    "name", "state", "address", "host", "slots", "platform", "python", "release", "memory",
-    "first_seen", "joined", "last_seen", "joins", "deaths", "reason",
-)  # fmt: skip
+
+
+class KeptFrame(NamedTuple):
+    """A message of a run that waits to be fetched."""
+
+    number: int
+    frame: bytes
+
+
+class BatchRow(NamedTuple):
+    """A batch of a run: its number, how many jobs it has, and whether it is over."""
+
+    ident: int
+    jobs: int
+    function: str
+    ended: int
+
+
+class SessionRow(NamedTuple):
+    """A client of a run, with the hash of its key, and whether it was gone."""
+
+    session: str
+    run: str
+    secret: str
+    gone: int
+
+
+class WorkerRow(TypedDict):
+    """A worker that ever was in, as its columns; times are epoch seconds, ``memory`` is bytes."""
+
+    name: str
+    state: str
+    address: str
+    host: str
+    slots: int
+    platform: str
+    python: str
+    release: str
+    memory: int
+    first_seen: float
+    joined: float
+    last_seen: float
+    joins: int
+    deaths: int
+    reason: str
+
+
+class WorkerEvent(TypedDict):
+    """What happened to a worker at a moment (epoch seconds)."""
+
+    at: float
+    event: str
+    text: str
+
+
+NODE_COLUMNS = tuple(WorkerRow.__annotations__)
 CHOOSE = f"SELECT {', '.join(COLUMNS)} FROM runs"
 
 
@@ -46,7 +98,7 @@ class Reader:
         except sqlite3.Error as error:
             raise StateError(f"{self.path} cannot be read: {error}.") from error
 
-    def rows(self, statement: str, *values: Any) -> list[tuple[Any, ...]]:
+    def rows(self, statement: str, *values: object) -> list[tuple[Any, ...]]:
         """Return what a question in SQL finds."""
         with self.open() as connection:
             return connection.execute(statement, values).fetchall()
@@ -89,13 +141,13 @@ class Reader:
 
     # ---- outcomes
 
-    def outcomes(self, run: str, after: int = -1, until: int = 1 << 62, limit: int = 1000) -> list[tuple[int, bytes]]:
+    def outcomes(self, run: str, after: int = -1, until: int = 1 << 62, limit: int = 1000) -> list[KeptFrame]:
         """Return kept messages of a run with their numbers, those above ``after`` up to ``until``."""
         found = self.rows(
             "SELECT number, frame FROM outcomes WHERE run = ? AND number > ? AND number <= ? ORDER BY number LIMIT ?",
             run, after, until, limit,
         )  # fmt: skip
-        return [(row[0], row[1]) for row in found]
+        return list(map(KeptFrame._make, found))
 
     def last_of(self, run: str, first: int, last: int) -> tuple[int | None, int]:
         """Return the greatest number of a run's messages from ``first`` to ``last``, and the bytes in them."""
@@ -105,22 +157,22 @@ class Reader:
         )  # fmt: skip
         return found[0][0], found[0][1]
 
-    def batches(self, run: str, first: int = 0, last: int = 1 << 62) -> list[tuple[int, int, str, int]]:
+    def batches(self, run: str, first: int = 0, last: int = 1 << 62) -> list[BatchRow]:
         """Return batches of a run: its number, its jobs, their function, and whether it is over."""
         found = self.rows(
             "SELECT ident, jobs, function, ended FROM batches"
             " WHERE run = ? AND ident >= ? AND ident < ? ORDER BY ident", run, first, last,
         )  # fmt: skip
-        return [(row[0], row[1], row[2], row[3]) for row in found]
+        return list(map(BatchRow._make, found))
 
-    def sessions(self, states: tuple[str, ...]) -> list[tuple[str, str, str, int]]:
+    def sessions(self, states: tuple[str, ...]) -> list[SessionRow]:
         """Return the clients of runs in these states: session, run, hash of the key, and whether it was gone."""
         marks = ", ".join("?" * len(states))
         found = self.rows(
             f"SELECT session, run, s.secret, gone FROM sessions s JOIN runs r ON r.id = run WHERE r.state IN ({marks})",
             *states,
         )
-        return [(row[0], row[1], row[2], row[3]) for row in found]
+        return list(map(SessionRow._make, found))
 
     def bytes_kept(self) -> int:
         """Return how many bytes of outcomes wait."""
@@ -129,17 +181,17 @@ class Reader:
 
     # ---- nodes
 
-    def nodes(self) -> list[dict[str, Any]]:
+    def nodes(self) -> list[WorkerRow]:
         """Return every node that ever was in; times are epoch seconds."""
         found = self.rows(f"SELECT {', '.join(NODE_COLUMNS)} FROM nodes ORDER BY name")
-        return [dict(zip(NODE_COLUMNS, row, strict=True)) for row in found]
+        return [cast("WorkerRow", dict(zip(NODE_COLUMNS, row, strict=True))) for row in found]
 
-    def events(self, name: str, limit: int = 100) -> list[dict[str, Any]]:
+    def events(self, name: str, limit: int = 100) -> list[WorkerEvent]:
         """Return what happened to a node, the latest first."""
         found = self.rows(
             "SELECT at, event, text FROM node_events WHERE name = ? ORDER BY rowid DESC LIMIT ?", name, limit
         )
-        return [dict(zip(("at", "event", "text"), row, strict=True)) for row in found]
+        return [WorkerEvent(at=row[0], event=row[1], text=row[2]) for row in found]
 
     def health(self, name: str) -> list[dict[str, Any]]:
         """Return how a node was over time, the earliest first: ``at`` (epoch seconds) and what was measured."""

@@ -111,7 +111,7 @@ class Run:
         """Say whether nothing more can come of it by itself."""
         return self.state not in (RUNNING, GONE)
 
-    def row(self) -> tuple[Any, ...]:
+    def row(self) -> tuple[object, ...]:
         """Return its values in the order of :data:`COLUMNS`."""
         return tuple(to_sql(getattr(self, name)) for name in COLUMNS)
 
@@ -125,7 +125,7 @@ COLUMNS: Final = tuple(entry.name for entry in fields(Run))
 SAVE: Final = f"INSERT OR REPLACE INTO runs ({', '.join(COLUMNS)}) VALUES ({', '.join('?' * len(COLUMNS))})"
 
 
-def to_sql(value: Any) -> Any:
+def to_sql(value: object) -> object:
     """Return a value as SQLite keeps it: lists as JSON."""
     return json.dumps(value) if isinstance(value, tuple) else value
 
@@ -155,7 +155,7 @@ def moved(run: Run, event: str, now: float, **facts: Any) -> Run:
     return replace(run, state=state, ended=ended, **nothing_runs | facts)
 
 
-def together(summaries: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
+def together(summaries: Iterable[Mapping[str, object]]) -> dict[str, Any]:
     """Add up what several clients of one run say of their jobs; what is no number counts nothing."""
     found: dict[str, Any] = {"functions": []}
     for summary in summaries:

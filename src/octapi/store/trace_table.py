@@ -9,7 +9,7 @@ Pieces are written with the next group of changes (:data:`octapi.store.writer.GR
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from octapi.store.writer import Writer
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 PIECE_LIMIT = 1 << 18
 
 
-def written(data: Any) -> str:
+def written(data: object) -> str:
     """Return a piece as it is kept: JSON with every letter as it is.  Raises TypeError for what JSON cannot hold."""
     return json.dumps(data, separators=(",", ":"), ensure_ascii=False)
 
@@ -29,7 +29,7 @@ class TraceTable:
     def __init__(self, writer: Writer) -> None:
         self.writer = writer
 
-    def tell(self, run: str, kind: str, bucket: int, data: Any) -> None:
+    def tell(self, run: str, kind: str, bucket: int, data: object) -> None:
         """Keep one piece.
 
         Raises ValueError for one over :data:`PIECE_LIMIT` or with text that UTF-8 cannot hold, and TypeError for what

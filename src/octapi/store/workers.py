@@ -7,7 +7,7 @@ took it out), or ``unknown`` (the master ended while it was here).
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -40,12 +40,12 @@ class WorkerHistory:
         self.writer = writer
         self._sampled: dict[str, float] = {}
 
-    def joined(self, facts: Mapping[str, Any], now: float) -> None:
+    def joined(self, facts: Mapping[str, object], now: float) -> None:
         """A worker came."""
         values = {key: facts[key] for key in FACTS} | {"now": now}
         statement, row = named(JOIN, values)
         self.writer.put(statement, row)
-        self._event(facts["name"], "joined", f"from {facts['address']} with {facts['slots']} slots", now)
+        self._event(str(facts["name"]), "joined", f"from {facts['address']} with {facts['slots']} slots", now)
 
     def went(self, name: str, state: str, reason: str, now: float) -> None:
         """A worker went: ``state`` is left, lost or removed, ``reason`` says why in words."""
@@ -64,7 +64,7 @@ class WorkerHistory:
         self.writer.put("INSERT INTO node_events VALUES (?, ?, ?, ?)", (name, now, event, text[:500]))
         self.writer.put(TRIM, (name, EVENTS_KEPT), ("trim", name))
 
-    def health(self, name: str, health: Mapping[str, Any], now: float) -> None:
+    def health(self, name: str, health: Mapping[str, object], now: float) -> None:
         """Keep how a worker is, now and then; that alone never wakes the disk."""
         if now - self._sampled.get(name, -HEALTH_EVERY_S) < HEALTH_EVERY_S:
             return
@@ -84,7 +84,7 @@ class WorkerHistory:
         self.writer.put("UPDATE nodes SET state = 'unknown', reason = 'the master ended' WHERE state = 'here'", ())
 
 
-def named(statement: str, values: Mapping[str, Any]) -> tuple[str, tuple[Any, ...]]:
+def named(statement: str, values: Mapping[str, object]) -> tuple[str, tuple[object, ...]]:
     """Turn ``:name`` into ``?number``, so that a change is a text and a tuple."""
     for number, key in enumerate(values, 1):
         statement = statement.replace(f":{key}", f"?{number}")

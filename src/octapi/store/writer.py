@@ -255,12 +255,12 @@ def _open(path: Path) -> sqlite3.Connection:
     return connection
 
 
-def can_hold(values: tuple[Any, ...]) -> bool:
+def can_hold(values: tuple[object, ...]) -> bool:
     """Say whether a database can hold these values: whole numbers of 64 bits, finite others, texts in UTF-8, bytes."""
     return all(map(is_sound, values))
 
 
-def is_sound(value: Any) -> bool:
+def is_sound(value: object) -> bool:
     """Say whether a database can hold one value."""
     if isinstance(value, int):
         return -(1 << 63) <= value < 1 << 63

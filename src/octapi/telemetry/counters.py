@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 from collections import Counter
-from typing import Any
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 #: why a job's process ended before the job did, as it is counted
 CAUSES = ("timeout", "cancelled", "dropped", "frozen", "memory", "signal", "exit")
@@ -23,7 +26,7 @@ class JobCounters:
         self.failed = 0
         self.killed: Counter[str] = Counter(dict.fromkeys(CAUSES, 0))
 
-    def end(self, reason: str, stop: Any, info: dict[str, Any]) -> None:
+    def end(self, reason: str, stop: object, info: Mapping[str, object]) -> None:
         """Count a batch that ran from job ``info["first"]`` until before ``stop``, of which ``info["failed"]`` failed.
 
         What a worker tells need not make sense: numbers that do not count as none.
@@ -36,12 +39,12 @@ class JobCounters:
             self.killed[cause(info)] += 1
 
 
-def whole(value: Any) -> int:
+def whole(value: object) -> int:
     """Return a number of jobs; 0 for what is none."""
     return min(max(0, value), MOST) if isinstance(value, int) else 0
 
 
-def cause(info: dict[str, Any]) -> str:
+def cause(info: Mapping[str, object]) -> str:
     """Return why a job's process ended, from what its agent tells: one of :data:`CAUSES`."""
     why = info.get("why")
     if why in CAUSES:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pickle
 import re
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, TypedDict
 
 from octapi.protocol import outcome
 
@@ -15,7 +15,18 @@ NUMBER = re.compile(r"\d+")
 PLACE = re.compile(r'File "([^"]+)", line (\d+)')
 
 
-def read(kind: int, data: bytes) -> dict[str, Any]:
+class Failure(TypedDict, total=False):
+    """A failure in words; ``output`` and ``worker`` only where the error itself says them."""
+
+    kind: str
+    message: str
+    line: str
+    traceback: str
+    output: str
+    worker: str
+
+
+def read(kind: int, data: bytes) -> Failure:
     """Return the ``kind``, ``message``, ``line`` and ``traceback`` of a failure; nothing it holds gets out as an error.
 
     A job's own exception is not unpickled: its traceback is text, and says it all.
@@ -29,14 +40,15 @@ def read(kind: int, data: bytes) -> dict[str, Any]:
         return {"kind": type(error).__name__, "message": "its error cannot be read", "line": "", "traceback": ""}
 
 
-def of_fault(error: JobError) -> dict[str, Any]:
+def of_fault(error: JobError) -> Failure:
     """Describe an error that OctaPi itself made."""
     message = str(error.args[0]) if error.args else str(error)
-    found = {"kind": type(error).__name__, "message": message, "line": "", "traceback": str(error)}
-    return found | {"output": getattr(error, "stderr", "") or "", "worker": getattr(error, "worker", "") or ""}
+    output, worker = getattr(error, "stderr", "") or "", getattr(error, "worker", "") or ""
+    kind, text = type(error).__name__, str(error)
+    return {"kind": kind, "message": message, "line": "", "traceback": text, "output": output, "worker": worker}
 
 
-def of_text(text: str) -> dict[str, Any]:
+def of_text(text: str) -> Failure:
     """Describe an exception by its traceback."""
     last = text.strip().rsplit("\n", 1)[-1]
     kind, _, message = last.partition(":")
@@ -45,6 +57,6 @@ def of_text(text: str) -> dict[str, Any]:
     return {"kind": kind.strip()[:120], "message": message.strip(), "line": line, "traceback": text[-6000:]}
 
 
-def key_of(function: str, found: dict[str, Any]) -> str:
+def key_of(function: str, found: Failure) -> str:
     """Return what failures of the same cause have in common: numbers in messages differ from job to job."""
     return f"{function}|{found['line']}|{found['kind']}|{NUMBER.sub('#', found['message'])}"[:400]

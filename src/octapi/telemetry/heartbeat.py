@@ -13,7 +13,7 @@ import os
 import sys
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, TypedDict
 
 from octapi.device import files
 from octapi.settings import ContainerSettings, default_home, variable
@@ -24,6 +24,14 @@ if TYPE_CHECKING:
 PERIOD_S = 5.0
 #: silence after which a role counts as stuck, in seconds
 PATIENCE_S = 30.0
+
+
+class Sign(TypedDict):
+    """The last sign of a role's process: when (epoch seconds), and what went on in words."""
+
+    time: float
+    pid: int
+    state: str
 
 
 def place() -> Path:
@@ -40,16 +48,16 @@ def write(role: str, state: str) -> None:
     files.replace(path, json.dumps({"time": time.time(), "pid": os.getpid(), "state": state}), 0o600)
 
 
-def read(role: str) -> dict[str, Any] | None:
+def read(role: str) -> Sign | None:
     """Return the last sign; None if there is none."""
     try:
-        found: dict[str, Any] = json.loads((place() / f"{role}.pulse").read_text(encoding="utf-8"))
+        found: Sign = json.loads((place() / f"{role}.pulse").read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return None
     return found
 
 
-def judge(sign: dict[str, Any] | None, now: float, patience_s: float) -> tuple[bool, str]:
+def judge(sign: Sign | None, now: float, patience_s: float) -> tuple[bool, str]:
     """Say whether it lives, and in words how it is."""
     if sign is None:
         return False, "no sign of life yet"

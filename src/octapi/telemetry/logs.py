@@ -130,7 +130,7 @@ def rfc3339(seconds: float) -> str:
 # ---- what a process has set up
 
 
-def set_up(speaker: str, options: LogOptions = LogOptions(), *, with_others: bool = True) -> None:
+def set_up(speaker: str, options: LogOptions = LogOptions(), *, with_others: bool = True) -> None:  # noqa: B008
     """Let this process, which is a service and no program of a user's, log as ``speaker``, such as ``octapi worker``.
 
     Without ``with_others`` only OctaPi's own loggers write so: where users' code runs, the root logger is theirs.

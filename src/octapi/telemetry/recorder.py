@@ -6,7 +6,7 @@ A batch of plain outcomes costs one call; only what failed, printed or is one of
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from octapi.pickling.arguments import shortened
 from octapi.protocol import outcome
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from octapi.protocol.outcome import Extra, WorkerInfo
+    from octapi.telemetry.failures import Failure
 
 #: outcomes that are failures
 FAILURES = (outcome.ERROR, outcome.FAULT)
@@ -67,7 +68,7 @@ class RunRecorder:
         self,
         worker: str,
         function: str,
-        found: dict[str, Any],
+        found: Failure,
         payload: Callable[[], bytes | None],
         extra: Extra | None = None,
         jobs: int = 1,
@@ -78,9 +79,11 @@ class RunRecorder:
             return
         printed = "".join(plain(text)[-1000:] for text in (extra.stdout, extra.stderr)) if extra is not None else ""
         data = payload()
-        known = {"function": function, "worker": worker, "at": self._now(), "output": printed}
-        known["arguments"] = shortened(data) if data is not None else ""
-        example.update(known | {key: value for key, value in found.items() if value or key not in known})
+        arguments = shortened(data) if data is not None else ""
+        example.update({"function": function, "worker": found.get("worker") or worker, "at": self._now()})
+        example.update({"kind": found["kind"], "message": found["message"], "line": found["line"]})
+        example.update({"traceback": found["traceback"], "output": found.get("output") or printed})
+        example["arguments"] = arguments
 
     def batch(
         self, place: tuple[WorkerInfo | None, str], when: tuple[float, float], jobs: int, failed: int, busy_s: float
@@ -116,13 +119,13 @@ class RunRecorder:
             self.failure("", function, failures.read(outcome.FAULT, data), lambda: None, jobs=jobs)
 
 
-def word_of(kind: int, found: dict[str, Any] | None) -> str:
+def word_of(kind: int, found: Failure | None) -> str:
     """Return how a job ended: one that somebody stopped while it ran did not fail."""
     if kind == outcome.CANCELLED or (kind == outcome.FAULT and found is not None and found["kind"] == STOPPED):
         return CANCELLED
     return FAILED if kind in FAILURES else OK
 
 
-def plain(text: Any) -> str:
+def plain(text: object) -> str:
     """Return what a job printed as text."""
     return text.decode("utf-8", "replace") if isinstance(text, bytes) else str(text)

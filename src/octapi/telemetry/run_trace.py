@@ -9,7 +9,12 @@ thousand.  No input or output and no clock here; all times are epoch seconds.
 from __future__ import annotations
 
 from collections import deque
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final, Literal, TypedDict, cast, get_args
+
+from octapi.telemetry.failures import Failure
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 from octapi.protocol.trace_bounds import BUCKETS, CAUSES, FEW, LINES, NAMES
 
@@ -30,6 +35,53 @@ EARLIEST: Final = 1e9
 Piece = list[Any]
 
 
+class Cause(Failure, total=False):
+    """Failures of one kind: how many, and the first of them, which began ``at`` (epoch seconds)."""
+
+    key: str
+    count: int
+    function: str
+    arguments: str
+    at: float
+
+
+class Totals(TypedDict):
+    """A run in numbers; times are epoch seconds."""
+
+    began: float
+    first: float | None
+    last: float | None
+    width_s: float
+    done: int
+    failed: int
+    cancelled: int
+    retried: int
+    is_few: bool
+    unheard: int
+    busy_s: float
+
+
+class TraceNews(Totals, total=False):
+    """What :meth:`RunTrace.changes` and :meth:`RunTrace.plain` tell: sums and rows as plain lists.
+
+    ``anew``: the buckets replace those that there were; ``whole``: all of it replaces what there was.
+    """
+
+    workers: list[list[Any]]
+    functions: list[list[Any]]
+    buckets: list[list[Any]]
+    causes: list[Cause]
+    pieces: list[Piece]
+    output: list[list[str]]
+    anew: bool
+    whole: bool
+
+
+Text = Literal["key", "function", "line", "kind", "message", "arguments", "worker", "traceback", "output"]
+#: what of a cause is text
+TEXTS: Final[tuple[Text, ...]] = get_args(Text)
+
+
 class Sum:
     """Jobs that ended well, that failed, and the seconds that a slot worked for them."""
 
@@ -46,7 +98,7 @@ class Sum:
         self.failed += failed
         self.busy_s += busy_s
 
-    def row(self) -> list[Any]:
+    def row(self) -> list[int | float]:
         """Return it as a list of plain numbers."""
         return [self.jobs, self.failed, round(self.busy_s, 4)]
 
@@ -69,7 +121,7 @@ class RunTrace:
         self.buckets: dict[tuple[str, int], Sum] = {}
         self.pieces: list[Piece] = []
         self.is_few = True
-        self.causes: dict[str, dict[str, Any]] = {}
+        self.causes: dict[str, Cause] = {}
         self.output: deque[list[str]] = deque(maxlen=LINES)
         self.unheard = 0
         self._ahead: dict[str, float] = {}
@@ -154,7 +206,7 @@ class RunTrace:
         self.pieces.append(row)
         self._new_pieces.append(row)
 
-    def cause(self, key: str, jobs: int = 1) -> dict[str, Any] | None:
+    def cause(self, key: str, jobs: int = 1) -> Cause | None:
         """Count failures of a cause; return its example to fill in if it is the first of its kind.
 
         One cause, with an empty key, stands for all that are one too many.
@@ -188,33 +240,37 @@ class RunTrace:
 
     # ---- telling others
 
-    def _totals(self) -> dict[str, Any]:
-        names = ("began", "first", "last", "width_s", "done", "failed", "cancelled", "retried", "is_few", "unheard")
-        return {name: getattr(self, name) for name in names} | {"busy_s": round(self.busy_s, 4)}
+    def _totals(self) -> Totals:
+        found = {name: getattr(self, name) for name in Totals.__annotations__}
+        return cast("Totals", found | {"busy_s": round(self.busy_s, 4)})
 
-    def changes(self) -> dict[str, Any] | None:
+    def changes(self) -> TraceNews | None:
         """Return what is new since the last call; None for nothing."""
         if not self._is_changed:
             return None
         if self._is_anew:
-            found = self.plain() | {"whole": True}
+            whole = self.plain()
+            whole["whole"] = True
             self._forget()
-            return found
+            return whole
         is_wider = self._told_width != self.width_s
         keys = set(self._changed)
         if is_wider:
             keys |= set(self.buckets)
-        found = self._rows(keys) | {"pieces": self._new_pieces, "output": self._new_lines, "anew": is_wider}
+        found = self._rows(keys)
+        found.update({"pieces": self._new_pieces, "output": self._new_lines, "anew": is_wider})
         self._forget()
         return found
 
-    def plain(self) -> dict[str, Any]:
+    def plain(self) -> TraceNews:
         """Return all of it, for somebody who knows nothing."""
         keys: set[Any] = {("w", name) for name in self.workers} | {("f", name) for name in self.functions}
         keys |= set(self.buckets) | {("c", key) for key in self.causes}
-        return self._rows(keys) | {"pieces": list(self.pieces), "output": list(self.output), "anew": True}
+        found = self._rows(keys)
+        found.update({"pieces": list(self.pieces), "output": list(self.output), "anew": True})
+        return found
 
-    def _rows(self, keys: set[Any]) -> dict[str, Any]:
+    def _rows(self, keys: set[Any]) -> TraceNews:
         workers, functions, buckets, causes = [], [], [], []
         for key in keys:
             kind, name = key
@@ -227,11 +283,11 @@ class RunTrace:
             elif kind == "c":
                 causes.append(self.causes[name])
         rows = {"workers": workers, "functions": functions, "buckets": sorted(buckets), "causes": causes}
-        return self._totals() | rows
+        return cast("TraceNews", {**self._totals(), **rows})
 
     # ---- hearing of others
 
-    def merge(self, news: dict[str, Any]) -> None:
+    def merge(self, news: Mapping[str, Any]) -> None:
         """Take what another's :meth:`changes` or :meth:`plain` returned.
 
         It keeps the same bounds, whatever the other side sends.  Raises TypeError, ValueError or LookupError for
@@ -275,7 +331,7 @@ class RunTrace:
         earliest = EARLIEST - self.began
         self.pieces = [piece for piece in self.pieces if piece[0] > earliest]
 
-    def _take_totals(self, news: dict[str, Any]) -> None:
+    def _take_totals(self, news: Mapping[str, Any]) -> None:
         for name in ("began", "width_s", "busy_s"):
             setattr(self, name, float(news[name]))
         for name in ("first", "last"):
@@ -284,20 +340,21 @@ class RunTrace:
             setattr(self, name, int(news[name]))
         self.is_few = bool(news["is_few"])
 
-    def _take_sum(self, table: dict[str, Sum], name: str, numbers: list[Any]) -> None:
+    def _take_sum(self, table: dict[str, Sum], name: str, numbers: list[float]) -> None:
         if name in table or len(table) < NAMES:
             jobs, failed, busy_s = numbers
             table[name] = Sum(int(jobs), int(failed), float(busy_s))
 
 
-def bounded(cause: dict[str, Any]) -> dict[str, Any]:
+def bounded(cause: Mapping[str, Any]) -> Cause:
     """Return a cause of failure with texts of bounded length and nothing else in it."""
-    texts = ("key", "function", "line", "kind", "message", "arguments", "worker", "traceback", "output")
-    found: dict[str, Any] = {name: str(cause.get(name, ""))[: 6000 if name == "traceback" else 2000] for name in texts}
-    return found | {"count": int(cause["count"]), "at": float(cause.get("at") or 0.0)}
+    found = Cause(count=int(cause["count"]), at=float(cause.get("at") or 0.0))
+    for name in TEXTS:
+        found[name] = str(cause.get(name, ""))[: 6000 if name == "traceback" else 2000]
+    return found
 
 
-def without_words(news: dict[str, Any]) -> dict[str, Any]:
+def without_words(news: Mapping[str, Any]) -> dict[str, Any]:
     """Return news of a story, or all of it, without what jobs printed, their arguments and their tracebacks."""
     causes = [cause for cause in news["causes"][: CAUSES + 1] if isinstance(cause, dict)]
-    return news | {"output": [], "causes": [cause | dict.fromkeys(PRIVATE, "") for cause in causes]}
+    return {**news, "output": [], "causes": [cause | dict.fromkeys(PRIVATE, "") for cause in causes]}

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from octapi.store.reader import TOTALS
 from octapi.store.trace_table import PIECE_LIMIT, written
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 #: the most rows of a list in one piece
 ROWS: Final = {"workers": 1000, "functions": 1000, "buckets": 3000, "causes": 10, "pieces": 1000, "output": 200}
 
 
-def pieces(plain: dict[str, Any]) -> dict[tuple[str, int], Any]:
+def pieces(plain: Mapping[str, Any]) -> dict[tuple[str, int], Any]:
     """Cut a story into pieces, by kind and number."""
     found: dict[tuple[str, int], Any] = {
         (TOTALS, 0): {key: value for key, value in plain.items() if not isinstance(value, list)}

@@ -79,7 +79,7 @@ class EmbeddedCluster:
         """Return what a client in this process needs to connect."""
         return Trust(self.identity(CLIENT, "script"))
 
-    def add_worker(self, name: str, slots: int = 1, **options: Any) -> subprocess.Popen[str]:
+    def add_worker(self, name: str, slots: int = 1, **options: object) -> subprocess.Popen[str]:
         """Start one more worker, and return its process once it has joined."""
         self._launch("octapi.worker.connection", self.start_of(name, slots) | options)
         return self.processes[-1]
@@ -109,7 +109,7 @@ class EmbeddedCluster:
         }
 
     def _launch(self, module: str, start: dict[str, Any]) -> dict[str, Any]:
-        words = tempfile.TemporaryFile("w+", dir=self._home)
+        words = tempfile.TemporaryFile("w+", dir=self._home)  # noqa: SIM115 - a pipe that nobody reads would fill up
         process = subprocess.Popen(
             [sys.executable, "-P", "-m", module],
             stdout=subprocess.PIPE,

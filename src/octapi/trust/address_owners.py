@@ -94,7 +94,7 @@ class AddressOwners:
             self._check_bearer(peer, message["worker"])
         return None
 
-    def _check_bearer(self, peer: Peer, address: Any) -> None:
+    def _check_bearer(self, peer: Peer, address: object) -> None:
         bearer = self.by_address.get(address) if isinstance(address, str) else None
         if bearer is None or bearer.ident != peer.ident:
             raise RoleRefused(f"{peer} may not speak for {bearer or f'{address!r:.80}'}.")

@@ -110,7 +110,7 @@ def search_path() -> str:
     return os.environ.get("PATH", os.defpath)
 
 
-def quoted(value: Any) -> str:
+def quoted(value: object) -> str:
     """Return a value as SSH's configurations take it."""
     text = str(value)
     return f'"{text}"' if isinstance(value, Path) else text

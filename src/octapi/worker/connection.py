@@ -94,7 +94,7 @@ class MasterConnection:
 
     async def until_cut(self) -> None:
         """Wait until the master's connection is closed; Dask's worker would try for long to open it again."""
-        while not self.worker.batched_stream.closed():
+        while not self.worker.batched_stream.closed():  # noqa: ASYNC110 - Dask has no event for it
             await asyncio.sleep(LOOK_S)
 
     async def leave(self) -> None:

@@ -18,7 +18,7 @@ from octapi.telemetry.run_trace import PACE_S, without_words
 from octapi.telemetry.view import SAMPLES, TICK_S, View, differences, strain
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from octapi.master.gateway.placement import WorkerRecord
     from octapi.master.gateway.session import ClientSession
@@ -84,7 +84,7 @@ class Seen:
         self.runs: View = {}
         self.is_new = True
         self.last_event = 0
-        self.stories: dict[str, list[dict[str, Any]]] = {}
+        self.stories: dict[str, list[Mapping[str, Any]]] = {}
         #: since when it has too much to read, in seconds of the loop's clock; None if it has not
         self.behind_since: float | None = None
 
@@ -183,7 +183,7 @@ class Subscriptions:
             if not seen.is_new:
                 seen.stories.setdefault(client.run, []).append(self._fit(seen, client.run, news))
 
-    def _fit(self, seen: Seen, run: str, news: dict[str, Any]) -> dict[str, Any]:
+    def _fit(self, seen: Seen, run: str, news: Mapping[str, Any]) -> Mapping[str, Any]:
         return news if self._may_read(seen.client, run) else without_words(news)
 
     def ended(self, client: ClientSession) -> None:
