@@ -13,6 +13,7 @@ from octapi.client.endpoint import ask
 from octapi.client.remote import hello
 from octapi.device import accounts, discovery
 from octapi.errors import MasterNotFound, NotAMember, OctapiError, PeerRefused, TrustError
+from octapi.protocol.client_messages import Nodes
 from octapi.settings import Settings
 from octapi.text.addresses import split
 from octapi.trust import identity as identities
@@ -144,7 +145,7 @@ class Diagnosis:
     def _master_says(self) -> None:
         """Tell what the master finds wrong with itself."""
         try:
-            facts = asyncio.run(ask(any_way("", Settings.load()), CONNECT_S, hello(), "nodes"))
+            facts = asyncio.run(ask(any_way("", Settings.load()), CONNECT_S, hello(), Nodes()))
         except (OctapiError, TimeoutError) as error:
             self.add("note", "master", f"it does not say how it is: {error}")
             return

@@ -11,6 +11,7 @@ from octapi.errors import IdentityProblem, InsecureRefused
 from octapi.settings import default_home
 from octapi.telemetry import logs
 
+MASTER = logging.getLogger("octapi.master")
 WARNING = "--insecure: no encryption and no login. Anyone who reaches this port can run code here."
 Insecure = Annotated[bool, typer.Option("--insecure", help="No encryption, no login (experiments, trusted networks).")]
 MetricsDoor = Annotated[
@@ -43,6 +44,6 @@ def refuse_metrics(metrics: str) -> None:
         )
 
 
-def tell(text: str, room: str = "octapi.master") -> None:
+def tell(text: str, log: logging.Logger = MASTER) -> None:
     """Tell the person who started a service how it stands."""
-    logging.getLogger(room).info(text, extra=logs.ON_STDOUT)
+    log.info(text, extra=logs.ON_STDOUT)

@@ -12,6 +12,7 @@ from octapi.client.endpoint import ask
 from octapi.client.remote import hello
 from octapi.device.limits import cores
 from octapi.errors import OctapiError
+from octapi.protocol.client_messages import Nodes
 from octapi.settings import Settings, default_home
 from octapi.text.escape import many, visible
 from octapi.text.reasons import in_words
@@ -105,7 +106,7 @@ def ask_workers(settings: Any) -> tuple[dict[str, Any], str]:
     """Ask the master for its workers; do not look for one that has moved, which takes longer."""
     way = any_way("", settings)
     way.look = way.rediscover_after_loss = None
-    return by_way(way, lambda found: asyncio.run(ask(found, PATIENCE_S, hello(), "nodes"))), way.place
+    return by_way(way, lambda found: asyncio.run(ask(found, PATIENCE_S, hello(), Nodes()))), way.place
 
 
 def worker(member: Identity) -> None:

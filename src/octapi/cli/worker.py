@@ -142,7 +142,7 @@ def run_insecure(address: str, name: str, slots: int, host: str) -> None:
         raise InsecureRefused("That is a token, and --insecure uses none. Leave --insecure out.")
 
     def ready(found: str) -> None:
-        tell(f"joined {address} from {found}", "octapi.worker")
+        tell(f"joined {address} from {found}", log)
 
     async def work() -> None:
         resumable = ResumableAgent(slots, name or socket.gethostname())
