@@ -16,7 +16,7 @@ import octapi
 from octapi.client.calls import MapArguments
 from octapi.options import OptionArguments, Options
 
-HERE = Path(__file__).parent / "typing"
+HERE = Path(__file__).parent
 MARK = re.compile(r"# error: (\S+) / (\S+)$")
 
 
