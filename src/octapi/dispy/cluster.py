@@ -300,7 +300,8 @@ class JobCluster:
 
     def _on_worker(self, event: str, worker: WorkerInfo) -> None:
         if event == "joined":
-            if self.nodes.consider(worker):
+            # the news may come after the script has used the node, and said something else of it
+            if worker.name not in self.nodes.limits and self.nodes.consider(worker):
                 self.nodes.apply()
         elif event == "left":
             node = self.nodes.left(worker.name)
