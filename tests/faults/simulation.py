@@ -230,10 +230,10 @@ class World:
             stream_handlers={}, add_plugin=lambda _: None, port=1, workers={}, stream_comms={}, worker_send=self.send,
             tasks={}, users=list, aliases={}, task_metadata={},
         )  # fmt: skip
-        self.gateway = self.loop.do(lambda: Gateway(self.scheduler, None, self.book()))
+        self.gateway = self.loop.do(lambda: Gateway(self.scheduler, None, self.registry()))
         self.gateway.batches.choose = lambda held: next(iter(self.found(held)), None)
 
-    def book(self) -> RunRegistry | None:
+    def registry(self) -> RunRegistry | None:
         """Return what a master writes down; here nothing."""
         return None
 
@@ -344,5 +344,5 @@ class Remembering(World):
         self.place = place
         super().__init__()
 
-    def book(self) -> RunRegistry:
+    def registry(self) -> RunRegistry:
         return RunRegistry(self.place)

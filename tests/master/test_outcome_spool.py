@@ -22,14 +22,14 @@ def test_outcomes_that_the_database_cannot_take_are_written_when_it_can(
     monkeypatch.setattr(writer, "MOST_WAITING", 20)
     monkeypatch.setattr(writer, "RETRY_S", 0.05)
     (tmp_path / "full").touch()
-    book = RunRegistry(None)
-    book.writer = book.outcomes.writer = Writer(tmp_path / "full" / "history.db")
-    until(lambda: book.trouble)
+    registry = RunRegistry(None)
+    registry.writer = registry.outcomes.writer = Writer(tmp_path / "full" / "history.db")
+    until(lambda: registry.trouble)
 
     async def outcomes() -> None:
         client = ClientSession(None, {"session": "s", "token": "t", "recoverable": True})
         client.run, client.is_run = "run", True
-        spool = OutcomeSpool(book)
+        spool = OutcomeSpool(registry)
         spool.persist(client)
         for ident in range(100):
             number = client.deliver("pi-1", ("results", ident, b"x"))
@@ -37,17 +37,17 @@ def test_outcomes_that_the_database_cannot_take_are_written_when_it_can(
             spool.ended(client, number, BatchRecord(client, ident, "", {"jobs": 1}))
         assert client.behind
         (tmp_path / "full").unlink()
-        until(lambda: not book.trouble)
-        book.writer.flush().result(30)
+        until(lambda: not registry.trouble)
+        registry.writer.flush().result(30)
         reader, first = Reader(tmp_path / "full" / "history.db"), place(part_of("s"), 0)
         over = {row[0] - first for row in reader.batches("run") if row[3]}
         there = {wire.unpack(frame[wire.LENGTH.size :])[2][1] for _, frame in reader.outcomes("run", limit=1000)}
         assert over <= there < set(range(100))
         spool.catch_up(client)
         assert not client.behind
-        book.writer.flush().result(30)
+        registry.writer.flush().result(30)
         assert [number - first for number, _ in reader.outcomes("run", limit=1000)] == list(range(1, 101))
         assert {row[0] - first for row in reader.batches("run") if row[3]} == set(range(100))
 
     asyncio.run(outcomes())
-    book.close()
+    registry.close()

@@ -163,19 +163,19 @@ def test_long_output_in_any_script_is_kept_whole_and_nothing_told_stops_a_run(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     """Lines of letters that take three bytes each fit in smaller pieces; a piece that fits in none is left out."""
-    book = RunRegistry(tmp_path)
-    trace_writer, told = TraceWriter(book, clock=lambda: 0.0), RunTrace(0.0)
+    registry = RunRegistry(tmp_path)
+    trace_writer, told = TraceWriter(registry, clock=lambda: 0.0), RunTrace(0.0)
     for _ in range(300):
         told.printed("pi-1", "work", "日" * 400, "out")
     told.causes["x"] = {"key": "x", "count": 1, "message": "й" * (1 << 18)}
     trace_writer.take("run", told)
     trace_writer.close("run")
-    book.close()
-    assert book.reader is not None
+    registry.close()
+    assert registry.reader is not None
 
-    kept = [row for _, piece in book.reader.story("run", "output") for row in piece]
+    kept = [row for _, piece in registry.reader.story("run", "output") for row in piece]
     assert kept == list(told.output)
-    assert book.reader.story("run", "causes") == []
+    assert registry.reader.story("run", "causes") == []
     assert [text for text in caplog.messages if "is not kept" in text]
 
 

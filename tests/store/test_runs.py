@@ -81,16 +81,16 @@ def test_whatever_a_client_says_of_its_jobs_is_kept_safely(summary: dict[str, An
 
 def test_a_book_finds_runs_again_after_its_master_was_killed(tmp_path: Path) -> None:
     """Runs that ran are interrupted, those that are gone still wait, and those that ended stay as they were."""
-    book = RunRegistry(tmp_path)
+    registry = RunRegistry(tmp_path)
     ids = [f"261124-16145{n}-abc" for n in range(4)]
     for ident in ids:
-        book.begin(ident, {"script": "a.py", "user": "ada", "arguments": ["1"]}, "owner", 4)
-    book.count(ids[0], {"done": 5, "waiting": 2, "running": 1, "functions": ["f"]}, 8)
-    book.move(ids[1], "left")
-    book.move(ids[2], "bye")
-    book.writer.flush().result(30)
+        registry.begin(ident, {"script": "a.py", "user": "ada", "arguments": ["1"]}, "owner", 4)
+    registry.count(ids[0], {"done": 5, "waiting": 2, "running": 1, "functions": ["f"]}, 8)
+    registry.move(ids[1], "left")
+    registry.move(ids[2], "bye")
+    registry.writer.flush().result(30)
     again = RunRegistry(tmp_path)
-    book.close()
+    registry.close()
     states = {run.id: run.state for run in again.recent()}
     assert states == dict(zip(ids, (runs.INTERRUPTED, runs.GONE, runs.DONE, runs.INTERRUPTED), strict=True))
     first = again.find(ids[0])
@@ -106,43 +106,43 @@ def test_a_book_finds_runs_again_after_its_master_was_killed(tmp_path: Path) -> 
 def test_outcomes_and_runs_have_an_age_limit(tmp_path: Path) -> None:
     """Outcomes expire after days, runs and their story after a year."""
     now = [time.time()]
-    book = RunRegistry(tmp_path, lambda: now[0])
-    ident = book.new_id()
-    book.begin(ident, {}, "owner", 1)
-    book.outcomes.keep(ident, 1, b"x", now[0])
-    book.story.tell(ident, "rate", 0, {})
-    book.move(ident, "left")
-    book.writer.flush().result(30)
-    assert book.reader is not None
+    registry = RunRegistry(tmp_path, lambda: now[0])
+    ident = registry.new_id()
+    registry.begin(ident, {}, "owner", 1)
+    registry.outcomes.keep(ident, 1, b"x", now[0])
+    registry.story.tell(ident, "rate", 0, {})
+    registry.move(ident, "left")
+    registry.writer.flush().result(30)
+    assert registry.reader is not None
     now[0] += 6.9 * 86400
-    book.forget_old()
-    assert ident in book.open_runs
+    registry.forget_old()
+    assert ident in registry.open_runs
     now[0] += 0.2 * 86400
-    book.forget_old()
-    book.writer.flush().result(30)
-    run = book.find(ident)
+    registry.forget_old()
+    registry.writer.flush().result(30)
+    run = registry.find(ident)
     assert run is not None
     assert run.state == runs.EXPIRED
     assert "7 days" in run.error
-    assert book.reader.outcomes(ident) == []
+    assert registry.reader.outcomes(ident) == []
     now[0] += 366 * 86400
-    book.forget_old()
-    book.writer.flush().result(30)
-    assert book.recent() == []
-    assert book.reader.story(ident, "rate") == []
-    book.close()
+    registry.forget_old()
+    registry.writer.flush().result(30)
+    assert registry.recent() == []
+    assert registry.reader.story(ident, "rate") == []
+    registry.close()
 
 
 def test_a_book_without_a_place_forgets_and_goes_on() -> None:
     """Everything works, in memory."""
-    book = RunRegistry(None)
-    ident = book.new_id()
-    book.begin(ident, {"script": "a.py"}, "", 1)
-    assert [run.script for run in book.recent()] == ["a.py"]
-    book.move(ident, "bye")
-    book.forget_old()
-    assert [run.state for run in book.recent()] == [runs.DONE]
-    book.close()
+    registry = RunRegistry(None)
+    ident = registry.new_id()
+    registry.begin(ident, {"script": "a.py"}, "", 1)
+    assert [run.script for run in registry.recent()] == ["a.py"]
+    registry.move(ident, "bye")
+    registry.forget_old()
+    assert [run.state for run in registry.recent()] == [runs.DONE]
+    registry.close()
 
 
 def test_nodes_have_a_history(tmp_path: Path) -> None:

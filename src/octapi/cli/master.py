@@ -101,7 +101,7 @@ def run(given: MasterOptions) -> None:
     if given.install_service:
         return service.install("master", service.options(given), home, given.ssh_port)
     watched = MetricsAccess(home, given.metrics, given.metrics_share)
-    keeper = MasterSupervisor(
+    supervisor = MasterSupervisor(
         home,
         authority,
         given.listen or "0.0.0.0",
@@ -111,25 +111,25 @@ def run(given: MasterOptions) -> None:
         watched,
         wish_of(dataclasses.asdict(given)),
     )
-    return run_keeper(keeper, is_new, given.share_token)
+    return run_keeper(supervisor, is_new, given.share_token)
 
 
 command = taking(MasterOptions, run)
 
 
-def run_keeper(keeper: MasterSupervisor, is_new: bool, share_token: Path | None) -> None:
+def run_keeper(supervisor: MasterSupervisor, is_new: bool, share_token: Path | None) -> None:
     """Run a secured master to its end.  Raises :exc:`OctapiError` when it cannot listen."""
 
     def ready(found: MasterSupervisor) -> None:
         print_ready(found, is_new)
         if share_token is not None:
             share(found, share_token)
-        changed = ssh.include(keeper.home)
+        changed = ssh.include(supervisor.home)
         if changed:
             tell(f"'ssh NODE' works here; added one Include line to {changed}.")
 
     try:
-        asyncio.run(keeper.run(ready))
+        asyncio.run(supervisor.run(ready))
     except OSError as error:
         raise OctapiError(
             f"The master cannot listen: {in_words(error)}. Is another one running? --port 0 takes free ports."
@@ -147,20 +147,20 @@ NO_ADDRESS = (
 SHARED_LIFE_S = 10 * 365 * 86400.0
 
 
-def print_ready(keeper: MasterSupervisor, is_new: bool) -> None:
+def print_ready(supervisor: MasterSupervisor, is_new: bool) -> None:
     """Say that the master runs, and at the first start how devices join."""
-    cluster = keeper.authority.state.cluster
-    where = f"joins at {keeper.join_port}, clients at {keeper.port}, workers at {keeper.dask_port}"
-    hosts = keeper.hosts()
+    cluster = supervisor.authority.state.cluster
+    where = f"joins at {supervisor.join_port}, clients at {supervisor.port}, workers at {supervisor.dask_port}"
+    hosts = supervisor.hosts()
     tell(f"cluster {cluster}, {where} on {', '.join(hosts) or 'this computer'}")
     if not hosts:
         tell(NO_ADDRESS)
-    if keeper.metrics.port() is not None:
-        tell(f"metrics at port {keeper.metrics.port()}, for 'octapi token metrics'")
-    if keeper.page_process.port:
-        print_page(keeper)
+    if supervisor.metrics.port() is not None:
+        tell(f"metrics at port {supervisor.metrics.port()}, for 'octapi token metrics'")
+    if supervisor.page_process.port:
+        print_page(supervisor)
     if is_new and secret.shows():
-        token = keeper.authority.new_token("worker", keeper.addresses(), 86400.0)
+        token = supervisor.authority.new_token("worker", supervisor.addresses(), 86400.0)
         print("\nOn each device that is to be a worker, within 24 hours:\n")
         print(f"  octapi worker {token.text()}\n", flush=True)
         print("A device that has only Python: octapi token create --install prints the line that brings OctaPi too.")
@@ -172,31 +172,31 @@ def print_ready(keeper: MasterSupervisor, is_new: bool) -> None:
         )
 
 
-def print_page(keeper: MasterSupervisor) -> None:
+def print_page(supervisor: MasterSupervisor) -> None:
     """Print the page's link on a terminal, and otherwise where to get it: it holds a secret."""
     if secret.shows():
-        found = keeper.page_process.new_link()
+        found = supervisor.page_process.new_link()
         print(f"\nThe page, for 24 hours (again with 'octapi page'):\n\n  {found['link']}\n", flush=True)
         if found["fingerprint"]:
             print(f"  Its certificate's SHA-256, for the browser's warning: {found['fingerprint']}\n", flush=True)
         if found["here"]:
             print(f"  In a browser on this computer, without a warning:\n\n  {found['here']}\n", flush=True)
     else:
-        tell(f"page at port {keeper.page_process.port}; 'octapi page' prints the link.")
+        tell(f"page at port {supervisor.page_process.port}; 'octapi page' prints the link.")
 
 
-def share(keeper: MasterSupervisor, path: Path) -> None:
+def share(supervisor: MasterSupervisor, path: Path) -> None:
     """Keep a token for workers in a file that only root can read; it lives until it is revoked."""
-    ledger, now = keeper.authority.ledger, keeper.authority.now()
+    ledger, now = supervisor.authority.ledger, supervisor.authority.now()
     if path.exists():
         row = ledger.tokens.get(tokens.parse(path.read_text(encoding="utf-8")).ident)
         if row is not None and row.state(now) == "valid":
             row.is_shared = True
             return
         path.unlink()
-    made = keeper.authority.new_token("worker", keeper.addresses(), SHARED_LIFE_S)
+    made = supervisor.authority.new_token("worker", supervisor.addresses(), SHARED_LIFE_S)
     ledger.tokens[made.ident].is_shared = True
-    keeper.authority.save()
+    supervisor.authority.save()
     write_beside(path, made.text() + "\n")
     tell(f"shares token {made.ident} with the workers of this computer in {path}.")
 

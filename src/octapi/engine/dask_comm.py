@@ -62,7 +62,7 @@ class Guard:
     def __init__(self, trust: Trust, side: str) -> None:
         self.trust = trust
         self.side = side
-        self.bearers = AddressOwners()
+        self.address_owners = AddressOwners()
         self.comms: weakref.WeakSet[GuardedComm] = weakref.WeakSet()
         self.half_open = 0
         #: ``host:port`` of the scheduler, where only the master may answer
@@ -84,7 +84,7 @@ class Guard:
             return self.nested.check(peer, message, opened, is_stream=is_stream)
         policy.check(self.side, peer, message, is_stream=is_stream)
         if self.side == policy.SCHEDULER_SIDE:
-            self.bearers.check(peer, message, is_stream=is_stream)
+            self.address_owners.check(peer, message, is_stream=is_stream)
         if self.side == policy.WORKER_SIDE and not self.takes_tasks and is_for_tasks(message, is_stream=is_stream):
             raise RoleRefused(
                 f"An agent may not be asked for {message['op']!r:.60}: Dask's tasks have a process of their own, "
@@ -96,7 +96,7 @@ class Guard:
         """Cut every connection of these members, and return the addresses of those that were workers."""
         for comm in [comm for comm in self.comms if comm.peer is not None and comm.peer.ident in idents]:
             comm.abort()
-        return self.bearers.addresses(idents)
+        return self.address_owners.addresses(idents)
 
     def expected(self, address: str) -> tuple[str, ...]:
         """Return the roles that may answer at an address."""
@@ -106,7 +106,7 @@ class Guard:
 
     def check_bearer(self, address: str, peer: Peer) -> None:
         """Raise :exc:`PeerRefused` when another worker answers than the one that registered an address."""
-        bearer = self.bearers.by_address.get(address)
+        bearer = self.address_owners.by_address.get(address)
         if self.side == policy.SCHEDULER_SIDE and bearer is not None and bearer.ident != peer.ident:
             raise PeerRefused(f"it is {peer}, and {bearer} registered there")
 

@@ -92,7 +92,7 @@ class QuietScheduler(NoWeb, Scheduler):  # type: ignore[misc]
     def free(self, address: str) -> None:
         """Let others register at an address again whose worker is not here: it left, or was never let in."""
         if self.guard is not None and address not in self.workers and address not in self.agents:
-            self.guard.bearers.forget(address)
+            self.guard.address_owners.forget(address)
 
     async def add_agent(self, comm: Any, address: str, name: str) -> None:
         """Let an agent in, and listen to it until its connection ends."""

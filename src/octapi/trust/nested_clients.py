@@ -37,8 +37,8 @@ class NestedClients:
     ``has_tasks(peer)`` says whether a worker has tasks or results of Dask's.
     """
 
-    def __init__(self, bearers: AddressOwners, has_tasks: Callable[[Peer], bool]) -> None:
-        self._bearers = bearers
+    def __init__(self, address_owners: AddressOwners, has_tasks: Callable[[Peer], bool]) -> None:
+        self._address_owners = address_owners
         self.has_tasks = has_tasks
 
     def check(self, peer: Peer, message: dict[str, Any], opened: str, *, is_stream: bool) -> None:
@@ -53,9 +53,9 @@ class NestedClients:
                 raise RoleRefused(f"{peer} may not register the client {name!r:.60}.")
         elif name is not None and not (isinstance(name, str) and self._is_own(peer, name)):
             raise RoleRefused(f"{peer} may not speak for the client {name!r:.60}.")
-        self._bearers.check_client(peer, message, is_stream=is_stream)
+        self._address_owners.check_client(peer, message, is_stream=is_stream)
 
     def _is_own(self, peer: Peer, name: str) -> bool:
         """Say whether this client was made on that worker."""
-        bearer = self._bearers.by_client.get(name)
+        bearer = self._address_owners.by_client.get(name)
         return bearer is not None and bearer.ident == peer.ident and name.startswith(PREFIX)

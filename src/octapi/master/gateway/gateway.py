@@ -57,9 +57,11 @@ class Gateway(SchedulerPlugin):  # type: ignore[misc]
     name = "octapi-gateway"
     idempotent = True
 
-    def __init__(self, scheduler: QuietScheduler, guard: Guard | None = None, book: RunRegistry | None = None) -> None:
+    def __init__(
+        self, scheduler: QuietScheduler, guard: Guard | None = None, registry: RunRegistry | None = None
+    ) -> None:
         self.guard = guard
-        self.registry = book or RunRegistry(None)
+        self.registry = registry or RunRegistry(None)
         self.on_workers: Callable[[list[dict[str, Any]]], None] = lambda _: None
         self.clients = Clients()
         self.workers = Workers(scheduler, self._tell_of_workers)
@@ -140,7 +142,7 @@ class Gateway(SchedulerPlugin):  # type: ignore[misc]
     def remove_client(self, scheduler: Scheduler, client: str) -> None:
         """Take note that a client of Dask's own is gone: its name there is free."""
         if self.guard is not None:
-            self.guard.bearers.forget_client(client)
+            self.guard.address_owners.forget_client(client)
 
     def restart(self, scheduler: Scheduler) -> None:
         """Dask has forgotten all it knew of tasks."""

@@ -50,13 +50,13 @@ def place(part: int, number: int) -> int:
 class OutcomeSpool:
     """Keeps and gives back; the numbers are bytes."""
 
-    def __init__(self, book: RunRegistry) -> None:
-        self.book = book
-        self.limit = book.settings.keep_mb << 20
+    def __init__(self, registry: RunRegistry) -> None:
+        self.registry = registry
+        self.limit = registry.settings.keep_mb << 20
         self.used = 0
-        if book.reader is not None:
+        if registry.reader is not None:
             try:
-                self.used = book.reader.bytes_kept()
+                self.used = registry.reader.bytes_kept()
             except StateError:
                 self.used = 0
 
@@ -67,7 +67,7 @@ class OutcomeSpool:
         self._session(client, HERE)
 
     def _session(self, client: ClientSession, gone: int) -> None:
-        self.book.outcomes.session(client.session, client.run, client.secret, self.book.now(), gone)
+        self.registry.outcomes.session(client.session, client.run, client.secret, self.registry.now(), gone)
 
     def persist(self, client: ClientSession) -> None:
         """Write down what a client that is away has not got, and from now on all that comes for it."""
@@ -97,7 +97,7 @@ class OutcomeSpool:
 
     def catch_up(self, client: ClientSession) -> None:
         """Write down what could not be when it came, if there is room now."""
-        if not client.behind or self.book.trouble or self.book.writer.is_full:
+        if not client.behind or self.registry.trouble or self.registry.writer.is_full:
             return
         first, client.behind, was_short = client.behind, 0, set(client.short)
         self._write_down(client, first)
@@ -111,7 +111,7 @@ class OutcomeSpool:
 
     def _batch(self, client: ClientSession, ident: int, jobs: int, function: str, *, is_over: bool) -> None:
         number = place(part_of(client.session), ident)
-        self.book.outcomes.batch(client.run, number, jobs, function, is_over=is_over)
+        self.registry.outcomes.batch(client.run, number, jobs, function, is_over=is_over)
 
     def keep(self, client: ClientSession, number: int, message: Any, frame: bytes) -> None:
         """Keep one message if it says what became of a job, and there is room.
@@ -121,7 +121,7 @@ class OutcomeSpool:
         kind, ident = message[0], message[1]
         if kind not in ("results", "lost") and not (kind == "end" and message[2] == "died"):
             return
-        if client.behind or self.book.writer.is_full:
+        if client.behind or self.registry.writer.is_full:
             client.behind = client.behind or number
             return
         if self.used + len(frame) > self.limit:
@@ -132,8 +132,8 @@ class OutcomeSpool:
     def _write(self, client: ClientSession, number: int, frame: bytes) -> None:
         self.used += len(frame)
         client.stored += len(frame)
-        self.book.outcomes.keep(client.run, place(part_of(client.session), number), frame, self.book.now())
-        self.book.kept(client.run, 1)
+        self.registry.outcomes.keep(client.run, place(part_of(client.session), number), frame, self.registry.now())
+        self.registry.kept(client.run, 1)
 
     def ended(self, client: ClientSession, number: int, held: BatchRecord) -> None:
         """A batch is over; if something of it did not fit, its jobs are told why they have no result."""
@@ -148,7 +148,7 @@ class OutcomeSpool:
         """Keep, beside message ``number``, why jobs of a batch have no result."""
         text = FULL.format(self.limit >> 20)
         self._write(client, number | EPILOGUE, wire.pack(("agent", "", ("lost", ident, jobs, text))))
-        self.book.kept(client.run, 0, dropped=1)
+        self.registry.kept(client.run, 0, dropped=1)
 
     def back(self, client: ClientSession) -> None:
         """A client came back: it gets everything from memory."""
@@ -161,33 +161,33 @@ class OutcomeSpool:
     def forget(self, client: ClientSession) -> None:
         """Nobody will ask for a client's outcomes any more."""
         self._drop(client)
-        self.book.outcomes.forget_session(client.session)
+        self.registry.outcomes.forget_session(client.session)
 
     def _drop(self, client: ClientSession) -> None:
         if client.spool is not None:
             part = part_of(client.session)
-            self.book.outcomes.drop_part(client.run, place(part, 0), place(part + 1, 0))
+            self.registry.outcomes.drop_part(client.run, place(part, 0), place(part + 1, 0))
             self.used -= client.stored
             client.stored = 0
-            self.book.kept(client.run, None)
+            self.registry.kept(client.run, None)
 
     # ---- after a restart of the master
 
     def left_behind(self) -> list[ClientSession]:
         """Return the clients that the last master knew, as ones that are away."""
-        if self.book.reader is None:
+        if self.registry.reader is None:
             return []
         try:
-            rows = self.book.reader.sessions((runs.RUNNING, runs.GONE, runs.INTERRUPTED))
+            rows = self.registry.reader.sessions((runs.RUNNING, runs.GONE, runs.INTERRUPTED))
         except StateError:
             return []
         found = []
         for session, ident, secret, gone in rows:
-            run = self.book.find(ident)
+            run = self.registry.find(ident)
             if run is not None and run.kind == runs.ATTACHED and run.state in (runs.GONE, runs.INTERRUPTED):
                 found.append(self._found(session, run, secret, gone))
             else:
-                self.book.outcomes.forget_session(session)
+                self.registry.outcomes.forget_session(session)
         return found
 
     def _found(self, session: str, run: Run, secret: str, gone: int) -> ClientSession:
@@ -195,9 +195,9 @@ class OutcomeSpool:
         client = ClientSession(None, facts | {"session": session, "token": secret})
         client.run, client.is_run, client.secret, client.is_found = run.id, True, secret, True
         client.was_detached = gone == DETACHED
-        if gone and self.book.reader is not None:
+        if gone and self.registry.reader is not None:
             client.spool, part = self, part_of(session)
-            last, client.stored = self.book.reader.last_of(run.id, place(part, 0), place(part, EPILOGUE - 1))
+            last, client.stored = self.registry.reader.last_of(run.id, place(part, 0), place(part, EPILOGUE - 1))
             client.outbox.acknowledged = 0 if last is None else last - place(part, 0)
         return client
 
@@ -207,19 +207,19 @@ class OutcomeSpool:
 
     def batches(self, client: ClientSession) -> list[tuple[int, int, str, int]]:
         """Return what is known of a client's batches: number, jobs, function, and whether it is over."""
-        if self.book.reader is None:
+        if self.registry.reader is None:
             return []
         first = place(part_of(client.session), 0)
         try:
-            rows = self.book.reader.batches(client.run, first, place(part_of(client.session) + 1, 0))
+            rows = self.registry.reader.batches(client.run, first, place(part_of(client.session) + 1, 0))
         except StateError:
             return []
         return [(ident - first, jobs, function, is_over) for ident, jobs, function, is_over in rows]
 
     def read(self, client: ClientSession, after: int, until: int, limit: int = 100) -> list[tuple[int, bytes]]:
         """Return messages on disk with numbers above ``after`` up to ``until``.  Raises :exc:`StateError`."""
-        if self.book.reader is None:
+        if self.registry.reader is None:
             return []
         first = place(part_of(client.session), 0)
-        rows = self.book.reader.outcomes(client.run, first + after, first + until, limit)
+        rows = self.registry.reader.outcomes(client.run, first + after, first + until, limit)
         return [(number - first, frame) for number, frame in rows]

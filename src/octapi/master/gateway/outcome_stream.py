@@ -46,7 +46,7 @@ async def _pour_one(spool: OutcomeSpool, fetcher: ClientSession, client: ClientS
             await client.news.wait()
         await fetcher.drain()
     if client.short:
-        await asyncio.wrap_future(spool.book.writer.flush())
+        await asyncio.wrap_future(spool.registry.writer.flush())
     await _from_disk(spool, fetcher, client, EPILOGUE, 2 * EPILOGUE)
 
 

@@ -78,12 +78,12 @@ async def serve(
         if guard is not None:
             answer_refusals(scheduler)
             guard.nested = NestedClients(
-                guard.bearers, lambda peer: scheduler.has_tasks(guard.bearers.addresses({peer.ident}))
+                guard.address_owners, lambda peer: scheduler.has_tasks(guard.address_owners.addresses({peer.ident}))
             )
         async with scheduler:
             now = time.time if guard is None else guard.trust.clock.now
-            book = RunRegistry(state, now, settings)
-            gateway = Gateway(scheduler, guard, book)
+            registry = RunRegistry(state, now, settings)
+            gateway = Gateway(scheduler, guard, registry)
             gateway.observers.subscriptions.start()
             reception = Listener(gateway, None if guard is None else guard.trust)
             found = await reception.listen(host, port)

@@ -38,12 +38,12 @@ class Submissions:
 
     def __init__(
         self,
-        book: RunRegistry,
+        registry: RunRegistry,
         access: Access,
         end_clients: Callable[[str], None],
         stop_jobs: Callable[[str], bool],
     ) -> None:
-        self.book = book
+        self.registry = registry
         self._access = access
         self.end_clients = end_clients
         self.stop_jobs = stop_jobs
@@ -78,10 +78,10 @@ class Submissions:
 
     def find(self, wanted: Any) -> Run:
         """Return the run that a person means.  Raises :exc:`RunError` for none or several."""
-        ids = self.book.alike(str(wanted))
+        ids = self.registry.alike(str(wanted))
         if len(ids) > 1:
             raise RunError(f"{str(wanted)[:40]!r} may mean {', '.join(sorted(ids)[:5])}. Write more of it.")
-        found = self.book.find(ids[0]) if ids else None
+        found = self.registry.find(ids[0]) if ids else None
         if found is None:
             raise RunError(f"There is no run {str(wanted)[:40]!r}. 'octapi runs' lists those there are.")
         return found
@@ -97,7 +97,7 @@ class Submissions:
 
     async def _submit(self, peer: Peer | None, facts: dict[str, Any], question: dict[str, Any]) -> dict[str, Any]:
         owner = "" if peer is None else peer.ident
-        run = self.book.new_id()
+        run = self.registry.new_id()
         user, host = facts.get("user"), facts.get("host")
         known = {key: question.get(key) for key in ("script", "arguments", "restartable")}
         await self._pass_on({"op": "submit", "run": run, "owner": owner, "user": user, "host": host} | known)
@@ -132,22 +132,22 @@ class Submissions:
 
     def hear(self, message: dict[str, Any]) -> None:
         """Take news of a submitted script."""
-        facts, now = message["run"], self.book.now()
+        facts, now = message["run"], self.registry.now()
         ident = facts["id"]
-        known = self.book.find(ident) or run_of(facts)
+        known = self.registry.find(ident) or run_of(facts)
         if message["event"] == "started":
             if not known.is_over or runs.may(known, "back"):
                 moved = runs.moved(known, "back", now)
-                self.book.save(replace(moved, started=now, restarts=facts["restarts"]))
+                self.registry.save(replace(moved, started=now, restarts=facts["restarts"]))
             return
         self.end_clients(ident)
         code = message.get("code")
         if code is None:
-            self.book.save(runs.moved(known, "master ended", now, error="The master ended meanwhile."))
+            self.registry.save(runs.moved(known, "master ended", now, error="The master ended meanwhile."))
             return
         event = "stop" if message.get("stopped") else "bye" if code == 0 else "failed"
         last = "" if event == "bye" else str(message.get("tail"))
-        self.book.save(runs.moved(known, event, now, exit_code=code, error=last))
+        self.registry.save(runs.moved(known, event, now, exit_code=code, error=last))
 
 
 def run_of(facts: dict[str, Any]) -> Run:

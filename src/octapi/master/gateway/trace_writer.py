@@ -23,8 +23,8 @@ EVERY_S: Final = 20.0
 class TraceWriter:
     """Keeps the stories of all runs.  ``clock`` counts seconds."""
 
-    def __init__(self, book: RunRegistry, clock: Callable[[], float] = time.monotonic) -> None:
-        self._book = book
+    def __init__(self, registry: RunRegistry, clock: Callable[[], float] = time.monotonic) -> None:
+        self._registry = registry
         self._clock = clock
         self._open: dict[str, tuple[RunTrace, float]] = {}
         self._told: dict[str, dict[tuple[str, int], Any]] = {}
@@ -62,7 +62,7 @@ class TraceWriter:
         for (kind, number), data in new.items():
             if old.get((kind, number)) != data:
                 try:
-                    self._book.story.tell(run, kind, number, data)
+                    self._registry.story.tell(run, kind, number, data)
                 except (ValueError, TypeError) as error:
                     log.warning(f"a part of what run {run} did is not kept: {error}.")
         self._told[run] = new

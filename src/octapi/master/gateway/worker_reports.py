@@ -152,7 +152,7 @@ class WorkerReports:
     # ---- coming and going
 
     def _joined(self, address: str, facts: dict[str, Any]) -> None:
-        owner = None if self._guard is None else self._guard.bearers.by_address[address]
+        owner = None if self._guard is None else self._guard.address_owners.by_address[address]
         why = why_not(facts, None if owner is None else owner.name)
         if why:
             self._observers.worker_refused(facts.get("name"), why)
@@ -183,7 +183,7 @@ class WorkerReports:
         if worker is not None:
             del self._workers.by_name[worker.name]
         if self._guard is not None:
-            self._guard.bearers.forget(address)
+            self._guard.address_owners.forget(address)
         if worker is None:
             return
         self._dask.list_workers()
