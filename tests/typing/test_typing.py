@@ -37,7 +37,8 @@ def mypy(place: Path) -> set[tuple[str, int, str]]:
 
 def environment() -> dict[str, str]:
     """Let mypy find the package where this Python does, also where that is a source tree beside the environment."""
-    return {**os.environ, "MYPYPATH": str(Path(octapi.__file__).parent.parent)}
+    place = Path(octapi.__file__).parent.parent
+    return {**os.environ} if place.name == "site-packages" else {**os.environ, "MYPYPATH": str(place)}
 
 
 def pyright(place: Path) -> set[tuple[str, int, str]]:
