@@ -38,12 +38,12 @@ SITES: list[tuple[type, str]] = [
     ),
     *(
         (ComputationQueue, name)
-        for name in "pump _send take fly back define introduce slots_of usable fits may_use fail".split()
+        for name in "pump _send take send_batch back define introduce slots_of usable fits may_use fail".split()
     ),
     *(
         (batch, name)
         for batch in (JobBatch, ItemBatch)
-        for name in "facts take begun payload settle ours give_back died count".split()
+        for name in "spec take begun payload settle ours give_back died count".split()
     ),
     *((Batcher, name) for name in "in_flight size measured budget_s".split()),
     *((RunRecorder, name) for name in "job batch unrun refused failure".split()),
