@@ -146,7 +146,7 @@ def test_a_job_tells_where_when_and_with_how_much_memory_it_ran(cluster: octapi.
 def test_a_worker_of_another_protocol_is_refused_on_both_sides(embedded: EmbeddedCluster) -> None:
     """The worker ends with a message, and the master keeps working."""
     code = (
-        "from octapi.client import wire; wire.PROTOCOL = wire.OLDEST_PROTOCOL = 99;"
+        "from octapi.protocol import wire; wire.PROTOCOL = wire.OLDEST_PROTOCOL = 99;"
         "from octapi.worker.connection import main; main()"
     )
     start = to_line(embedded.start_of("stranger"))

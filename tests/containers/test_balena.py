@@ -50,8 +50,8 @@ with octapi.Cluster() as cluster:
 #: asks the node_exporter as the worker does
 EXPORTED = """
 import asyncio
-from octapi import scrapes
-print(asyncio.run(scrapes.node(("127.0.0.1", 9100))).body.decode())
+from octapi.telemetry import exporter
+print(asyncio.run(exporter.node(("127.0.0.1", 9100))).body.decode())
 """
 
 

@@ -225,7 +225,7 @@ def lies_of_slots(pid: int, how: str) -> int:
     """Be a setup whose process names another one as the slot that it has forked, or endless text."""
     import gc
 
-    forker = next(found for found in gc.get_objects() if type(found).__name__ == "Cradle")
+    forker = next(found for found in gc.get_objects() if type(found).__name__ == "PreparedForkServer")
     told = forker.report
 
     def report(what: int, number: int, real: int, *rest: object) -> None:
