@@ -96,6 +96,20 @@ def test_every_kind_of_a_client_and_of_a_worker_is_answered_by_somebody() -> Non
         world.close()
 
 
+def test_what_a_master_says_that_is_no_message_is_said_and_the_next_ones_are_heard(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """It ends neither the connection nor the jobs: only a refusal of the master does."""
+    world = World()
+    try:
+        for said in (["pace"], ["pace", 0.25]):
+            world.loop.do(world.link.take, wire.pack(said)[wire.LENGTH.size :])
+        assert world.core.pace_s == 0.25
+    finally:
+        world.close()
+    assert "a message of the master" in capsys.readouterr().err
+
+
 def test_the_page_of_protocols_is_what_the_classes_say() -> None:
     assert PAGE.read_text() == describe.text(), "python -m octapi.protocol.describe docs/explanation/protocols.md"
 

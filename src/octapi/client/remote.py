@@ -18,7 +18,7 @@ from octapi import _version
 from octapi.client.endpoint import CONNECT_S, refused
 from octapi.client.link import REMOTE
 from octapi.client.waiting import StatusLine
-from octapi.errors import ClusterError, MasterLost, MasterNotFound, PeerRefused
+from octapi.errors import ClusterError, MasterLost, MasterNotFound, MessageRefused, PeerRefused
 from octapi.protocol import client_messages as said
 from octapi.protocol import replies, wire
 from octapi.protocol.messages import Channel, kinds, parse, plain, word_of
@@ -183,6 +183,8 @@ class RemoteLink:
         self._heard = asyncio.get_running_loop().time()
         try:
             self._take(wire.unpack(body), len(body))
+        except MessageRefused as error:  # by the readers here: no refusal of the master's
+            self._complain(error, "a message of the master")
         except ClusterError:
             raise
         except Exception as error:
