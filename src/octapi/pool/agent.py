@@ -353,7 +353,7 @@ class Agent:
         refused = child.killed_for == "refused"
         child.killed_for = "dropped" if batch.is_dropped else ""
         if batch.known is not None:
-            batch.known.spawn_error = 0
+            batch.known.failed_loads = 0
         stop = stop if batch.cut is None else min(stop, batch.cut)
         self._release(child, batch)
         if batch.is_dropped:
@@ -462,7 +462,9 @@ class Agent:
     def _lost_before(self, child: SlotProcess, batch: Batch, info: dict[str, Any]) -> None:
         """Give a batch back whose slot died without a job, or refuse it: to load it again and again may never end."""
         has_begun = shared_state.index_of(child.page.cells[shared_state.ENDED], child.serial) is not None
-        text = "" if has_begun or info["why"] in ASKED else self.computations.died(batch.computation, exit_phrase(info))
+        # the end of the process that forked it is nothing that the computation did
+        is_innocent = has_begun or info["why"] in ASKED or child.owner.exited
+        text = "" if is_innocent else self.computations.died(batch.computation, exit_phrase(info))
         self._finish(batch, "refused" if text else "returned", batch.skip, info | {"text": text})
 
     def _dismiss(self, child: SlotProcess) -> None:

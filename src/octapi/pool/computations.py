@@ -52,7 +52,7 @@ class Known:
         self.running = 0
         self.refused = ""
         #: how many slots in a row have died before a first job of it ran
-        self.spawn_error = 0
+        self.failed_loads = 0
         #: its files are not there: what its client sends again begins it anew
         self.is_broken = False
         self.ready = False
@@ -260,10 +260,10 @@ class Computations:
         known = self.get(digest)
         if known is None:
             return ""
-        known.spawn_error += 1
-        if known.spawn_error < LOADS:
+        known.failed_loads += 1
+        if known.failed_loads < LOADS:
             return ""
-        text = f"{known.spawn_error} processes in a row have ended while they loaded it; the last {how}."
+        text = f"{known.failed_loads} processes in a row have ended while they loaded it; the last {how}."
         self.refuse(digest, known, text)
         return text
 
