@@ -91,7 +91,7 @@ cluster.close()
 """
 
 
-def test_a_killed_cradle_has_a_successor_and_its_setup_runs_again(tmp_path: Path) -> None:
+def test_a_killed_prepared_fork_server_has_a_successor_and_its_setup_runs_again(tmp_path: Path) -> None:
     """The next job finds what setup made."""
     path = tmp_path / "script.py"
     path.write_text(SETUP)

@@ -118,4 +118,16 @@ def test_what_must_arrive_of_a_worker_is_what_is_kept_for_its_client() -> None:
     lasting = {word for word, kind in kinds(Channel.WORKER).items() if kind.must_arrive}
     assert lasting == wire.LASTING
     assert kinds(Channel.TO_CLIENT)["agent"].must_arrive
-    assert replies.Seen(1) != orders.Kill("x")
+
+
+@pytest.mark.parametrize(
+    ("channel", "message"),
+    [
+        (Channel.TO_CLIENT, replies.Stop()), (Channel.TO_CLIENT, replies.Others(2, {7: "red"})),
+        (Channel.TO_CLIENT, replies.Complete()), (Channel.TO_WORKER, orders.Kill("session")),
+        (Channel.TO_WORKER, orders.Cancel(KEY, 3, 0.5)), (Channel.TO_WORKER, orders.Run(KEY, "s", "d", {"jobs": 1})),
+    ],
+)  # fmt: skip
+def test_what_a_master_says_is_the_same_on_the_other_side(channel: Channel, message: NamedTuple) -> None:
+    found = parse(channel, over_the_wire(message))
+    assert (type(found), found) == (type(message), message)

@@ -1,4 +1,4 @@
-"""Batches on their way, of single jobs or of a span of items; the dispatcher treats both alike."""
+"""Batches on their way, of single jobs or of a range of items; the dispatcher treats both alike."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ class JobBatch:
         return spec | precautions(first.past)
 
     def claim(self) -> tuple[Any, ...]:
-        """Describe the batch to a master that does not know it: see Sessions.client_claim."""
+        """Describe the batch to a master that does not know it: see :class:`octapi.protocol.client_messages.Claim`."""
         spec: BatchSpec = {"jobs": len(self.pending_jobs), "worker": self.pending_jobs[0].worker}
         return self.ident, self.queue.digest, spec, self.heard, self.worker
 
@@ -216,7 +216,7 @@ class ItemBatch:
         }
 
     def claim(self) -> tuple[Any, ...]:
-        """Describe the batch to a master that does not know it: see Sessions.client_claim."""
+        """Describe the batch to a master that does not know it: see :class:`octapi.protocol.client_messages.Claim`."""
         spec: BatchSpec = {"jobs": self.jobs, "worker": self.span.worker, "grouped": True}
         return self.ident, self.queue.digest, spec, self.heard, self.worker
 

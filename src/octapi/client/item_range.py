@@ -1,7 +1,7 @@
 """Many calls of one function that travel together: what ``map`` queues.
 
-A :class:`Page` holds the items that were taken from an iterable at one time, and their outcomes.
-A :class:`Span` is a piece of a page that waits or travels; it is split to the size of a batch.
+An :class:`ItemChunk` holds the items that were taken from an iterable at one time, and their outcomes.
+An :class:`ItemRange` is a piece of a chunk that waits or travels; it is split to the size of a batch.
 """
 
 from __future__ import annotations
@@ -186,4 +186,4 @@ class ItemRange:
 
 
 class CannotSend(Exception):
-    """Some items of a span cannot be pickled, or are done."""
+    """Some items of a range cannot be pickled, or are done."""

@@ -105,7 +105,7 @@ class ComputationQueue:
         return self.add(pending_job)
 
     def add(self, entry: Entry) -> None:
-        """Queue a job or a span of items; never blocks.  Raises :exc:`ClusterClosed` after :meth:`close`."""
+        """Queue a job or a range of items; never blocks.  Raises :exc:`ClusterClosed` after :meth:`close`."""
         dispatcher = self.dispatcher
         if dispatcher.is_closed or dispatcher.is_forked:
             dispatcher.check_open()
@@ -308,7 +308,7 @@ class ComputationQueue:
             room -= self.send_safely(self.take(slots))
 
     def send_safely(self, entries: list[Entry]) -> int:
-        """Send a batch as :meth:`fly` does; if that fails, its jobs fail, and nothing else."""
+        """Send a batch as :meth:`send_batch` does; if that fails, its jobs fail, and nothing else."""
         before = set(self.batches)
         try:
             return self.send_batch(entries)
@@ -330,7 +330,7 @@ class ComputationQueue:
         self.pump()
 
     def take(self, slots: int) -> list[Entry]:
-        """Take the next batch from the queue: single jobs, or one span."""
+        """Take the next batch from the queue: single jobs, or one range."""
         entries = self.unpinned
         head = entries[0]
         if isinstance(head, ItemRange):
@@ -439,7 +439,7 @@ class ComputationQueue:
             self._end(entry, outcome.CANCELLED, b"")
 
     def _end(self, entry: Entry, kind: int, data: bytes) -> None:
-        """Give a job or a span its outcome; whatever that raises, the others get theirs."""
+        """Give a job or a range its outcome; whatever that raises, the others get theirs."""
         try:
             if isinstance(entry, ItemRange):
                 fill(entry, RawOutcome(kind, data))
@@ -460,7 +460,7 @@ def entry_size(entry: Entry) -> int:
 
 
 def size_of(packed: tuple[bool, Any]) -> int:
-    """Return how many bytes the items of a span take."""
+    """Return how many bytes the items of a range take."""
     is_simple, data = packed
     return len(data) if is_simple else sum(map(len, data))
 
@@ -480,7 +480,7 @@ def must_be_single(entry: Entry) -> bool:
 
 
 def fill(span: ItemRange, value: RawOutcome) -> None:
-    """Give all items of a span that have none the same outcome."""
+    """Give all items of a range that have none the same outcome."""
     for place in range(span.start, span.stop):
         span.page.put(place, value)
 

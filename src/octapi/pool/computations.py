@@ -123,7 +123,7 @@ class Computations:
         if not self._write(known, digest, facts.get("files") or ()):
             return
         if known.forks:
-            self._raise_cradle(digest, known)
+            self._start_prepared(digest, known)
         else:
             known.ready = True
             self._agent.post(("ready", digest))
@@ -217,7 +217,7 @@ class Computations:
 
     # ---- setup
 
-    def _raise_cradle(self, digest: str, known: Known) -> None:
+    def _start_prepared(self, digest: str, known: Known) -> None:
         assert self._agent.root is not None
         try:
             prepared_server = self._agent.root.forkserver.prepared_server(digest, known.spec, known.setup_args)
@@ -225,8 +225,8 @@ class Computations:
             warn(f"no process for the setup of {known.computation.name} can be started ({error}); trying again.")
             return self._raise_later(digest, known)
         known.prepared_server = prepared_server
-        prepared_server.on_state = lambda prepared_server: self._cradle_state(digest, known, prepared_server)
-        prepared_server.on_gone = lambda: self._cradle_gone(digest, known, prepared_server)
+        prepared_server.on_state = lambda prepared_server: self._prepared_state(digest, known, prepared_server)
+        prepared_server.on_gone = lambda: self._prepared_gone(digest, known, prepared_server)
         return None
 
     def _raise_later(self, digest: str, known: Known) -> None:
@@ -236,9 +236,9 @@ class Computations:
     def _raise_again(self, digest: str, known: Known) -> None:
         is_wanted = self.known.get(digest) is known and not known.leaving and known.renewal is None
         if is_wanted and known.prepared_server is None and not self._agent.closed:
-            self._raise_cradle(digest, known)
+            self._start_prepared(digest, known)
 
-    def _cradle_gone(self, digest: str, known: Known, prepared_server: ForkServerClient) -> None:
+    def _prepared_gone(self, digest: str, known: Known, prepared_server: ForkServerClient) -> None:
         """A prepared fork server has died unasked: its setup runs again, unless it was ended for a falsehood."""
         if prepared_server.falsehood:
             known.prepared_server = None
@@ -247,7 +247,7 @@ class Computations:
             warn(f"the process that ran the setup of {known.computation.name} has died; running its setup again.")
             self._raise_later(digest, known)
 
-    def _cradle_state(self, digest: str, known: Known, prepared_server: ForkServerClient) -> None:
+    def _prepared_state(self, digest: str, known: Known, prepared_server: ForkServerClient) -> None:
         if prepared_server.state == "ready":
             known.ready = True
             self._agent.post(("ready", digest))

@@ -107,7 +107,7 @@ class ForkServer:
         if what == CLEANUP:
             self.cleanup()
             return False
-        child = self.slot_child if what == FORK_SLOT else self.cradle_child
+        child = self.slot_child if what == FORK_SLOT else self.prepared_child
         self.fork(number, child, fds, body)
         return True
 
@@ -166,7 +166,7 @@ class ForkServer:
         faulthandler.enable(file=2, all_threads=False)
         slot.main(socket.socket(fileno=fds[0]), fds[1], self.namespace, self.adopted)
 
-    def cradle_child(self, fds: list[int], body: bytes) -> None:
+    def prepared_child(self, fds: list[int], body: bytes) -> None:
         """Be the prepared fork server of one computation."""
         os.dup2(fds[1], 2)
         os.dup2(fds[1], 1)

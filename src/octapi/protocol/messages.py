@@ -89,13 +89,12 @@ def readers(cls: type[Any]) -> tuple[Reader, ...]:
 
 
 def _reader(cls: type[Any], said: int) -> Reader:
-    """Return what reads so many fields of a kind of message; it is made once, for this happens for every message."""
-    found = _READERS.get((cls, said))
-    if found is None:
-        needed = len(cls._fields) - len(cls._field_defaults)
-        wanted = min(max(needed, said), len(cls._fields))
-        found = _READERS[cls, wanted] = row(*readers(cls)[:wanted])
-    return found
+    """Return what reads a kind of message that came with so many fields; it is made once, for messages are many."""
+    needed = len(cls._fields) - len(cls._field_defaults)
+    wanted = min(max(needed, said), len(cls._fields))
+    if (cls, wanted) not in _READERS:
+        _READERS[cls, wanted] = row(*readers(cls)[:wanted])
+    return _READERS[cls, wanted]
 
 
 def as_it_is(value: Any) -> Any:

@@ -1,6 +1,6 @@
 """The page's story of a run: small pieces, each under a run, a kind and a bucket.
 
-``kind`` names what is told (such as ``timeline``, ``failures``, ``rate``), ``bucket`` is a number that the teller
+``kind`` names what is told (such as ``timeline``, ``failures``, ``rate``), ``bucket`` is a number that the recorder
 chooses (such as the second or the minute since the run's start, or a counter), ``data`` whatever JSON can hold.  A
 piece that is told again replaces the earlier one, so a run of millions of jobs stays small when its buckets are summed.
 Pieces are written with the next group of changes (:data:`octapi.store.writer.GROUP_S`), and go when their run does.

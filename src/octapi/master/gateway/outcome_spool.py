@@ -2,7 +2,7 @@
 
 A client that is away for :data:`DETACH_S` has its messages written down, and those that come; when it comes back they
 are dropped, for it gets them from memory.  What is on disk of a client that will not come back need not be in memory,
-nor with the workers (:meth:`octapi.master.gateway.sessions.Sessions.client_seen`).
+nor with the workers (:meth:`octapi.master.gateway.sessions.Sessions.seen`).
 
 A run may have several clients; each is a *part* of it, and numbers on disk hold the part and the frame's number.
 """

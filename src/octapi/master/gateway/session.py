@@ -82,10 +82,7 @@ class ClientSession:
         #: what is kept of its key: with the key, others may fetch its outcomes
         self.secret = digest(self.token) if self.token else ""
         self.is_recoverable = bool(facts.get("recoverable"))
-        absence_s = facts.get("absence_s")
-        self.absence_s = min(
-            absence_s if absence_s and batch_checks.is_time(absence_s) else ABSENCE_S, LONGEST_ABSENCE_S
-        )
+        self.absence_s = absence_of(facts)
         self.said_bye = False
         self.is_detached = False
         self.waiting: deque[BatchRecord] = deque()
@@ -247,6 +244,12 @@ class ClientSession:
         if self.story is None:
             self.story = RunTrace()
         self.story.merge(news)
+
+
+def absence_of(facts: dict[str, Any]) -> float:
+    """Return how long a client's session is to last without a connection, in seconds."""
+    wanted = facts.get("absence_s")
+    return min(wanted if wanted and batch_checks.is_time(wanted) else ABSENCE_S, LONGEST_ABSENCE_S)
 
 
 def remainder(held: BatchRecord, reason: str, stop: int) -> BatchRecord | None:
