@@ -140,10 +140,6 @@ class Core:
         """Return the workers that may run a queue's jobs."""
         return queue.usable(self.infos.values())
 
-    def capacity(self, queue: ComputationQueue) -> int:
-        """Return how many slots a queue can use now."""
-        return queue.slots_of(self.usable(queue))
-
     def add_lane(self, queue: ComputationQueue) -> None:
         """Take a computation, and tell the link about it."""
         queue.define()

@@ -264,15 +264,20 @@ class ComputationQueue:
             return
         if not self.is_introduced:
             self.introduce()
-        why = self.dispatcher.broken() or self._why_none()
-        if why is not None:
-            self.fail_waiting(why)
-        elif self.dispatcher.link is not None:
-            self._send()
+        if self.unpinned or self.pinned or self.absent:  # each job that ends comes here
+            self._send_or_fail()
         self.stumbles = 0
         if not self.unpinned:
             self.go_idle()
         self.rest()
+
+    def _send_or_fail(self) -> None:
+        usable = self.dispatcher.usable(self)
+        why = self.dispatcher.broken() or self._why_none(usable)
+        if why is not None:
+            self.fail_waiting(why)
+        elif self.dispatcher.link is not None:
+            self._send(self.slots_of(usable))
 
     def go_idle(self) -> None:
         """Have the next job that is added call :meth:`pump`."""
@@ -281,9 +286,8 @@ class ComputationQueue:
             self.is_idle = False
             self.dispatcher.call(self.pump)
 
-    def _why_none(self) -> JobError | None:
+    def _why_none(self, usable: list[WorkerInfo]) -> JobError | None:
         """Return why none of its jobs can ever run on the workers that there are, if so."""
-        usable = self.dispatcher.usable(self)
         if not self.slots_of(usable) and self.misfits():
             return mismatch_error(self.computation, self.misfits())
         return refused_error(self.computation, self.refused_on) if self.is_refused(usable) else None
@@ -292,8 +296,7 @@ class ComputationQueue:
         """Say whether every worker that may run its jobs has said that it cannot."""
         return bool(usable and self.refused_on) and all(worker.name in self.refused_on for worker in usable)
 
-    def _send(self) -> None:
-        slots = self.dispatcher.capacity(self)
+    def _send(self, slots: int) -> None:
         room = self.batcher.in_flight(slots) - len(self.batches)
         while self.pinned and slots:
             entry = self.pinned.popleft()

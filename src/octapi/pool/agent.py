@@ -289,6 +289,8 @@ class Agent:
                     self.post(("ready", digest))
 
     def _next(self) -> Batch | None:
+        if not self.queues:
+            return None
         busy = sum(self.busy.values())
         if busy >= self.slots or (self.alone and busy):
             return None

@@ -51,28 +51,42 @@ class Recorder:
         self.group_start = (0, 0)
         self.grouped = False
 
-    def send(self, kind: bytes, body: bytes) -> None:
-        """Send one frame; a slot whose agent is gone ends."""
+    def send(self, kind: bytes, body: bytes, then: bytes = b"") -> None:
+        """Send one frame, and ``then`` the next, which is packed already."""
+        self._write(HEAD.pack(len(body), kind[0]) + body + then)
+
+    def _write(self, data: bytes) -> None:
+        """Write to the agent; a slot whose agent is gone ends."""
         try:
-            self.sock.sendall(HEAD.pack(len(body), kind[0]) + body)
+            self.sock.sendall(data)
         except OSError:
             os._exit(0)
 
-    def flush(self) -> None:
-        """Send the journal's records and start an empty one."""
+    def flush(self, then: bytes = b"") -> None:
+        """Send the journal's records, and ``then`` the next frame, which is packed; start an empty journal."""
         cells = self.page.cells
         if not self.offset:
+            if then:
+                self._write(then)
             return
         number = struct.pack("<Q", cells[shared_state.SEQUENCE])
         if self.grouped:
             self.close_group(time.time_ns())
-            self.send(SENDS_GROUPS, number + b"".join(self.parts))
+            self.send(SENDS_GROUPS, number + b"".join(self.parts), then)
             self.parts.clear()
         else:
-            self.send(SENDS_RESULTS, number + self.page.map[HEADER : HEADER + self.offset])
+            self.send(SENDS_RESULTS, number + self.page.map[HEADER : HEADER + self.offset], then)
         self.offset = 0
         cells[shared_state.SEQUENCE] += 1
         cells[COMMITTED] = 0
+
+    def end(self, index: int) -> None:
+        """Say that a batch is over; ``index`` is its first job that was not started.
+
+        It goes out with the last records: the agent wakes once for both.
+        """
+        body = struct.pack("<I", index)
+        self.flush(HEAD.pack(len(body), SENDS_END[0]) + body)
 
     def close_group(self, now: int) -> None:
         """Make one record of the plain values since the last one; ``now`` is in nanoseconds of the epoch."""

@@ -35,7 +35,7 @@ from octapi.pool.imports import Imports
 from octapi.pool.loaded_computation import LoadedComputation
 from octapi.pool.output_capture import Capture, too_much
 from octapi.pool.program import Ran
-from octapi.pool.recorder import NOTEWORTHY_NS, SENDS_END, SENDS_EVENT, SENDS_REFUSAL, Recorder
+from octapi.pool.recorder import NOTEWORTHY_NS, SENDS_EVENT, SENDS_REFUSAL, Recorder
 from octapi.protocol import outcome, wire
 from octapi.protocol.computation import Computation
 from octapi.protocol.plain import SIMPLE
@@ -233,8 +233,7 @@ class Slot:
         self.serial = serial
         found = self.loaded.get(digest)
         if found is None:
-            self.records.send(SENDS_END, struct.pack("<I", skip))
-            return
+            return self.records.end(skip)
         self.switch(digest)
         self.records.grouped = grouped
         self.ids = ids
@@ -248,8 +247,7 @@ class Slot:
         cells[shared_state.ENDED] = shared_state.place(serial, stop)
         cells[shared_state.CURRENT] = shared_state.IDLE
         job_directory.remove_job_files(extra)
-        self.records.flush()
-        self.records.send(SENDS_END, struct.pack("<I", stop))
+        return self.records.end(stop)
 
     def loop(self, work: BatchJobs, payloads: list[Any], skip: int, budget: int) -> int:
         """Run jobs until the batch, its budget (in nanoseconds) or its limit ends; return the first index not run."""
