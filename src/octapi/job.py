@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
     from octapi.client.lifetime import Lifetime
     from octapi.protocol.outcome import Extra, WorkerInfo
+    from octapi.protocol.wire import Buffer
 
 T = TypeVar("T")
 
@@ -135,7 +136,7 @@ class JobTicket(PendingJob):
             job.set_running_or_notify_cancel()
 
     def resolve(
-        self, kind: int, data: bytes, started: float, ended: float, worker: WorkerInfo | None, extra: Extra | None
+        self, kind: int, data: Buffer, started: float, ended: float, worker: WorkerInfo | None, extra: Extra | None
     ) -> None:
         """Set the future's result or exception, and let go of it."""
         job = self.job
@@ -151,7 +152,7 @@ class JobTicket(PendingJob):
 
 
 def settle(
-    job: Job[Any], kind: int, data: bytes, times: tuple[float, float], worker: WorkerInfo | None, extra: Extra | None
+    job: Job[Any], kind: int, data: Buffer, times: tuple[float, float], worker: WorkerInfo | None, extra: Extra | None
 ) -> None:
     """Set a future's result or exception; ``times`` are its start and end, in seconds of the epoch, 0 if unknown."""
     started, ended = times
@@ -184,7 +185,7 @@ def claim(job: Job[Any]) -> bool:
     return job.set_running_or_notify_cancel()
 
 
-def read(kind: int, data: bytes) -> tuple[Any, BaseException | None]:
+def read(kind: int, data: Buffer) -> tuple[Any, BaseException | None]:
     """Unpickle an outcome into a value or an exception; raises what unpickling raises."""
     if kind in (outcome.VALUE, outcome.PROGRAM):
         return (loads_result(data) if data else None), None

@@ -66,12 +66,12 @@ class World:
 def records(facts: dict[str, Any], start: int, stop: int) -> bytes:
     """Results of jobs ``start`` to ``stop`` of a batch, as its slot would send them."""
     if facts["form"] == wire.ITEMS:
-        values = [args[0] for args in pickle.loads(facts["data"])[start:stop]]
+        values = [args[0] for args in pickle.loads(wire.buffer_of(facts["data"]))[start:stop]]
         data = pickle.dumps(values)
         return wire.RECORD.pack(start, outcome.GROUP, len(data), 1.0, 0.001) + data if values else b""
     found = b""
     for index in range(start, stop):
-        (number,), _ = pickle.loads(wire.unpack(facts["data"])[index])
+        (number,), _ = pickle.loads(wire.jobs_of(facts["form"], facts["data"])[index])
         data = pickle.dumps(number)
         found += wire.RECORD.pack(index, outcome.VALUE, len(data), 1.0, 0.001) + data
     return found

@@ -52,7 +52,8 @@ class Pipe:
     def __init__(self) -> None:
         self.frames: deque[bytes] = deque()
         self.is_closed = False
-        self.transport = SimpleNamespace(abort=self.close, get_write_buffer_size=lambda: 0)
+        self.transport = SimpleNamespace(abort=self.close)
+        self.unsent = 0
 
     def write(self, data: bytes) -> None:
         while data and not self.is_closed:
@@ -100,7 +101,7 @@ class FakeAgent:
         self.computations.known[digest] = SimpleNamespace(refused="", ready=True)
 
     def run(self, key: Any, facts: dict[str, Any]) -> None:
-        jobs = wire.unpack(facts["data"])
+        jobs = wire.jobs_of(facts["form"], facts["data"])
         self.batches[key] = SimpleNamespace(jobs=jobs, at=facts.get("skip", 0), child=None, seen=0, skip=0, is_in=False)
 
     def step(self) -> None:

@@ -7,8 +7,6 @@ from array import array
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-import msgpack
-
 from octapi.client.item_range import MISSING, ItemRange, RawOutcome
 from octapi.client.job_errors import WENT_AWAY, handling_error
 from octapi.client.pending_job import PendingJob
@@ -51,9 +49,10 @@ class JobBatch:
     def spec(self) -> BatchSpec:
         """Describe the batch to the link."""
         first = self.pending_jobs[0]
+        form, data = wire.of_jobs([pending_job.payload for pending_job in self.pending_jobs])
         spec: BatchSpec = {
-            "form": wire.JOBS,
-            "data": msgpack.packb([pending_job.payload for pending_job in self.pending_jobs]),
+            "form": form,
+            "data": data,
             "jobs": len(self.pending_jobs),
             "ids": array("Q", [pending_job.serial for pending_job in self.pending_jobs]).tobytes(),
             "worker": first.worker,
@@ -78,7 +77,7 @@ class JobBatch:
         if not pending_job.done and pending_job.batch is self:
             pending_job.begun(worker, now)
 
-    def take(self, records: bytes, worker: WorkerInfo | None) -> tuple[int, float]:
+    def take(self, records: wire.Blob, worker: WorkerInfo | None) -> tuple[int, float]:
         """Hand out the outcomes in ``records``; return how many jobs they are, and their seconds."""
         pending_jobs, recorder = self.pending_jobs, self.queue.dispatcher.recorder
         place = (worker, self.queue.computation.name)
@@ -114,7 +113,7 @@ class JobBatch:
         return None if pending_job.done else pending_job.payload
 
     def settle(
-        self, index: int, kind: int, data: bytes, started: float, ended: float, worker: WorkerInfo | None
+        self, index: int, kind: int, data: wire.Buffer, started: float, ended: float, worker: WorkerInfo | None
     ) -> None:
         """Give one job its outcome."""
         self.pending_jobs[index].settle_once(kind, data, started, ended, worker)
@@ -205,9 +204,10 @@ class ItemBatch:
     def spec(self) -> BatchSpec:
         """Describe the batch to the link, once: the bytes are not kept."""
         data, self.data = self.data, None
+        form, packed = (wire.ITEMS, wire.blob(data)) if self.simple else wire.of_jobs(data)
         return {
-            "form": wire.ITEMS if self.simple else wire.JOBS,
-            "data": data if self.simple else msgpack.packb(data),
+            "form": form,
+            "data": packed,
             "jobs": len(self.span),
             "ids": [self.span.page.number, self.span.start],
             "worker": self.span.worker,
@@ -228,7 +228,7 @@ class ItemBatch:
         """Take note which item a slot has; items are not told."""
         self.current = index
 
-    def take(self, records: bytes, worker: WorkerInfo | None) -> tuple[int, float]:
+    def take(self, records: wire.Blob, worker: WorkerInfo | None) -> tuple[int, float]:
         """Put the outcomes in ``records`` into the page; return how many items they are, and their seconds."""
         page, offset, recorder = self.span.page, self.span.start, self.queue.dispatcher.recorder
         place = (worker, self.queue.computation.name)
@@ -270,7 +270,7 @@ class ItemBatch:
         return self.span.page.bytes_of(place)
 
     def settle(
-        self, index: int, kind: int, data: bytes, started: float, ended: float, worker: WorkerInfo | None
+        self, index: int, kind: int, data: wire.Buffer, started: float, ended: float, worker: WorkerInfo | None
     ) -> None:
         """Give one item its outcome."""
         self.span.page.put(self.span.start + index, RawOutcome(kind, data))

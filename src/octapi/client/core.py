@@ -32,7 +32,7 @@ from octapi.client.job_errors import (
 from octapi.client.pending_job import PendingJob
 from octapi.client.queue import entry_size
 from octapi.errors import Attempt, ClusterClosed, ClusterForked, JobError, ResultNotPicklable
-from octapi.protocol import orders, outcome
+from octapi.protocol import orders, outcome, wire
 from octapi.protocol.computation import File
 from octapi.protocol.exits import exit_phrase, is_own_end
 from octapi.protocol.outcome import SILENT, WorkerInfo
@@ -291,31 +291,31 @@ class Core:
         batch.worker = worker
         batch.begun(index, info, time.time())
 
-    def on_results(self, worker: str, ident: int, records: bytes) -> None:
+    def on_results(self, worker: str, ident: int, records: wire.Blob) -> None:
         """Some jobs of a batch are done."""
         batch = self.batches.get(ident)
         if batch is not None:
             count, busy = batch.take(records, self.infos.get(worker))
             batch.queue.batcher.measured(count, busy)
 
-    def on_provisional(self, worker: str, ident: int, index: int, data: bytes) -> None:
+    def on_provisional(self, worker: str, ident: int, index: int, data: wire.Blob) -> None:
         """A job handed in a provisional result."""
         batch, info = self.batches.get(ident), self.infos.get(worker)
         if isinstance(batch, JobBatch) and info is not None and not batch.pending_jobs[index].done:
             batch.begun(index, info, time.time())
             try:
-                batch.pending_jobs[index].provisional(data)
+                batch.pending_jobs[index].provisional(bytes(wire.buffer_of(data)))
             except BaseException as error:
                 text = f"Its provisional result cannot be taken here: {type(error).__name__}: {error}"
                 self._fail_running(batch, index, ResultNotPicklable(text, function=batch.queue.computation.name))
 
-    def on_file(self, worker: str, ident: int, index: int, path: str, data: bytes, mode: int, mtime: float) -> None:
+    def on_file(self, worker: str, ident: int, index: int, path: str, data: wire.Blob, mode: int, mtime: float) -> None:
         """A job sent a file."""
         batch = self.batches.get(ident)
         if batch is not None:
             pending_job = batch.pending_jobs[index] if isinstance(batch, JobBatch) else None
             try:
-                batch.queue.listener.file(File(path, data, mode, mtime), pending_job)
+                batch.queue.listener.file(File(path, bytes(wire.buffer_of(data)), mode, mtime), pending_job)
             except BaseException as error:
                 self._fail_running(batch, index, file_error(path, error, batch.queue.computation.name, worker))
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import ssl
 import subprocess
 import time
@@ -21,6 +20,7 @@ from octapi.errors import (
 from octapi.protocol import wire
 from octapi.protocol.client_messages import Bye
 from octapi.protocol.messages import kind_of, plain
+from octapi.protocol.stream import FrameStream, connect
 from octapi.text.reasons import in_words
 
 if TYPE_CHECKING:
@@ -74,7 +74,7 @@ class MasterEndpoint:
         """Return where the master answered last."""
         return f"{self.host}:{self.port}"
 
-    async def open(self, patience_s: float) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+    async def open(self, patience_s: float) -> FrameStream:
         """Connect to the first place where the master answers; if it answers nowhere, to where it is found.
 
         Raises OSError when it answers nowhere, and :exc:`TrustError` when only somebody else does.
@@ -99,9 +99,7 @@ class MasterEndpoint:
         except (OSError, subprocess.SubprocessError):
             return None
 
-    async def _first(
-        self, places: list[tuple[str, int]], patience_s: float
-    ) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+    async def _first(self, places: list[tuple[str, int]], patience_s: float) -> FrameStream:
         failed: Exception = OSError("no address is known")
         for host, port in places:
             try:
@@ -114,33 +112,34 @@ class MasterEndpoint:
                 failed = failed if isinstance(failed, PeerRefused) else error
         raise failed
 
-    async def _open(self, host: str, port: int, patience_s: float) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+    async def _open(self, host: str, port: int, patience_s: float) -> FrameStream:
         async with asyncio.timeout(patience_s):
-            reader, writer = await asyncio.open_connection(host, port, limit=1 << 20)
+            stream = await connect(host, port)
         if self.trust is not None:
             try:
                 async with asyncio.timeout(patience_s):
-                    await writer.start_tls(self.trust.client)
+                    await stream.start_tls(self.trust.client)
             except ssl.SSLError:
                 raise
             except OSError as error:  # it hung up, or said nothing
+                stream.close()
                 raise ConnectionError(no_tls(f"{host}:{port}")) from error
         try:
-            self._admit(writer)
+            self._admit(stream)
         except TrustError:
-            writer.close()
+            stream.close()
             raise
         self.host, self.port = host, port
-        return reader, writer
+        return stream
 
-    def _admit(self, writer: asyncio.StreamWriter) -> None:
+    def _admit(self, stream: FrameStream) -> None:
         if self.trust is None:
             if not self.insecure:
                 raise NotAMember(LOGIN)
             return
         from octapi.trust.names import MASTER
 
-        self._certificate = writer.get_extra_info("peercert") or {}
+        self._certificate = stream.get_extra_info("peercert") or {}
         self.trust.admit(self._certificate, (MASTER,), dates=False)
 
     def confirm(self, epoch: float) -> None:
@@ -184,22 +183,21 @@ async def ask(way: MasterEndpoint, patience_s: float, hello: dict[str, Any], que
 
     Raises :exc:`MasterNotFound` and what :func:`refused` returns.
     """
-    writer = None
+    stream = None
     try:
-        reader, writer = await way.open(patience_s)
-        writer.write(wire.pack(("hello", hello)) + wire.pack(plain(question)))
-        kind, facts = await asyncio.wait_for(wire.read_frame(reader), patience_s)
+        stream = await way.open(patience_s)
+        stream.write(wire.pack(("hello", hello)) + wire.pack(plain(question)))
+        kind, facts = await asyncio.wait_for(wire.read_frame(stream), patience_s)
         if kind == "refused":
             raise refused(facts, way.label)
         way.confirm(facts["time"])
         while kind != kind_of(question).word:
-            kind, facts, *_ = await asyncio.wait_for(wire.read_frame(reader), patience_s)
-        writer.write(wire.pack(plain(Bye())))
+            kind, facts, *_ = await asyncio.wait_for(wire.read_frame(stream), patience_s)
+        stream.write(wire.pack(plain(Bye())))
         return facts
     except (OSError, asyncio.IncompleteReadError) as error:
         raise MasterNotFound(f"No master answers at {way.label} ({in_words(error)}).") from error
     finally:
-        if writer is not None:
-            writer.close()
-            with contextlib.suppress(OSError):
-                await writer.wait_closed()
+        if stream is not None:
+            stream.close()
+            await stream.wait_closed()

@@ -15,6 +15,7 @@ from octapi.protocol import outcome
 if TYPE_CHECKING:
     from octapi.errors import Attempt
     from octapi.protocol.computation import File
+    from octapi.protocol.wire import Buffer
 
 #: the place of an outcome that has not come
 MISSING: Final[Any] = object()
@@ -31,7 +32,7 @@ class RawOutcome:
 
     __slots__ = ("data", "item", "kind")
 
-    def __init__(self, kind: int, data: bytes) -> None:
+    def __init__(self, kind: int, data: Buffer) -> None:
         self.kind = kind
         self.data = data
         #: of a failure: the item, for the note that its error has

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 from typing import TYPE_CHECKING, Any
 
 from octapi.client.endpoint import refused
@@ -16,6 +15,7 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     from octapi.client.endpoint import MasterEndpoint
+    from octapi.protocol.stream import FrameStream
 
 
 class MasterRpc:
@@ -29,13 +29,12 @@ class MasterRpc:
         self.way = way
         self.patience_s = patience_s
         self.hello = hello
-        self._reader: asyncio.StreamReader | None = None
-        self._writer: asyncio.StreamWriter | None = None
+        self._stream: FrameStream | None = None
 
     async def __aenter__(self) -> MasterRpc:
         try:
-            self._reader, self._writer = await self.way.open(self.patience_s)
-            self._writer.write(wire.pack(("hello", self.hello)))
+            self._stream = await self.way.open(self.patience_s)
+            self._stream.write(wire.pack(("hello", self.hello)))
             facts = await self._hear("welcome")
         except BaseException as error:
             await self._close()
@@ -50,25 +49,24 @@ class MasterRpc:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if self._writer is not None and not self._writer.is_closing():
-            self._writer.write(wire.pack(plain(said.Bye())))
+        if self._stream is not None and not self._stream.is_closing():
+            self._stream.write(wire.pack(plain(said.Bye())))
         await self._close()
 
     async def _close(self) -> None:
-        if self._writer is not None:
-            self._writer.close()
-            with contextlib.suppress(OSError):
-                await self._writer.wait_closed()
+        if self._stream is not None:
+            self._stream.close()
+            await self._stream.wait_closed()
 
     def say(self, message: Any) -> None:
         """Send one of :mod:`octapi.protocol.client_messages`."""
-        assert self._writer is not None
-        self._writer.write(wire.pack(plain(message)))
+        assert self._stream is not None
+        self._stream.write(wire.pack(plain(message)))
 
     async def hear(self) -> Any:
         """Wait for one message.  Raises OSError and asyncio.IncompleteReadError when the master is gone."""
-        assert self._reader is not None
-        return await wire.read_frame(self._reader)
+        assert self._stream is not None
+        return await wire.read_frame(self._stream)
 
     async def _hear(self, wanted: str) -> Any:
         while True:
@@ -80,10 +78,10 @@ class MasterRpc:
 
     async def manage(self, operation: str, **facts: Any) -> dict[str, Any]:
         """Ask something about runs.  Raises :exc:`RunError` with the master's reason, and :exc:`MasterNotFound`."""
-        assert self._writer is not None
+        assert self._stream is not None
         try:
             self.say(said.Manage({"op": operation, **facts}))
-            await self._writer.drain()
+            await self._stream.drain()
             answer = await self._hear("manage")
         except (OSError, asyncio.IncompleteReadError) as error:
             raise MasterNotFound(f"The master at {self.way.label} hung up. Is it being restarted?") from error

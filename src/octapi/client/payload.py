@@ -24,7 +24,7 @@ def call_bytes(args: tuple[object, ...], kwargs: dict[str, object]) -> bytes:
     Raises :exc:`pickle.PicklingError`, which says what of them cannot be pickled.
     """
     try:
-        return pickling.dumps((args, kwargs))
+        return pickling.dumps_call((), args, kwargs)
     except Exception as error:
         raise blame.for_call(args, kwargs, error) from error
 
@@ -35,7 +35,7 @@ def call_with(function: Callable[..., object], args: tuple[object, ...], kwargs:
     Raises :exc:`pickle.PicklingError`, which says what of it cannot be pickled.
     """
     try:
-        return pickling.dumps((function, args, kwargs))
+        return pickling.dumps_call((function,), args, kwargs)
     except Exception as error:
         raise blame.for_call(args, kwargs, error, function) from error
 

@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from octapi.errors import Attempt, JobError
     from octapi.protocol.computation import File
     from octapi.protocol.outcome import Extra, WorkerInfo
+    from octapi.protocol.wire import Buffer
 
 
 class PendingJob:
@@ -57,7 +58,7 @@ class PendingJob:
         """The job handed in a provisional result, pickled in ``data``."""
 
     def resolve(
-        self, kind: int, data: bytes, started: float, ended: float, worker: WorkerInfo | None, extra: Extra | None
+        self, kind: int, data: Buffer, started: float, ended: float, worker: WorkerInfo | None, extra: Extra | None
     ) -> None:
         """Take the job's one final outcome: ``kind`` says what ``data`` is a pickle of."""
 
@@ -67,7 +68,7 @@ class PendingJob:
     def settle_once(
         self,
         kind: int,
-        data: bytes = b"",
+        data: Buffer = b"",
         started: float = 0.0,
         ended: float = 0.0,
         worker: WorkerInfo | None = None,

@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 
 #: a batch of more jobs than one takes no more than about so much, in bytes
 BATCH_BYTES = 32 << 20
+#: a job whose arguments take more than this is a batch of its own, in bytes: then nothing copies them
+ALONE = 1 << 20
 #: what waits fails when it could not be sent so often in a row
 STUMBLES = 3
 
@@ -348,7 +350,10 @@ class ComputationQueue:
             entry = entries[0]
             if isinstance(entry, ItemRange) or room < 0:
                 break
-            room -= len(entry.payload)
+            size = len(entry.payload)
+            if size > ALONE and found:
+                break
+            room -= size if size <= ALONE else BATCH_BYTES + 1
             found.append(entries.popleft())
         return found
 

@@ -13,7 +13,7 @@ from octapi.client.endpoint import MasterEndpoint, refused
 from octapi.client.master_rpc import MasterRpc
 from octapi.client.remote import hello
 from octapi.errors import ClusterError, JobCrashed, WorkerLost
-from octapi.protocol import outcome
+from octapi.protocol import outcome, wire
 from octapi.protocol.client_messages import Fetch, Settled
 from octapi.protocol.exits import exit_phrase
 from octapi.protocol.outcome import Extra, WorkerInfo
@@ -29,7 +29,7 @@ class Recovered(NamedTuple):
 
     function: str
     kind: int
-    data: bytes
+    data: wire.Buffer
     started: float
     ended: float
     worker: WorkerInfo | None
@@ -96,7 +96,7 @@ class Recovery:
         ident: int,
         index: int,
         kind: int,
-        data: bytes,
+        data: wire.Buffer,
         times: tuple[float, float],
         extra: Extra | None,
     ) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import getpass
 import os
 import platform
@@ -34,6 +33,7 @@ if TYPE_CHECKING:
     from octapi.client.endpoint import MasterEndpoint
     from octapi.client.link import Receiver
     from octapi.protocol.specs import BatchSpec, ComputationFacts
+    from octapi.protocol.stream import FrameStream
     from octapi.settings import Settings
 
 #: how long a master may take to greet a client that comes back, in seconds
@@ -64,7 +64,7 @@ class RemoteLink:
         self.settings = settings
         self.workers: dict[str, WorkerInfo] = {}
         self.receiver: Receiver | None = None
-        self.writer: asyncio.StreamWriter | None = None
+        self.writer: FrameStream | None = None
         self.tasks: list[asyncio.Task[None]] = []
         self.dask_address = ""
         self.run_id = ""
@@ -112,12 +112,12 @@ class RemoteLink:
             replies.Refused: self._refused,
         }
 
-    async def _connect(self) -> asyncio.StreamReader:
+    async def _connect(self) -> FrameStream:
         deadline = asyncio.get_running_loop().time() + self.settings.patience_s
         while True:
             try:
-                reader, self.writer = await self.way.open(self.settings.patience_s)
-                return reader
+                self.writer = await self.way.open(self.settings.patience_s)
+                return self.writer
             except OSError as error:
                 if asyncio.get_running_loop().time() > deadline:
                     raise MasterNotFound(
@@ -127,7 +127,7 @@ class RemoteLink:
                 say(f"octapi: waiting for the master at {self.way.label} ({in_words(error)})")
                 await asyncio.sleep(1)
 
-    async def _greet(self, reader: asyncio.StreamReader, patience_s: float, again: bool = False) -> dict[str, Any]:
+    async def _greet(self, reader: FrameStream, patience_s: float, again: bool = False) -> dict[str, Any]:
         """Say who this is, and return the master's greeting.  Raises what :func:`refused` returns."""
         assert self.writer is not None
         self.writer.write(wire.pack(("hello", self.introduction(again))))
@@ -152,7 +152,7 @@ class RemoteLink:
 
     # ---- living with connections that break
 
-    async def _live(self, reader: asyncio.StreamReader) -> None:
+    async def _live(self, reader: FrameStream) -> None:
         """Read; when the connection breaks, make another."""
         assert self.receiver is not None
         try:
@@ -164,7 +164,7 @@ class RemoteLink:
             if not self.closing:
                 self.receiver.link_lost(error if isinstance(error, ClusterError) else MasterLost(repr(error)))
 
-    async def _read(self, reader: asyncio.StreamReader) -> str:
+    async def _read(self, reader: FrameStream) -> str:
         """Take messages until the connection breaks; return why.  Raises what the master's refusal says."""
         try:
             while True:
@@ -175,7 +175,7 @@ class RemoteLink:
     def _is_alive(self) -> None:
         self._heard = asyncio.get_running_loop().time()
 
-    def take(self, body: bytes) -> None:
+    def take(self, body: wire.Buffer) -> None:
         """Take one message of the master; one that cannot be used is said, and the next ones are heard.
 
         Raises what the master's refusal says.
@@ -213,26 +213,25 @@ class RemoteLink:
     def _refused(self, reply: replies.Refused) -> None:
         raise refused(reply.facts, self.way.label)
 
-    async def resume(self) -> asyncio.StreamReader:
+    async def resume(self) -> FrameStream:
         """Connect again, and go on where the connection broke.
 
         Raises OSError, asyncio.IncompleteReadError and :exc:`ClusterError` when that fails.
         """
-        reader, writer = await self.way.open(CONNECT_S)
-        self.writer = writer
+        stream = self.writer = await self.way.open(CONNECT_S)
         try:
-            facts = await self._greet(reader, ANSWER_S, again=True)
+            facts = await self._greet(stream, ANSWER_S, again=True)
         except BaseException:
-            writer.close()
+            stream.close()
             raise
-        self.go_on(facts, writer)
-        return reader
+        self.go_on(facts, stream)
+        return stream
 
-    def go_on(self, facts: dict[str, Any], writer: asyncio.StreamWriter) -> None:
+    def go_on(self, facts: dict[str, Any], writer: FrameStream) -> None:
         """Go on over another connection; the master's greeting says whether it knows this session."""
         if facts["session"]:
             self.outbox.acknowledge(facts["seen"])
-            writer.writelines(self.outbox.since(facts["seen"]))
+            wire.write(writer, self.outbox.since(facts["seen"]))
             self._take_workers(facts["workers"])
         else:
             self._start_anew(facts)
@@ -243,7 +242,9 @@ class RemoteLink:
     def _start_anew(self, facts: dict[str, Any]) -> None:
         """Tell another process of the master everything; its workers are given time to come back."""
         assert self.receiver is not None
-        unseen = [wire.unpack(frame[wire.LENGTH.size :]) for frame in self.outbox.since(self.outbox.acknowledged)]
+        unseen = [
+            wire.unpack(bytes(frame)[wire.LENGTH.size :]) for frame in self.outbox.since(self.outbox.acknowledged)
+        ]
         self.outbox, self.counter = Outbox(), ReceivedCounter()
         self.missing = dict(self.workers)
         self._missing_until = asyncio.get_running_loop().time() + MISSING_S
@@ -297,21 +298,21 @@ class RemoteLink:
 
     def _send_surely(self, message: Any) -> None:
         """Send what must arrive: it is kept until the master has it."""
-        frame = wire.pack(plain(message))
+        frame = wire.frame(plain(message))
         self.outbox.append(frame)
         if self.is_connected and self.writer is not None and not self.writer.is_closing():
-            self._given = len(frame) + (self._given if self.writer.transport.get_write_buffer_size() else 0)
-            self.writer.write(frame)
+            self._given = len(frame) + (self._given if self.writer.unsent else 0)
+            wire.write(self.writer, (frame,))
 
     @property
     def travel(self) -> tuple[int, int]:
         """Return how many bytes of what was sent last have left this computer, and how many there are."""
-        left = 0 if self.writer is None else self.writer.transport.get_write_buffer_size()
+        left = 0 if self.writer is None else self.writer.unsent
         return max(0, self._given - left), self._given if left else 0
 
     def define(self, digest: str, spec: bytes, facts: ComputationFacts) -> None:
         """Send a computation to the master, which keeps it for workers that join later."""
-        self._send_surely(said.Define(digest, spec, facts))
+        self._send_surely(said.Define(digest, wire.blob(spec), facts))
 
     def run(self, ident: int, queue: int, digest: str, spec: BatchSpec) -> None:
         """Send a batch."""
@@ -341,8 +342,7 @@ class RemoteLink:
         if self.writer is not None:
             self._send(said.Bye())
             self.writer.close()
-            with contextlib.suppress(OSError):
-                await self.writer.wait_closed()
+            await self.writer.wait_closed()
 
 
 class Reconnector:
@@ -353,7 +353,7 @@ class Reconnector:
         self.why = why
         self.limit_s = link.settings.reconnect_s
 
-    async def wait(self) -> asyncio.StreamReader:
+    async def wait(self) -> FrameStream:
         """Return the new connection's reader.  Raises :exc:`MasterLost`, or what the master's refusal says."""
         since = time.monotonic()
         speaking = asyncio.get_running_loop().create_task(self._speak(since))

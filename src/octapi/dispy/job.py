@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from octapi.dispy.cluster import JobCluster
     from octapi.dispy.window import Window
     from octapi.protocol.outcome import Extra, WorkerInfo
+    from octapi.protocol.wire import Buffer
 
 _FINISH = threading.Lock()
 _ids = itertools.count(1)
@@ -220,7 +221,7 @@ class DispyJob(PendingJob):
         self._end(self.Cancelled, "", 0)
 
     def resolve(
-        self, kind: int, data: bytes, started: float, ended: float, worker: WorkerInfo | None, extra: Extra | None
+        self, kind: int, data: Buffer, started: float, ended: float, worker: WorkerInfo | None, extra: Extra | None
     ) -> None:
         """Take the final outcome."""
         was_cancelled = self._status == self.Cancelled
@@ -236,7 +237,7 @@ class DispyJob(PendingJob):
             status = self._loaded(kind, data)
         else:
             try:
-                plain = REFERS not in data  # most results are, and this is what all jobs pass
+                plain = type(data) is bytes and REFERS not in data  # most results are, and this is what all jobs pass
                 self.result = (pickle.loads(data) if plain else loads_result(data)) if data else None
             except BaseException as why:  # the code of a class of the script's: it may raise anything
                 status = self._not_loaded(why)
@@ -262,7 +263,7 @@ class DispyJob(PendingJob):
         if self._cluster is not None:
             self._cluster._on_final(self, worker, self._sent, received, was_begun)
 
-    def _loaded(self, kind: int, data: bytes) -> int:
+    def _loaded(self, kind: int, data: Buffer) -> int:
         """Take what came, and return the status; whatever cannot be loaded is the job's exception."""
         try:
             return self._take(kind, data)
@@ -274,7 +275,7 @@ class DispyJob(PendingJob):
         self.exception = f"The result cannot be loaded here: {type(why).__name__}: {why}\n"
         return self.Terminated
 
-    def _take(self, kind: int, data: bytes) -> int:
+    def _take(self, kind: int, data: Buffer) -> int:
         if kind == outcome.PROGRAM:
             self.result = loads_result(data)
             return self.Finished

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from octapi.client.endpoint import MasterEndpoint
+    from octapi.protocol.stream import FrameStream
 
 #: how long the master is still asked after the last one has looked, in seconds
 LINGER_S: Final = 15.0
@@ -40,7 +41,7 @@ class GatewayFeed:
         self._on_frame = on_frame
         self._on_lost = on_lost
         self._task: asyncio.Task[None] | None = None
-        self._writer: asyncio.StreamWriter | None = None
+        self._writer: FrameStream | None = None
         self._wanted_until = 0.0
         self._lookers = 0
         self._fresh = asyncio.Event()
@@ -91,12 +92,10 @@ class GatewayFeed:
 
     async def _watch(self) -> None:
         way = self._way()
-        reader, self._writer = await way.open(PATIENCE_S)
-        self._writer.write(
-            wire.pack(("hello", hello() | {"script": "page"})) + wire.pack(plain(said.Watch(wanted=True)))
-        )
+        stream = self._writer = await way.open(PATIENCE_S)
+        stream.write(wire.pack(("hello", hello() | {"script": "page"})) + wire.pack(plain(said.Watch(wanted=True))))
         while self._is_wanted():
-            message = await asyncio.wait_for(wire.read_frame(reader), SILENT_S)
+            message = await asyncio.wait_for(wire.read_frame(stream), SILENT_S)
             kind = message[0]
             if kind == "refused":
                 raise refused(message[1], way.label)

@@ -13,20 +13,42 @@ import functools
 import io
 import pickle
 import sys
-from typing import Any
+from typing import TYPE_CHECKING, Any, Final
 
-from octapi.pickling import arriving, exceptions, homecoming
+from octapi.pickling import arriving, buffers, exceptions, homecoming
 from octapi.pickling.arriving import REFERS
+
+if TYPE_CHECKING:
+    from collections.abc import Collection
+
+    from octapi.pickling.buffers import Buffer
+
+#: what stands before a result where it comes from, in bytes: the head of its record
+RECORD_HEAD: Final = 25
+
+
+def dumps_call(function: tuple[object, ...], args: tuple[object, ...], kwargs: dict[str, object]) -> bytes:
+    """Pickle a call for a slot: by name where that works on a worker, else by value.
+
+    ``function`` is empty when the slot has it already.  Large buffers lie beside the pickle.  Raises whatever pickling
+    raises.
+    """
+    lifted, large = buffers.lift(args)
+    return _dumps((*function, args, kwargs), (*function, lifted, kwargs), large)
 
 
 def dumps(obj: object) -> bytes:
-    """Pickle for a slot: by name where that works on a worker, else by value.  Raises whatever pickling raises."""
+    """Pickle something for a slot, as :func:`dumps_call` does it."""
+    return _dumps(obj, obj, ())
+
+
+def _dumps(obj: object, lifted: object, large: Collection[int]) -> bytes:
     try:
-        data = pickle.dumps(obj, 5)
+        data, beside = buffers.dumps(lifted, large)
         if REFERS not in data:  # nothing in it is known by name
             return data
         if b"_main__" not in data and b"\x06object" not in data and not names_made_module(data):
-            return data
+            return buffers.join(data, beside)
     except Exception as error:  # pickling by value has the last word, and the better message
         del error
     from octapi.pickling import sending
@@ -50,17 +72,18 @@ def made_modules(_count: int, _last: str) -> tuple[bytes, ...]:
     )
 
 
-def loads(data: bytes) -> Any:
+def loads(data: Buffer) -> Any:
     """Unpickle in a slot.  Raises whatever unpickling raises."""
+    pickled, beside = buffers.split(data)
     try:
-        return pickle.loads(data)
+        return pickle.loads(pickled, buffers=beside)
     except Exception as error:
         try:
-            return with_exceptions(exceptions.Tolerant(io.BytesIO(data)), error)
+            return with_exceptions(exceptions.Tolerant(io.BytesIO(pickled), buffers=beside), error)
         except Exception:
             from octapi.pickling import failing
 
-            failing.note(error, data)
+            failing.note(error, pickled)
             raise
 
 
@@ -73,11 +96,12 @@ def with_exceptions(unpickler: pickle.Unpickler, error: Exception) -> Any:
 
 
 def dumps_result(obj: object) -> bytes:
-    """Pickle for the script what a job returned.  Raises whatever pickling raises."""
+    """Pickle for the script what a job returned, large buffers beside it.  Raises whatever pickling raises."""
     try:
-        data = pickle.dumps(obj, 5)
+        (lifted,), large = buffers.lift((obj,))
+        data, beside = buffers.dumps(lifted, large)
         if arriving.is_plain(data):
-            return data
+            return buffers.join(data, beside, RECORD_HEAD)
     except Exception as error:  # pickling by value has the last word, and the better message
         del error
     from octapi.pickling import returning
@@ -85,13 +109,16 @@ def dumps_result(obj: object) -> bytes:
     return returning.dumps(obj)
 
 
-def loads_result(data: bytes) -> Any:
+def loads_result(data: Buffer) -> Any:
     """Unpickle at home what a job returned, and leave what the script has as it is.  Raises what unpickling raises."""
-    from_here = b"octapi.pickling" in data
+    pickled, beside = buffers.split(data, RECORD_HEAD)
+    from_here = b"octapi.pickling" in pickled
     try:
-        return homecoming.Unpickler(io.BytesIO(data)).load() if from_here else pickle.loads(data)
+        if from_here:
+            return homecoming.Unpickler(io.BytesIO(pickled), beside).load()
+        return pickle.loads(pickled, buffers=beside)
     except Exception as error:
-        return with_exceptions(homecoming.Tolerant(io.BytesIO(data)), error)
+        return with_exceptions(homecoming.Tolerant(io.BytesIO(pickled), beside), error)
 
 
 def dumps_error(error: BaseException) -> bytes:

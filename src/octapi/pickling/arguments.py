@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import pickle
 
+from octapi.pickling import buffers
+
 ARGUMENTS_LIMIT = 80
 
 
 def shortened(payload: bytes) -> str:
     """Return a job's arguments as one short text; nothing that a ``__repr__`` raises gets out."""
     try:
-        *_, args, kwargs = pickle.loads(payload)  # before them there may be the function
+        pickled, beside = buffers.split(payload, own=False)
+        *_, args, kwargs = pickle.loads(pickled, buffers=beside)  # before them there may be the function
         parts = [repr(arg) for arg in args] + [f"{key}={value!r}" for key, value in kwargs.items()]
     except Exception as error:
         return f"<{type(error).__name__} while reading the arguments>"

@@ -11,13 +11,14 @@ from octapi.pickling import arriving, exceptions
 
 if TYPE_CHECKING:
     import io
+    from collections.abc import Sequence
 
 
 class Unpickler(pickle.Unpickler):
     """Makes functions and classes that the script lacks; those it has stay as they are."""
 
-    def __init__(self, file: io.BytesIO) -> None:
-        super().__init__(file)
+    def __init__(self, file: io.BytesIO, buffers: Sequence[memoryview] = ()) -> None:
+        super().__init__(file, buffers=buffers)
         self._new: list[Any] = []
         self._ways: dict[str, Any] = {
             "class_of_main": self.class_,

@@ -34,7 +34,7 @@ from octapi.pool.forkserver_supervisor import ForkServerSupervisor
 from octapi.pool.log import warn
 from octapi.pool.processes import frames, sequence_of
 from octapi.pool.watchdog import Watchdog, current, ran_s, reached
-from octapi.protocol import batch_checks, orders
+from octapi.protocol import batch_checks, orders, wire
 from octapi.protocol.exits import exit_phrase
 from octapi.telemetry.counters import JobCounters
 
@@ -112,9 +112,9 @@ class Agent:
         """Take one of :mod:`octapi.protocol.orders`."""
         self._handlers[type(order)](*order)
 
-    def on_define(self, digest: str, spec: bytes, facts: dict[str, Any]) -> None:
+    def on_define(self, digest: str, spec: wire.Blob, facts: dict[str, Any]) -> None:
         """Take a computation, or new limits and setup arguments for one."""
-        self.computations.define(digest, spec, facts)
+        self.computations.define(digest, bytes(wire.buffer_of(spec)), facts)
         self.feed()
 
     def on_renew(self, digest: str, facts: dict[str, Any]) -> None:
@@ -310,7 +310,7 @@ class Agent:
         known.running += 1
         if batch.computation not in child.known:
             child.known.add(batch.computation)
-            child.send(("define", batch.computation, known.spec))
+            child.send(("define", batch.computation, wire.blob(known.spec)))
         what = (batch.form, batch.data, batch.skip, batch.budget_s, batch.extra, batch.grouped, batch.ids)
         child.send(("run", child.serial, batch.computation, *what))
         self.tell(batch, "begun", batch.skip)
@@ -319,7 +319,7 @@ class Agent:
 
     # ---- frames from slots
 
-    def _frame(self, child: SlotProcess, kind: int, body: bytes) -> None:
+    def _frame(self, child: SlotProcess, kind: int, body: wire.Buffer) -> None:
         batch: Batch | None = child.batch
         if kind == recorder.SENDS_REFUSAL[0]:
             digest, text = recorder.REFUSAL(msgpack.unpackb(body))
@@ -338,11 +338,11 @@ class Agent:
             fresh = fresh[child.consumed :] if number == child.sequence else fresh
             child.sequence, child.consumed = number + 1, 0
             if fresh:
-                self.tell(batch, "results", fresh)
+                self.tell(batch, "results", wire.blob(fresh))
         elif kind == recorder.SENDS_GROUPS[0]:  # its bytes are not the journal's; what is told twice is ignored
             number, fresh = sequence_of(body)
             child.sequence, child.consumed = number + 1, 0
-            self.tell(batch, "results", fresh)
+            self.tell(batch, "results", wire.blob(fresh))
         elif kind == recorder.SENDS_EVENT[0]:
             self.tell(batch, *recorder.event(body, batch.jobs))
         elif kind == recorder.SENDS_END[0]:

@@ -8,6 +8,7 @@ if TYPE_CHECKING:
     from octapi.pool.computations import Known
     from octapi.pool.processes import SlotProcess
     from octapi.protocol.specs import BatchSpec
+    from octapi.protocol.wire import Blob
 
 
 class Batch:
@@ -23,7 +24,7 @@ class Batch:
         self.run = run
         self.computation = computation
         self.form: str = spec["form"]
-        self.data: bytes = spec["data"]
+        self.data: Blob = spec["data"]
         self.skip: int = spec.get("skip", 0)
         #: where it began here, and how many of its jobs have ended in an error, for :mod:`octapi.telemetry.counters`
         self.first, self.failed = self.skip, 0

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from octapi import pickling
 from octapi.pickling.arriving import REFERS
+from octapi.pickling.buffers import split
 from octapi.pool import harmless
 
 if TYPE_CHECKING:
@@ -19,13 +20,14 @@ if TYPE_CHECKING:
 #: what such a reference may name in arguments of harmless jobs
 PLAIN: Final = frozenset(
     [
-        ("builtins", "complex"), ("builtins", "range"), ("builtins", "slice"), ("builtins", "bytearray"),
-        ("builtins", "frozenset"), ("builtins", "set"), ("collections", "deque"), ("collections", "OrderedDict"),
-        ("collections", "Counter"), ("datetime", "date"), ("datetime", "datetime"), ("datetime", "time"),
-        ("datetime", "timedelta"), ("decimal", "Decimal"), ("fractions", "Fraction"), ("numpy", "dtype"),
-        ("numpy", "ndarray"), ("numpy._core.multiarray", "_reconstruct"), ("numpy._core.multiarray", "scalar"),
-        ("numpy._core.numeric", "_frombuffer"), ("numpy.core.multiarray", "_reconstruct"),
-        ("numpy.core.multiarray", "scalar"), ("numpy.core.numeric", "_frombuffer"), ("_codecs", "encode"),
+        ("builtins", "bytes"), ("builtins", "complex"), ("builtins", "range"), ("builtins", "slice"),
+        ("builtins", "bytearray"), ("builtins", "frozenset"), ("builtins", "set"), ("collections", "deque"),
+        ("collections", "OrderedDict"), ("collections", "Counter"), ("datetime", "date"), ("datetime", "datetime"),
+        ("datetime", "time"), ("datetime", "timedelta"), ("decimal", "Decimal"), ("fractions", "Fraction"),
+        ("numpy", "dtype"), ("numpy", "ndarray"), ("numpy._core.multiarray", "_reconstruct"),
+        ("numpy._core.multiarray", "scalar"), ("numpy._core.numeric", "_frombuffer"),
+        ("numpy.core.multiarray", "_reconstruct"), ("numpy.core.multiarray", "scalar"),
+        ("numpy.core.numeric", "_frombuffer"), ("_codecs", "encode"),
     ]
 )  # fmt: skip
 
@@ -62,10 +64,10 @@ class BatchJobs:
             return self.same or self.fresh(b""), payload, {}
         if self.takes_function:
             return self._own(payload)
-        args, kwargs = pickle.loads(payload) if REFERS not in payload else plain(payload, PLAIN) or (None, {})
+        args, kwargs = plain(payload, PLAIN) or (None, {})
         return None if args is None else (self.same or self.fresh(b""), args, kwargs)
 
-    def _own(self, payload: bytes) -> Call | None:
+    def _own(self, payload: Any) -> Call | None:
         """Return the call of a job that brings its own function, if that is harmless."""
         pickling.stand_for_main()
         found: Call | None = plain(payload, PLAIN | MAKES_FUNCTIONS)
@@ -92,8 +94,8 @@ class BatchJobs:
 class _Guarded(pickle.Unpickler):
     """Reads plain data, and nothing that could run code of a script."""
 
-    def __init__(self, payload: bytes, allowed: frozenset[tuple[str, str]]) -> None:
-        super().__init__(io.BytesIO(payload))
+    def __init__(self, pickled: Any, buffers: list[memoryview], allowed: frozenset[tuple[str, str]]) -> None:
+        super().__init__(io.BytesIO(pickled), buffers=buffers)
         self._allowed = allowed
 
     def find_class(self, module: str, name: str) -> Any:
@@ -102,11 +104,12 @@ class _Guarded(pickle.Unpickler):
         return super().find_class(module, name)
 
 
-def plain(payload: bytes, allowed: frozenset[tuple[str, str]]) -> Any:
+def plain(payload: Any, allowed: frozenset[tuple[str, str]]) -> Any:
     """Unpickle what refers to nothing but what is allowed; None if it may be anything else."""
-    if REFERS not in payload:
-        return pickle.loads(payload)
+    pickled, buffers = split(payload)
+    if REFERS not in pickled:
+        return pickle.loads(pickled)
     try:
-        return _Guarded(payload, allowed).load()
+        return _Guarded(pickled, buffers, allowed).load()
     except pickle.UnpicklingError:
         return None

@@ -11,7 +11,9 @@ from __future__ import annotations
 
 import contextlib
 import faulthandler
+import fcntl
 import io
+import mmap
 import os
 import random
 import select
@@ -28,27 +30,41 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 #: what a job process sends
-OUTCOME: Final = b"O"  # msgpack of (kind, data, started, ended), times in nanoseconds of the epoch
+OUTCOME: Final = b"O"  # kind (1 byte), started, ended (8 bytes each, nanoseconds of the epoch), then the data
+LARGE: Final = b"L"  # the same, and in the data's place their length (8 bytes): they are in shared memory
 EVENT: Final = b"V"  # msgpack of (kind, ...), as Slot.event has it
 IMPORTED: Final = b"I"  # the names of modules that the job imported, with spaces between
 HEAD: Final = struct.Struct("<QB")
 #: how often to look whether a job process has ended, where the system cannot tell, in milliseconds
 LOOK_MS: Final = 20
 PART: Final = 1 << 16
+#: outcomes from this length on go through shared memory, in bytes
+SHARED: Final = 1 << 20
+TIMES: Final = struct.Struct("<Bqq")
+SIZE: Final = struct.Struct("<Q")
 #: what is passed on at once of each piece of a job's stderr, in case that its slot is killed, in bytes
 LAST_WORDS: Final = 4096
 NEW_JOB: Final = b"\0"
 
 
+class Outcome(NamedTuple):
+    """What came of a job: its kind, its data, and when it began and ended, in nanoseconds of the epoch."""
+
+    kind: int
+    data: bytes | memoryview
+    started: int
+    ended: int
+
+
 class Ended(NamedTuple):
     """How a job process ended.
 
-    ``outcome`` is the body of its frame, None if it ended without one; ``status`` as of wait(2); ``memory`` the most it
+    ``outcome`` is what it sent, None if it ended without; ``status`` as of wait(2); ``memory`` the most it
     held, in bytes; ``too_large`` says that it wrote more than its limit, and was killed for it; ``left`` counts the
     processes that it left running, and that were ended.
     """
 
-    outcome: bytes | None
+    outcome: Outcome | None
     imported: list[str]
     stdout: bytes
     stderr: bytes
@@ -64,6 +80,7 @@ class Pipes:
     def __init__(self) -> None:
         #: something of an earlier job stands in the slot's own stderr
         self.has_said = False
+        self.large = -1
         self.open()
 
     def open(self) -> None:
@@ -73,6 +90,27 @@ class Pipes:
         self.frames, self.frames_end = os.pipe()
         for fd in (self.out, self.err, self.frames):
             os.set_blocking(fd, False)
+        self._share()
+
+    def _share(self) -> None:
+        """Make memory for a large outcome, where the system has it; it takes none until it is used."""
+        if hasattr(os, "memfd_create"):
+            self.large = os.memfd_create("octapi-outcome", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
+
+    def take_large(self, size: int) -> memoryview:
+        """Return the large outcome that a job process has written, and make memory for the next.
+
+        Raises ValueError when less is there: nobody may shorten it afterwards.
+        """
+        fd = self.large
+        self._share()
+        try:
+            fcntl.fcntl(fd, fcntl.F_ADD_SEALS, fcntl.F_SEAL_SHRINK)
+            if os.fstat(fd).st_size < size:
+                raise ValueError("its outcome was cut short by the job itself")
+            return memoryview(mmap.mmap(fd, size, prot=mmap.PROT_READ))
+        finally:
+            os.close(fd)
 
     def renew(self) -> None:
         """Begin anew, after a job process that was killed while it wrote."""
@@ -81,8 +119,10 @@ class Pipes:
 
     def close(self) -> None:
         """Close all ends."""
-        for fd in (self.out, self.out_end, self.err, self.err_end, self.frames, self.frames_end):
-            os.close(fd)
+        for fd in (self.out, self.out_end, self.err, self.err_end, self.frames, self.frames_end, self.large):
+            if fd >= 0:
+                os.close(fd)
+        self.large = -1
 
 
 class Pump:
@@ -94,7 +134,7 @@ class Pump:
         self.on_event = on_event
         self.output = {pipes.out: bytearray(), pipes.err: bytearray()}
         self.buffer = bytearray()
-        self.outcome: bytes | None = None
+        self.outcome: Outcome | None = None
         self.imported: list[str] = []
         self.too_large = False
 
@@ -159,13 +199,27 @@ class Pump:
                 break
             body = bytes(memoryview(self.buffer)[start + HEAD.size : start + HEAD.size + size])
             start += HEAD.size + size
-            if kind == OUTCOME[0]:
-                self.outcome = body
+            if kind in (OUTCOME[0], LARGE[0]):
+                self.outcome = self._outcome(body, is_large=kind == LARGE[0])
             elif kind == EVENT[0]:
                 self.on_event(body)
             elif kind == IMPORTED[0]:
                 self.imported = body.decode().split()
         del self.buffer[:start]
+
+    def _outcome(self, body: bytes, *, is_large: bool) -> Outcome | None:
+        try:
+            kind, started, ended = TIMES.unpack_from(body)
+            data: bytes | memoryview = body[TIMES.size :]
+            if is_large:
+                data = self.pipes.take_large(*SIZE.unpack(data))
+            return Outcome(kind, data, started, ended)
+        except (
+            OSError,
+            ValueError,
+            struct.error,
+        ):  # the job has tampered with it, or there is no memory: as if it had sent none
+            return None
 
 
 def run(
@@ -199,9 +253,21 @@ def run(
 class Sender:
     """The child's way to its slot."""
 
-    def __init__(self, fd: int) -> None:
+    def __init__(self, fd: int, large: int) -> None:
         self._fd = fd
+        self._large = large
         self._owner = os.getpid()
+
+    def outcome(self, kind: int, data: bytes, started: int, ended: int) -> None:
+        """Send what came of the job; large data through shared memory."""
+        times = TIMES.pack(kind, started, ended)
+        if len(data) < SHARED or self._large < 0:
+            return self.send(OUTCOME, times + data)
+        if os.getpid() == self._owner:
+            rest = memoryview(data)
+            while rest:
+                rest = rest[os.write(self._large, rest) :]
+        return self.send(LARGE, times + SIZE.pack(len(data)))
 
     def send(self, kind: bytes, body: bytes) -> None:
         """Send one frame; a process that the job forked has nothing to say here, and ends."""
@@ -220,7 +286,7 @@ def be(pipes: Pipes, job: Callable[[Sender], None]) -> NoReturn:
         descendants.open_to_others()
         os.dup2(pipes.out_end, 1)
         os.dup2(pipes.err_end, 2)
-        sender = Sender(os.dup(pipes.frames_end))
+        sender = Sender(os.dup(pipes.frames_end), -1 if pipes.large < 0 else os.dup(pipes.large))
         pipes.close()
         sys.stdout, sys.stderr = stream(1, "<stdout>"), stream(2, "<stderr>")
         vars(sys).update(__stdout__=sys.stdout, __stderr__=sys.stderr)

@@ -24,6 +24,7 @@ from octapi.errors import MessageRefused
 from octapi.pool import claims, forkserver, job_process, recorder, shared_state
 from octapi.pool.log import warn
 from octapi.protocol import wire
+from octapi.protocol.stream import FrameStream, adopt
 from octapi.settings import Internal, without_own
 
 if TYPE_CHECKING:
@@ -86,9 +87,9 @@ class SlotProcess:
         self.sock = ours
         self.page.clear()
         os.set_blocking(self._errors, False)
-        self.writer: asyncio.StreamWriter | None = None
+        self.writer: FrameStream | None = None
         self.connecting = False
-        self._outbox: list[bytes] = []
+        self._outbox: list[wire.Frame] = []
 
     def new_failures(self) -> int:
         """Return how many of its jobs have ended in an error since this was asked last."""
@@ -110,14 +111,14 @@ class SlotProcess:
         """The process of the job that runs, if it has one of its own; else 0."""
         return 0 if self.closed else int(self.page.cells[shared_state.PROCESS])
 
-    async def connect(self) -> asyncio.StreamReader:
+    async def connect(self) -> FrameStream:
         """Open the streams."""
         self.connecting = True
         asyncio.get_running_loop().add_reader(self._errors, self._drain)
-        reader, self.writer = await asyncio.open_unix_connection(sock=self.sock)
-        self.writer.writelines(self._outbox)
+        self.writer = await adopt(self.sock)
+        wire.write(self.writer, self._outbox)
         self._outbox.clear()
-        return reader
+        return self.writer
 
     def _drain(self) -> None:
         try:
@@ -132,9 +133,9 @@ class SlotProcess:
     def send(self, message: Any) -> None:
         """Send one message, or keep it until the streams are open."""
         if self.writer is None:
-            self._outbox.append(wire.pack(message))
+            self._outbox.append(wire.frame(message))
         elif not self.writer.is_closing():
-            self.writer.write(wire.pack(message))
+            wire.write(self.writer, (wire.frame(message),))
 
     def born(self, pid: int) -> None:
         """Take the process that its owner says it is.  Raises :exc:`MessageRefused` when it is another's."""
@@ -436,7 +437,7 @@ def places() -> list[str]:
     return list(dict.fromkeys(map(str, found)))
 
 
-async def frames(child: SlotProcess, on_frame: Callable[[SlotProcess, int, bytes], None], limit: int) -> None:
+async def frames(child: SlotProcess, on_frame: Callable[[SlotProcess, int, wire.Buffer], None], limit: int) -> None:
     """Hand every frame of a slot to ``on_frame`` until it hangs up; one whose frames make no sense is killed.
 
     That is also one that announces more than ``limit`` bytes, which this process would have to hold.
@@ -449,7 +450,7 @@ async def frames(child: SlotProcess, on_frame: Callable[[SlotProcess, int, bytes
                 warn(f"a slot announced a frame of {size:,} bytes; it is killed.")
                 child.killed_for = child.killed_for or NONSENSE
                 return child.kill()
-            body = await reader.readexactly(size)
+            body = await reader.read_in_place(size)
             try:
                 on_frame(child, kind, body)
             except Exception as error:
@@ -458,7 +459,7 @@ async def frames(child: SlotProcess, on_frame: Callable[[SlotProcess, int, bytes
                 return child.kill()
 
 
-def sequence_of(body: bytes) -> tuple[int, bytes]:
+def sequence_of(body: wire.Buffer) -> tuple[int, memoryview]:
     """Split a results frame into its sequence number and its records."""
     (number,) = struct.unpack_from("<Q", body)
-    return number, body[8:]
+    return number, memoryview(body)[8:]

@@ -55,7 +55,7 @@ class Recorder:
         """Send one frame, and ``then`` the next, which is packed already."""
         self._write(HEAD.pack(len(body), kind[0]) + body + then)
 
-    def _write(self, data: bytes) -> None:
+    def _write(self, data: wire.Buffer) -> None:
         """Write to the agent; a slot whose agent is gone ends."""
         try:
             self.sock.sendall(data)
@@ -97,14 +97,17 @@ class Recorder:
             self.parts.append(head + data)
             self.group = []
 
-    def record(self, index: int, kind: int, data: bytes, started: int, ended: int) -> None:
-        """Write one outcome into the journal; one that is too large for it is sent by itself."""
-        head = wire.RECORD.pack(index, kind, len(data), started / 1e9, (ended - started) / 1e9)
+    def record(self, index: int, kind: int, data: wire.Buffer, started: int, ended: int, extra: bytes = b"") -> None:
+        """Write one outcome into the journal, ``extra`` before its data; one that is too large is sent by itself."""
+        length = len(extra) + len(data)
+        head = wire.RECORD.pack(index, kind, length, started / 1e9, (ended - started) / 1e9) + extra
         cells = self.page.cells
-        size = RECORD_SIZE + len(data)
+        size = RECORD_SIZE + length
         if size > shared_state.SIZE // 2:
             self.flush()
-            self.send(SENDS_RESULTS, struct.pack("<Q", cells[shared_state.SEQUENCE]) + head + data)
+            head = struct.pack("<Q", cells[shared_state.SEQUENCE]) + head
+            self._write(HEAD.pack(len(head) + len(data), SENDS_RESULTS[0]) + head)
+            self._write(data)
             cells[shared_state.SEQUENCE] += 1
             return
         if HEADER + self.offset + size > shared_state.SIZE:
@@ -142,7 +145,7 @@ class Recorder:
         return True
 
 
-def event(body: bytes, jobs: int) -> tuple[Any, ...]:
+def event(body: wire.Buffer, jobs: int) -> tuple[Any, ...]:
     """Read an event of a slot with so many jobs: its kind, the index of its job, and what belongs to the kind.
 
     Raises :exc:`MessageRefused`, or what msgpack raises.
@@ -151,4 +154,5 @@ def event(body: bytes, jobs: int) -> tuple[Any, ...]:
     read = EVENTS.get(what) if isinstance(what, str) else None
     if read is None:
         raise MessageRefused(f"{checked.described(what)} is nothing that a slot says of a job")
-    return (what, checked.integer(0, jobs - 1)(index), *read(facts))
+    large = (wire.blob(fact) if type(fact) is bytes else fact for fact in read(facts))
+    return (what, checked.integer(0, jobs - 1)(index), *large)

@@ -38,12 +38,14 @@ from octapi.pool.program import Ran
 from octapi.pool.recorder import NOTEWORTHY_NS, SENDS_EVENT, SENDS_REFUSAL, Recorder
 from octapi.protocol import outcome, wire
 from octapi.protocol.computation import Computation
+from octapi.protocol.outcome import Extra
 from octapi.protocol.plain import SIMPLE
+from octapi.protocol.records import pack_extra
 from octapi.settings import Internal, internal
 
 if TYPE_CHECKING:
     import socket
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from octapi.pool.namespace import Namespace
 
@@ -141,10 +143,13 @@ class Slot:
             head = reader.read(wire.LENGTH.size)
             if len(head) < wire.LENGTH.size:
                 return
-            body = reader.read(wire.LENGTH.unpack(head)[0])
+            body = bytearray(wire.LENGTH.unpack(head)[0])
+            if reader.readinto(body) < len(body):
+                return
             message = wire.unpack(body)
+            del body
             if message[0] == "define":
-                self.define(message[1], message[2])
+                self.define(message[1], bytes(wire.buffer_of(message[2])))
             elif message[0] == "run":
                 self.run_batch(*message[1:])
             elif message[0] == "forget":
@@ -181,11 +186,11 @@ class Slot:
             try:
                 load()
             except BaseException as error:
-                sender.send(job_process.OUTCOME, traceback_text(error).encode("utf-8", "replace"))
+                sender.outcome(outcome.FAULT, traceback_text(error).encode("utf-8", "replace"), 0, 0)
 
         ended = job_process.run(self.pipes, attempt, lambda _: None, self.has_process)
         if ended.outcome is not None:
-            raise JobError(ended.outcome.decode())
+            raise JobError(bytes(ended.outcome.data).decode())
 
     def refuse(self, digest: str, text: str) -> None:
         """Say that a computation cannot be loaded, and let go of what it left."""
@@ -221,7 +226,7 @@ class Slot:
         serial: int,
         digest: str,
         form: str,
-        data: bytes,
+        data: wire.Blob,
         skip: int,
         budget_s: float,
         extra: list[Any],
@@ -239,7 +244,7 @@ class Slot:
         self.ids = ids
         cells[shared_state.LIMIT] = shared_state.IDLE
         items = form == wire.ITEMS
-        payloads = pickle.loads(data) if items else wire.unpack(data)
+        payloads = pickle.loads(wire.buffer_of(data)) if items else wire.jobs_of(form, data)
         work = BatchJobs(found, items, job_directory.job_code(extra))
         sys.stdout, sys.stderr = self.stdout, self.stderr
         stop = self.loop(work, payloads, skip, int(budget_s * 1e9))
@@ -249,7 +254,7 @@ class Slot:
         job_directory.remove_job_files(extra)
         return self.records.end(stop)
 
-    def loop(self, work: BatchJobs, payloads: list[Any], skip: int, budget: int) -> int:
+    def loop(self, work: BatchJobs, payloads: Sequence[Any], skip: int, budget: int) -> int:
         """Run jobs until the batch, its budget (in nanoseconds) or its limit ends; return the first index not run."""
         cells, monotonic, clock = self.page.cells, time.monotonic_ns, time.time_ns
         run = self.run_here if work.is_harmless else self.run_apart
@@ -316,7 +321,7 @@ class Slot:
         elif ended.outcome is None:
             die_as(ended.status)
         else:
-            kind, data, began, now = msgpack.unpackb(ended.outcome, max_bin_len=wire.FRAME_LIMIT)
+            kind, data, began, now = ended.outcome
             self.finished(kind, data, began, now, stdout, stderr, ended.memory)
         self.imports.learn(ended.imported)
         return now
@@ -344,7 +349,7 @@ class Slot:
         job_process.flush()
         if names := self.imports.new(modules, work.loaded.home, work.takes_function):
             sender.send(job_process.IMPORTED, " ".join(names).encode())
-        sender.send(job_process.OUTCOME, msgpack.packb((kind, data, started, ended)))
+        sender.outcome(kind, data, started, ended)
 
     def has_process(self, pid: int) -> None:
         """Take note of the running job's process, and interrupt it if that was asked before; 0 when it has ended."""
@@ -366,15 +371,18 @@ class Slot:
             return self.program(result)
         return value(result)
 
-    def finished(self, kind: int, data: bytes, started: int, ended: int, stdout: str, stderr: str, memory: int) -> None:
+    def finished(
+        self, kind: int, data: wire.Buffer, started: int, ended: int, stdout: str, stderr: str, memory: int
+    ) -> None:
         """Record an outcome with what else is known of its job; ``memory`` is the most it held, in bytes."""
         if kind & ~wire.WITH_EXTRA in (outcome.ERROR, outcome.FAULT):
             self.page.cells[shared_state.FAILED] += 1
         if len(data) > self.largest:
             kind, data = outcome.FAULT, self.too_large(len(data))
+        extra = b""
         if not kind & wire.WITH_EXTRA and (stdout or stderr or ended - started > NOTEWORTHY_NS):
-            kind, data = kind | wire.WITH_EXTRA, msgpack.packb((data, stdout, stderr, memory or peak_memory()))
-        self.records.record(self.index, kind, data, started, ended)
+            kind, extra = kind | wire.WITH_EXTRA, pack_extra(Extra(stdout, stderr, memory or peak_memory()), len(data))
+        self.records.record(self.index, kind, data, started, ended, extra)
 
     def too_large(self, size: int) -> bytes:
         """Return the outcome of a job whose result is too large to travel."""
@@ -386,8 +394,8 @@ class Slot:
 
     def program(self, ran: Ran) -> tuple[int, bytes]:
         """Pack what a program left."""
-        packed: bytes = msgpack.packb((pickle.dumps(ran.exit_code), ran.stdout, ran.stderr, peak_memory()))
-        return outcome.PROGRAM | wire.WITH_EXTRA, packed
+        data = pickle.dumps(ran.exit_code)
+        return outcome.PROGRAM | wire.WITH_EXTRA, pack_extra(Extra(ran.stdout, ran.stderr, peak_memory()), 0) + data
 
 
 def die_as(status: int) -> NoReturn:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from octapi.pool import shared_state
 from octapi.pool.memory_guard import MemoryGuard, is_stopped
+from octapi.protocol import wire
 
 if TYPE_CHECKING:
     import asyncio
@@ -117,7 +118,7 @@ class Watchdog:
         records = child.page.committed()[child.consumed :]
         if records:
             child.consumed += len(records)
-            self._agent.tell(batch, "results", records)
+            self._agent.tell(batch, "results", wire.blob(records))
 
     # ---- time limits
 

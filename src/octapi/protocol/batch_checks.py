@@ -50,6 +50,11 @@ def is_bytes(value: Any) -> bool:
     return isinstance(value, bytes)
 
 
+def is_blob(value: Any) -> bool:
+    """Say whether a value is bytes, in the head of a message or beside it."""
+    return isinstance(value, bytes | wire.Payload)
+
+
 def is_flag(value: Any) -> bool:
     """Say whether a value is a yes or no."""
     return isinstance(value, bool)
@@ -110,8 +115,8 @@ def optional(check: Callable[[Any], bool]) -> Callable[[Any], bool]:
 
 #: what a batch's facts may be
 BATCH: Final[dict[str, Callable[[Any], bool]]] = {
-    "form": lambda value: value in (wire.JOBS, wire.ITEMS) if isinstance(value, str) else False,
-    "data": is_bytes,
+    "form": lambda value: value in (wire.JOBS, wire.JOB, wire.ITEMS) if isinstance(value, str) else False,
+    "data": is_blob,
     "jobs": lambda value: is_count(value) and 1 <= value <= MOST_JOBS,
     "skip": is_count,
     "ids": is_ids,
@@ -182,7 +187,7 @@ def of_own(facts: Any) -> str:
 
 def of_definition(digest: Any, spec: Any, facts: Any) -> str:
     """Check a computation as the master reads it."""
-    if not isinstance(digest, str) or not isinstance(spec, bytes):
+    if not isinstance(digest, str) or not is_blob(spec):
         return f"its name is {shown(digest)}, and it is {shown(spec)}"
     return one_by_one(facts, DEFINITION, ())
 

@@ -17,11 +17,14 @@ from collections.abc import Callable, Collection, Mapping
 from typing import TYPE_CHECKING, Any, Final
 
 from octapi.errors import MessageRefused
+from octapi.protocol.wire import Blob, Payload
 from octapi.text.escape import shown
 
 if TYPE_CHECKING:
     import re
 
+#: what bytes in a message may be
+BLOBS: Final = (bytes, Payload)
 Reader = Callable[[Any], Any]
 
 #: the greatest whole number, and the greatest other one
@@ -44,7 +47,7 @@ def refuse(why: str) -> MessageRefused:
 
 def described(value: Any) -> str:
     """Return a few words about a value for a message."""
-    if isinstance(value, bytes | str | list | tuple | dict) and len(value) > 40:
+    if isinstance(value, bytes | str | list | tuple | dict | Payload) and len(value) > 40:
         return f"{type(value).__name__} of {len(value):,}"
     if isinstance(value, int) and value.bit_length() > 64:
         return "a number of more than 64 bits"
@@ -111,6 +114,18 @@ def blob(limit: int = BYTES) -> Reader:
         if type(value) is not bytes or len(value) > limit:
             raise refuse(f"{described(value)} are no bytes, or more than {limit:,}")
         return value
+
+    return read
+
+
+def payload(limit: int = BYTES) -> Reader:
+    """Read bytes that may be large: in the head of a message or beside it."""
+
+    def read(value: Any) -> Blob:
+        if type(value) not in BLOBS or len(value) > limit:
+            raise refuse(f"{described(value)} are no bytes, or more than {limit:,}")
+        found: Blob = value
+        return found
 
     return read
 

@@ -21,6 +21,7 @@ from octapi.protocol.checked import (
     maybe,
     moment,
     number,
+    payload,
     plain,
     record,
     row,
@@ -29,6 +30,7 @@ from octapi.protocol.checked import (
 from octapi.protocol.messages import Channel, message, parse
 from octapi.protocol.specs import MOST_SLOTS, BatchSpec, ComputationFacts
 from octapi.protocol.trace_bounds import BUCKETS, CAUSES, FEW, LINES, NAMES
+from octapi.protocol.wire import Blob
 
 if TYPE_CHECKING:
     from octapi.protocol.checked import Reader
@@ -70,7 +72,7 @@ FACTS: Final = record(
 BATCH: Final = record(
     {"jobs": JOBS},
     {
-        "data": blob(), "form": text(20), "skip": JOBS, "worker": maybe(NAME), "alone": boolean,
+        "data": payload(), "form": text(20), "skip": JOBS, "worker": maybe(NAME), "alone": boolean,
         "avoid": listing(NAME, 100_000), "grouped": boolean, "timeout_s": maybe(number(0)), "budget_s": number(0),
     },
     rest=plain(),
@@ -172,7 +174,7 @@ class Define(NamedTuple):
     """A computation, by the digest of what it is, or other facts of one."""
 
     digest: Annotated[str, DIGEST]
-    spec: Annotated[bytes, blob()]
+    spec: Annotated[Blob, payload()]
     facts: Annotated[ComputationFacts, FACTS]
 
 

@@ -7,6 +7,7 @@ from typing import Annotated, Any, NamedTuple
 
 from octapi.protocol.messages import Channel, message
 from octapi.protocol.specs import BatchSpec
+from octapi.protocol.wire import Blob
 
 #: which batch: its number in the script that runs alone here, or its client's session and its number there
 Key = int | tuple[str, int]
@@ -46,7 +47,7 @@ class Define(NamedTuple):
     """A computation, or new facts of one: its limit of jobs at once, and what this worker gets of its own."""
 
     digest: str
-    spec: bytes
+    spec: Blob
     facts: dict[str, Any]
 
 

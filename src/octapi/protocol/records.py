@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import struct
+from typing import TYPE_CHECKING, Any
 
 import msgpack
 
-from octapi.errors import BatchRefused
+from octapi.errors import BatchRefused, MessageRefused
 from octapi.protocol import outcome, wire
-from octapi.protocol.checked import GREATEST, LATEST
+from octapi.protocol.checked import GREATEST, LATEST, described, integer, row
 from octapi.protocol.outcome import Extra
 
 if TYPE_CHECKING:
@@ -20,20 +21,52 @@ def unusable(what: str) -> BatchRefused:
     return BatchRefused(f"What its worker said of it cannot be used: {what}.", arguments="...")
 
 
-Outcome = tuple[int, int, bytes, float, float, Extra | None]
+Outcome = tuple[int, int, wire.Buffer, float, float, Extra | None]
 
 
-def outcomes(records: bytes, jobs: int = 1 << 32) -> Iterator[Outcome]:
+def extra_of(value: Any) -> Extra:
+    """Read what a job left besides its result.  Raises :exc:`MessageRefused` for what is none."""
+    stdout, stderr, memory = row(printed, printed, integer())(value)
+    return Extra(stdout, stderr, memory)
+
+
+def printed(value: Any) -> str | bytes:
+    """Read what a job printed: text, or the bytes of a program."""
+    if type(value) not in (str, bytes):
+        raise MessageRefused(f"what it printed is {described(value)}")
+    found: str | bytes = value
+    return found
+
+
+def pack_extra(extra: Extra, size: int) -> bytes:
+    """Return what stands before the data, of ``size`` bytes, of a job that left more than that."""
+    packed: bytes = msgpack.packb(extra)
+    gap = -(wire.EXTRA.size + len(packed)) % wire.ALIGNED if size >= wire.LARGE else 0
+    return wire.EXTRA.pack(len(packed), gap) + packed + bytes(gap)
+
+
+def with_extra(data: wire.Buffer) -> tuple[Extra, wire.Buffer]:
+    """Split what :func:`pack_extra` stands before.  Raises :exc:`BatchRefused` for what is none."""
+    try:
+        size, gap = wire.EXTRA.unpack_from(data)
+        end = wire.EXTRA.size + size
+        return extra_of(msgpack.unpackb(data[wire.EXTRA.size : end])), data[end + gap :]
+    except (ValueError, struct.error, MessageRefused) as error:
+        raise unusable(f"what a job left: {error}") from error
+
+
+def outcomes(said: wire.Blob, jobs: int = 1 << 32) -> Iterator[Outcome]:
     """Read result records: index, kind, data, started (epoch seconds), seconds, output and memory.
 
     Raises :exc:`BatchRefused` for one that cannot be of a batch of so many ``jobs``.
     """
     unpack, size, extras = wire.RECORD.unpack_from, wire.RECORD.size, wire.WITH_EXTRA
+    records = wire.buffer_of(said)
     offset, end = 0, len(records)
     while offset < end:
         index, kind, length, started, ran = unpack(records, offset)
         offset += size
-        data = records[offset : offset + length]
+        data: wire.Buffer = wire.owned(records[offset : offset + length])
         offset += length
         extra = None
         # a comparison with what is no number is false; clocks may be set back while a job runs
@@ -41,8 +74,7 @@ def outcomes(records: bytes, jobs: int = 1 << 32) -> Iterator[Outcome]:
             raise unusable(f"a record of job {index}, begun at {started:g}, for {ran:g} s")
         if kind & extras:
             kind &= ~extras
-            data, stdout, stderr, memory = msgpack.unpackb(data)
-            extra = Extra(stdout, stderr, memory)
+            extra, data = with_extra(data)
         if kind > outcome.GROUP:
             raise unusable(f"an outcome of the unknown kind {kind}")
         yield index, kind, data, started, ran, extra

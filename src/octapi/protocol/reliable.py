@@ -7,7 +7,10 @@ them.  After a break the reader says how many it has, and gets what follows: eac
 from __future__ import annotations
 
 from collections import deque
-from typing import Final
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from octapi.protocol.wire import Frame
 
 #: how many frames may come before they are acknowledged, and how many bytes
 ACKNOWLEDGE_FRAMES: Final = 32
@@ -18,7 +21,7 @@ class Outbox:
     """What was sent, or will be, and is not acknowledged; ``bytes`` is its size."""
 
     def __init__(self) -> None:
-        self._frames: deque[bytes] = deque()
+        self._frames: deque[Frame] = deque()
         #: the number of the last frame that was acknowledged
         self.acknowledged = 0
         self.bytes = 0
@@ -31,7 +34,7 @@ class Outbox:
         """Return the number of the last frame that was appended."""
         return self.acknowledged + len(self._frames)
 
-    def append(self, frame: bytes) -> int:
+    def append(self, frame: Frame) -> int:
         """Keep one more frame, and return its number."""
         self._frames.append(frame)
         self.bytes += len(frame)
@@ -45,7 +48,7 @@ class Outbox:
             self.bytes -= len(self._frames.popleft())
             self.acknowledged += 1
 
-    def since(self, number: int) -> list[bytes]:
+    def since(self, number: int) -> list[Frame]:
         """Return the frames after ``number``.  Raises ValueError when some of them are forgotten already."""
         if not self.acknowledged <= number <= self.last:
             raise ValueError(f"frames from {number + 1} on were asked for; kept are {self.acknowledged + 1} and on")

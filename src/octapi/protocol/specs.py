@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from typing import Any, Final, TypedDict
 
+from octapi.protocol.wire import Blob  # noqa: TC001 - type hints are read where messages are checked
+
 #: the names of clusters, devices and logins
 NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")
 #: the most slots that a worker may have
@@ -17,7 +19,7 @@ class BatchSpec(TypedDict, total=False):
     #: ``jobs`` or ``items``: what ``data`` is; see :data:`octapi.protocol.wire.JOBS`
     form: str
     #: msgpack of a list of pickled calls, or a pickle of the items of a ``map``
-    data: bytes
+    data: Blob
     #: how many jobs it has
     jobs: int
     #: how many of its jobs, from the first on, are not to run

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Annotated, Any, Final, NamedTuple
 
 from octapi.errors import JobError, MessageRefused
 from octapi.protocol.checked import (
-    blob,
     boolean,
     choice,
     integer,
@@ -19,6 +18,7 @@ from octapi.protocol.checked import (
     mapping,
     moment,
     number,
+    payload,
     plain,
     record,
     row,
@@ -27,6 +27,7 @@ from octapi.protocol.checked import (
 from octapi.protocol.computation import safe
 from octapi.protocol.messages import Channel, message, parse
 from octapi.protocol.specs import MOST_SLOTS, NAME
+from octapi.protocol.wire import Blob
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -141,7 +142,7 @@ class Results(NamedTuple):
     """Records of what came of jobs: see :mod:`octapi.protocol.records`."""
 
     key: Annotated[Key, KEY]
-    records: Annotated[bytes, blob()]
+    records: Annotated[Blob, payload()]
 
 
 @message(Channel.WORKER, "provisional", must_arrive=True)
@@ -150,7 +151,7 @@ class Provisional(NamedTuple):
 
     key: Annotated[Key, KEY]
     job: Annotated[int, INDEX]
-    data: Annotated[bytes, blob()]
+    data: Annotated[Blob, payload()]
 
 
 @message(Channel.WORKER, "file", must_arrive=True)
@@ -160,7 +161,7 @@ class SentFile(NamedTuple):
     key: Annotated[Key, KEY]
     job: Annotated[int, INDEX]
     path: Annotated[str, path_inside]
-    data: Annotated[bytes, blob()]
+    data: Annotated[Blob, payload()]
     mode: Annotated[int, integer(0, 0o7777)]
     mtime: Annotated[float, moment]
 

@@ -15,6 +15,7 @@ from distributed.comm import connect
 from octapi import _version
 from octapi.device import sensors
 from octapi.device.signals import until_signalled
+from octapi.engine import dask_frames
 from octapi.engine.dask_nodes import WORKER_SETTINGS, AgentWorker, answer_refusals, guarded, quiet_logs
 from octapi.errors import VersionMismatch
 from octapi.protocol import orders, stdio_json, wire
@@ -109,13 +110,13 @@ class MasterConnection:
         """Send one message to the master, if the connection stands."""
         stream = self.worker.batched_stream
         if not stream.closed():
-            stream.send({"op": STREAM_OP, "body": wire.pack(message)})
+            stream.send(dask_frames.operation(message))
 
-    def receive(self, body: bytes) -> None:
+    def receive(self, body: Any, data: Any = None) -> None:
         """Take one message from the master; one that cannot be used is said, and the next ones are heard."""
         message: Any = ()
         try:
-            message = wire.unpack(body[wire.LENGTH.size :])
+            message = dask_frames.message_of(body, data)
             self._take(parse(Channel.TO_WORKER, message))
         except Exception as error:
             log.warning("a message of the master cannot be used:", exc_info=error)

@@ -74,7 +74,7 @@ class ClientRequests:
             said.Drain: queries.drain,
         }
 
-    def take(self, client: ClientSession, body: bytes) -> None:
+    def take(self, client: ClientSession, body: wire.Buffer) -> None:
         """Take one message of a client.  Raises :exc:`MessageRefused` for one that is none."""
         message = said.said(wire.unpack(body))
         client.heard_at = asyncio.get_running_loop().time()

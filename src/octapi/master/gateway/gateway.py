@@ -104,9 +104,9 @@ class Gateway(SchedulerPlugin):  # type: ignore[misc]
         scheduler.guard = self.guard
         scheduler.add_plugin(self)
 
-    def take_report(self, worker: str, body: bytes) -> None:
+    def take_report(self, worker: str, body: Any, data: Any = None) -> None:
         """Take a message of a worker; Dask calls this by these names, and ``worker`` is the connection's address."""
-        self.reports.take(worker, body)
+        self.reports.take(worker, body, data)
 
     async def stop(self) -> None:
         """Hang up on all clients."""

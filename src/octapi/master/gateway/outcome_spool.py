@@ -90,7 +90,7 @@ class OutcomeSpool:
         for held in going_on.values():
             self.expect(client, held)
         for number, frame in enumerate(client.outbox.since(first - 1), first):
-            self.keep(client, number, wire.unpack(frame[wire.LENGTH.size :])[2], frame)
+            self.keep(client, number, wire.unpack(bytes(frame)[wire.LENGTH.size :])[2], frame)
         for ident, (jobs, function) in client.names.items():
             if ident not in going_on:
                 self._batch(client, ident, jobs, function, is_over=not client.behind)
@@ -113,7 +113,7 @@ class OutcomeSpool:
         number = place(part_of(client.session), ident)
         self.registry.outcomes.batch(client.run, number, jobs, function, is_over=is_over)
 
-    def keep(self, client: ClientSession, number: int, message: Any, frame: bytes) -> None:
+    def keep(self, client: ClientSession, number: int, message: Any, frame: wire.Frame) -> None:
         """Keep one message if it says what became of a job, and there is room.
 
         While the database takes no more, it stays in memory, with all that follow (:meth:`catch_up`).
@@ -127,7 +127,7 @@ class OutcomeSpool:
         if self.used + len(frame) > self.limit:
             client.short.add(ident)
             return
-        self._write(client, number, frame)
+        self._write(client, number, bytes(frame))
 
     def _write(self, client: ClientSession, number: int, frame: bytes) -> None:
         self.used += len(frame)

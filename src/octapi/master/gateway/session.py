@@ -26,6 +26,7 @@ from octapi.telemetry.run_trace import RunTrace
 if TYPE_CHECKING:
     from octapi.master.gateway.outcome_spool import OutcomeSpool
     from octapi.protocol.specs import BatchSpec
+    from octapi.protocol.stream import FrameStream
     from octapi.trust.names import Peer
 
 #: a client that has so much to fetch gets no more batches placed, in bytes
@@ -72,7 +73,7 @@ class ClientSession:
 
     numbers = itertools.count(1)
 
-    def __init__(self, writer: asyncio.StreamWriter | None, facts: dict[str, Any], peer: Peer | None = None) -> None:
+    def __init__(self, writer: FrameStream | None, facts: dict[str, Any], peer: Peer | None = None) -> None:
         self.number = next(self.numbers)
         self.writer = writer
         self.facts = facts
@@ -99,7 +100,7 @@ class ClientSession:
         self.is_claiming = bool(facts.get("again"))
         self.worker_epochs: dict[str, str] = {}
         self.claim_until = 0.0
-        self.computations: dict[str, tuple[bytes, ComputationFacts]] = {}
+        self.computations: dict[str, tuple[wire.Blob, ComputationFacts]] = {}
         self.outbox = Outbox()
         self.counter = ReceivedCounter()
         self.summary: dict[str, Any] = {}
@@ -158,13 +159,13 @@ class ClientSession:
 
     def deliver(self, worker: str, message: tuple[Any, ...]) -> int:
         """Send what an agent, or the gateway in its place, says of a batch, or keep it; return the frame's number."""
-        frame = wire.pack(plain(replies.FromAgent(worker, message)))
+        frame = wire.frame(plain(replies.FromAgent(worker, message)))
         number = self.outbox.append(frame) if self.keeps else 0
         if self.spool is not None:
             self.spool.keep(self, number, message, frame)
         self.news.set()
         if self.writer is not None and not self.writer.is_closing():
-            self.writer.write(frame)
+            wire.write(self.writer, (frame,))
         return number
 
     def seen(self, number: int) -> dict[str, list[tuple[str, int]]]:
@@ -193,11 +194,11 @@ class ClientSession:
         """Say whether nothing more will come of its jobs."""
         return not (self.held or self.claims or self.leftover or self.is_claiming)
 
-    def write(self, frame: bytes) -> None:
+    def write(self, frame: wire.Frame | bytes) -> None:
         """Send a frame that is packed already.  Raises ConnectionError when it is not connected."""
         if self.writer is None or self.writer.is_closing():
             raise ConnectionResetError("it is gone")
-        self.writer.write(frame)
+        wire.write(self.writer, (frame,))
 
     async def drain(self) -> None:
         """Wait until what was sent is on its way."""
@@ -208,7 +209,7 @@ class ClientSession:
         """Tell it what came of what it sent; also a sign of life."""
         self.send(replies.Seen(self.counter.tell()))
 
-    def attach(self, writer: asyncio.StreamWriter) -> None:
+    def attach(self, writer: FrameStream) -> None:
         """Go on over another connection."""
         old, self.writer = self.writer, writer
         if old is not None:
@@ -221,7 +222,7 @@ class ClientSession:
     def catch_up(self, number: int) -> None:
         """Send what followed frame ``number``."""
         if self.writer is not None:
-            self.writer.writelines(self.outbox.since(number))
+            wire.write(self.writer, self.outbox.since(number))
 
     def row(self) -> dict[str, Any]:
         """Describe it for people: its script, since when (epoch seconds) it is here, and its jobs."""

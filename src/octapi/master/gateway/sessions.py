@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from octapi.master.gateway.observers import Observers
     from octapi.master.gateway.outcome_spool import OutcomeSpool
     from octapi.master.gateway.workers import Workers
+    from octapi.protocol.stream import FrameStream
     from octapi.store.runs import Run
     from octapi.trust.names import Peer
 
@@ -74,7 +75,7 @@ class Sessions:
 
     # ---- coming
 
-    def greet(self, writer: asyncio.StreamWriter, facts: dict[str, Any], peer: Peer | None) -> ClientSession | None:
+    def greet(self, writer: FrameStream, facts: dict[str, Any], peer: Peer | None) -> ClientSession | None:
         """Welcome a client; None for one that may not have the session it asks for."""
         client = self._known(facts)
         is_known = client is not None
@@ -103,7 +104,7 @@ class Sessions:
             return None
         return client
 
-    def _come_back(self, client: ClientSession, writer: asyncio.StreamWriter) -> None:
+    def _come_back(self, client: ClientSession, writer: FrameStream) -> None:
         client.attach(writer)
         if client.spool is not None:
             self._spool.back(client)
@@ -121,7 +122,7 @@ class Sessions:
 
     # ---- leaving
 
-    def left(self, client: ClientSession, writer: asyncio.StreamWriter) -> None:
+    def left(self, client: ClientSession, writer: FrameStream) -> None:
         """A client's connection is gone: go on without it for a time, or stop its jobs."""
         if client.writer is not writer:
             return None  # it is back over another one

@@ -6,10 +6,11 @@ import asyncio
 import logging
 from typing import TYPE_CHECKING, Any, Final, get_args
 
+from octapi.engine.dask_frames import message_of
 from octapi.errors import MessageRefused
 from octapi.master.gateway.handshake import in_health, why_not
 from octapi.master.gateway.placement import WorkerRecord
-from octapi.protocol import batch_checks, orders, wire
+from octapi.protocol import batch_checks, orders
 from octapi.protocol import worker_messages as said
 from octapi.protocol.messages import plain as to_plain
 from octapi.protocol.messages import word_of
@@ -73,7 +74,7 @@ class WorkerReports:
 
     # ---- messages
 
-    def take(self, address: str, body: bytes) -> None:
+    def take(self, address: str, body: Any, data: Any = None) -> None:
         """Take one message that came over Dask's connection from a worker; one that is none is refused by name.
 
         After too many the connection is ended.
@@ -81,7 +82,7 @@ class WorkerReports:
         plain: Any = ()
         worker = self._workers.at(address)
         try:
-            plain = wire.unpack(body[wire.LENGTH.size :])
+            plain = message_of(body, data)
             if worker is None and word_of(plain) != "hello":
                 return
             message = said.said(plain)

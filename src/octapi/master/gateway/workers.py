@@ -5,10 +5,10 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Any, Final
 
+from octapi.engine.dask_frames import operation
 from octapi.master.gateway.handshake import FACTS
-from octapi.protocol import orders, wire
+from octapi.protocol import orders
 from octapi.protocol.messages import plain
-from octapi.trust.policy import STREAM_OP
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -57,7 +57,7 @@ class Workers:
         One that has just left has no connection any more, a moment before it is told as lost with all that it holds.
         """
         if worker.address in self._scheduler.stream_comms:
-            self._scheduler.worker_send(worker.address, {"op": STREAM_OP, "body": wire.pack(plain(message))})
+            self._scheduler.worker_send(worker.address, operation(plain(message)))
 
     def send_all(self, message: Any) -> None:
         """Send one message to every worker."""
@@ -74,7 +74,7 @@ class Workers:
         """Tell who connected as a worker why it may not be here; one that does not go is hung up on."""
         stream = self._scheduler.stream_comms.get(address)
         if stream is not None:
-            self._scheduler.worker_send(address, {"op": STREAM_OP, "body": wire.pack(plain(orders.Refuse(why)))})
+            self._scheduler.worker_send(address, operation(plain(orders.Refuse(why))))
             asyncio.get_running_loop().call_later(LEAVE_S, self._remove_if_still, address, stream)
 
     def _remove_if_still(self, address: str, stream: Any) -> None:
