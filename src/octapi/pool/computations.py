@@ -16,6 +16,7 @@ from octapi.pool import job_directory
 from octapi.pool.log import warn
 from octapi.protocol import batch_checks
 from octapi.protocol.computation import KINDS, Computation, File, safe
+from octapi.protocol.worker_messages import Closed, Ready, Refused
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -106,7 +107,7 @@ class Computations:
         """Take a computation, or new limits, files and setup arguments for one."""
         known = self.known.get(digest)
         if why := batch_checks.of_own(facts) or problem(spec):
-            return self._agent.post(("refused", digest, f"What was sent of it cannot be used: {why}"))
+            return self._agent.post(Refused(digest, f"What was sent of it cannot be used: {why}"))
         if known is None:
             return self._begin(digest, Known(spec, facts), facts)
         if known.leaving or known.is_broken:
@@ -126,7 +127,7 @@ class Computations:
             self._start_prepared(digest, known)
         else:
             known.ready = True
-            self._agent.post(("ready", digest))
+            self._agent.post(Ready(digest))
 
     def file(self, digest: str, row: list[Any]) -> None:
         """Put one more file into a computation's directory."""
@@ -205,7 +206,7 @@ class Computations:
         if not known.computation.keep_files:
             self._remove(known, digest)
         if known.successor is None or not known.is_broken:
-            self._agent.post(("closed", digest))
+            self._agent.post(Closed(digest))
         if known.successor is not None:
             spec, facts = known.successor
             self._begin(digest, Known(spec, facts), facts)
@@ -250,7 +251,7 @@ class Computations:
     def _prepared_state(self, digest: str, known: Known, prepared_server: ForkServerClient) -> None:
         if prepared_server.state == "ready":
             known.ready = True
-            self._agent.post(("ready", digest))
+            self._agent.post(Ready(digest))
             self._agent.feed()
         else:
             self.refuse(digest, known, prepared_server.text)
@@ -271,7 +272,7 @@ class Computations:
         """Say that a computation cannot run here, and give its batches back."""
         known.ready = False
         known.refused = text
-        self._agent.post(("refused", digest, text))
+        self._agent.post(Refused(digest, text))
         self._agent.recall_all(digest, "refused", {"text": text})
 
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from octapi.pool import shared_state
 from octapi.pool.memory_guard import MemoryGuard, is_stopped
 from octapi.protocol import wire
+from octapi.protocol.worker_messages import Begun, Cut, Results
 
 if TYPE_CHECKING:
     import asyncio
@@ -105,7 +106,7 @@ class Watchdog:
         index = current(child)
         if index is not None and index != batch.seen:
             batch.seen = index
-            self._agent.tell(batch, "begun", index)
+            self._agent.tell(batch, Begun(batch.ident, index))
         if now - batch.started > OVERSTAY_S and index is not None and ran_s(child) > OVERSTAY_S / 2:
             self.collect(batch, child)
             if batch.jobs - index > 1:
@@ -118,7 +119,7 @@ class Watchdog:
         records = child.page.committed()[child.consumed :]
         if records:
             child.consumed += len(records)
-            self._agent.tell(batch, "results", wire.blob(records))
+            self._agent.tell(batch, Results(batch.ident, wire.blob(records)))
 
     # ---- time limits
 
@@ -171,4 +172,4 @@ class Watchdog:
         if child.closed or child.batch is not batch or batch.cut is not None or current(child) != index:
             return
         batch.cut = index + 1
-        self._agent.tell(batch, "cut", index + 1)
+        self._agent.tell(batch, Cut(batch.ident, index + 1))
