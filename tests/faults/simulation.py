@@ -101,7 +101,7 @@ class FakeAgent:
         self.computations = SimpleNamespace(known={})
 
     def define(self, digest: str) -> None:
-        self.computations.known[digest] = SimpleNamespace(refused="", ready=True)
+        self.computations.known[digest] = SimpleNamespace(refused="", is_ready=True)
 
     def run(self, key: Any, facts: dict[str, Any]) -> None:
         jobs = wire.jobs_of(facts["form"], facts["data"])

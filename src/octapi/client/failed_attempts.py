@@ -12,7 +12,7 @@ from octapi.client.item_range import ItemRange
 from octapi.client.job_errors import ENDED_WORKER, WENT_AWAY, autopsy_error, lost_error
 from octapi.errors import Attempt
 from octapi.protocol import outcome
-from octapi.protocol.exits import exit_phrase, is_own_end
+from octapi.protocol.exits import KilledFor, exit_phrase, is_own_end
 from octapi.protocol.outcome import SILENT
 
 if TYPE_CHECKING:
@@ -33,8 +33,8 @@ class FailedAttempts:
             return None
         name = batch.worker or ""
         kind, data = outcome.CANCELLED, b""
-        if info.get("why") != "cancelled":
-            if info.get("why") != "timeout":
+        if info.get("why") != KilledFor.CANCELLED:
+            if info.get("why") != KilledFor.TIMEOUT:
                 attempt = Attempt(name, exit_phrase(info), now)
                 others = 0 if is_own_end(info) else self._others(batch, index)
                 again = batch.died(index, attempt, self._core.crash_workers, others)

@@ -26,7 +26,7 @@ import msgpack
 from octapi.device import limits
 from octapi.device.accounts import files_of
 from octapi.errors import MessageRefused
-from octapi.pool import recorder, shared_state
+from octapi.pool import recorder, shared_state, slot_end
 from octapi.pool.batch import Batch
 from octapi.pool.computations import Computations
 from octapi.pool.exit_report import findings
@@ -35,7 +35,7 @@ from octapi.pool.log import warn
 from octapi.pool.processes import frames, sequence_of
 from octapi.pool.watchdog import Watchdog, current, ran_s, reached
 from octapi.protocol import batch_checks, orders, wire
-from octapi.protocol.exits import exit_phrase
+from octapi.protocol.exits import KilledFor, exit_phrase
 from octapi.protocol.worker_messages import Begun, Dropped, End, Provisional, Ready, Results, SentFile
 from octapi.telemetry.counters import JobCounters
 
@@ -56,8 +56,6 @@ AGAIN_S = 0.05
 FRAME = 128 << 20
 #: how soon to try again to start a slot when this device has no more descriptors, in seconds
 STARVED_S = 1.0
-#: why a slot is killed on purpose, so that its end says nothing about what it loaded
-ASKED = ("cancelled", "timeout", "refused", "dropped")
 
 
 class Agent:
@@ -153,7 +151,7 @@ class Agent:
     def is_ready(self, batch: Batch) -> bool:
         """Say whether a batch waits only for a slot, not for its computation's setup."""
         known = self.computations.get(batch.computation)
-        return known.ready if known is not None else not self.computations.is_awaited(batch.computation)
+        return known.is_ready if known is not None else not self.computations.is_awaited(batch.computation)
 
     def on_cancel(self, ident: Any, index: int, grace_s: float) -> None:
         """Stop one job if it runs; unstarted jobs of its batch are given back so that it can be left out."""
@@ -211,8 +209,7 @@ class Agent:
             self._leave(batch)
         else:
             batch.is_dropped = True
-            batch.child.killed_for = "dropped"
-            batch.child.kill()
+            batch.child.kill_for(KilledFor.DROPPED)
 
     def tell(self, batch: Batch, news: OfBatch) -> None:
         """Say something of a batch, unless nobody waits for it."""
@@ -288,7 +285,7 @@ class Agent:
         if self.broken:
             self.broken = ""
             for digest, known in self.computations.known.items():
-                if known.ready:
+                if known.is_ready:
                     self.post(Ready(digest))
 
     def _next(self) -> Batch | None:
@@ -333,7 +330,7 @@ class Agent:
             if known is not None:
                 self.computations.refuse(digest, known, text)
             if batch is not None:
-                child.killed_for = "refused"
+                child.killed_for = slot_end.moved(child.killed_for, KilledFor.REFUSED)
         elif batch is None:
             return
         elif kind == recorder.SENDS_RESULTS[0]:
@@ -355,8 +352,8 @@ class Agent:
             raise MessageRefused(f"a frame of the unknown kind {kind}")
 
     def _ended_batch(self, child: SlotProcess, batch: Batch, stop: int) -> None:
-        refused = child.killed_for == "refused"
-        child.killed_for = "dropped" if batch.is_dropped else ""
+        refused = child.killed_for is KilledFor.REFUSED
+        child.killed_for = KilledFor.DROPPED if batch.is_dropped else KilledFor.NOTHING
         if batch.known is not None:
             batch.known.failed_loads = 0
         stop = stop if batch.cut is None else min(stop, batch.cut)
@@ -469,7 +466,7 @@ class Agent:
         """Give a batch back whose slot died without a job, or refuse it: to load it again and again may never end."""
         has_begun = shared_state.index_of(child.page.cells[shared_state.ENDED], child.serial) is not None
         # the end of the process that forked it is nothing that the computation did
-        is_innocent = has_begun or info["why"] in ASKED or child.owner.exited
+        is_innocent = has_begun or info["why"] in slot_end.ASKED or child.owner.exited
         text = "" if is_innocent else self.computations.died(batch.computation, exit_phrase(info))
         self._finish(batch, "refused" if text else "returned", batch.skip, info | {"text": text})
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from octapi.pool import shared_state
 from octapi.pool.memory_guard import MemoryGuard, is_stopped
 from octapi.protocol import wire
+from octapi.protocol.exits import KilledFor
 from octapi.protocol.worker_messages import Begun, Cut, Results
 
 if TYPE_CHECKING:
@@ -99,8 +100,7 @@ class Watchdog:
         }
         for child, since in self._still.items():
             if now - since > STILL_S and not child.killed_for:
-                child.killed_for = "frozen"
-                child.kill()
+                child.kill_for(KilledFor.FROZEN)
 
     def _look(self, batch: Batch, child: SlotProcess, now: float) -> None:
         index = current(child)
@@ -134,8 +134,7 @@ class Watchdog:
             return
         ran = ran_s(child) if current(child) is not None else 0.0
         if ran >= batch.timeout_s:
-            child.killed_for = "timeout"
-            child.kill()
+            child.kill_for(KilledFor.TIMEOUT)
         else:
             self._loop.call_later(max(batch.timeout_s - ran, 0.01), self._check, batch)
 
@@ -152,8 +151,7 @@ class Watchdog:
 
         def harder() -> None:
             if child.batch is batch and current(child) == index:
-                child.killed_for = "cancelled"
-                child.kill()
+                child.kill_for(KilledFor.CANCELLED)
 
         self._loop.call_later(grace_s, harder)
 

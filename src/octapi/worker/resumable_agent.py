@@ -83,7 +83,7 @@ class ResumableAgent:
         for digest, known in self.agent.computations.known.items():
             if known.refused:
                 self.post(Refused(digest, known.refused))
-            elif known.ready:
+            elif known.is_ready:
                 self.post(Ready(digest))
 
     # ---- what the master says of batches
