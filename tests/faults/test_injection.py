@@ -39,7 +39,7 @@ SITES: list[tuple[type, str]] = [
             "workers_changed notify add_lane link_define send tell next_ident usable cancel summary sending_failed"
         ).split()
     ),
-    *((NewsHandlers, name) for name in "on_begun on_results on_file on_end on_lost on_ready _bring_back".split()),
+    *((NewsHandlers, name) for name in "on_begun on_results on_file on_end on_lost on_ready _over".split()),
     *((FailedAttempts, name) for name in "autopsy _others".split()),
     *((BatchMaker, name) for name in "make _of_range".split()),
     *((Backlog, name) for name in "take back lists".split()),
