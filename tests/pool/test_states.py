@@ -16,8 +16,7 @@ from octapi.pool.computations import Computations, Known
 from octapi.protocol import wire
 from octapi.protocol.computation import FUNCTION, Computation
 from octapi.protocol.exits import KilledFor
-from octapi.protocol.messages import Channel, kinds
-from octapi.protocol.worker_messages import LASTING, Closed, Provisional, Ready, Refused, SentFile
+from octapi.protocol.worker_messages import Closed, Provisional, Ready, Refused, SentFile
 
 
 def after(*events: Event) -> State:
@@ -76,11 +75,6 @@ def test_each_reason_has_its_moves_and_its_word_on_the_wire() -> None:
     assert set(slot_end.MOVES) == set(KilledFor)
     words = {"", "cancelled", "timeout", "dropped", "refused", "frozen", "nonsense", "memory", "memory limit"}
     assert {reason.value for reason in KilledFor} == words
-
-
-def test_what_must_reach_a_client_is_one_list() -> None:
-    """The kinds that say of themselves that they must arrive, and the tuple that they are told apart by."""
-    assert set(LASTING) == {kind.cls for kind in kinds(Channel.WORKER).values() if kind.must_arrive}
 
 
 def test_what_a_slot_says_of_a_job_has_a_type() -> None:
