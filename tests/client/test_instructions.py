@@ -100,7 +100,7 @@ def test_a_computation_is_told_of_before_its_first_job_is_sent() -> None:
     assert define == Define(queue.digest, queue.spec, facts)
     assert isinstance(send, Send)
     assert send[:3] == (1, queue.number, queue.digest)
-    assert wire.unpack(send.spec["data"]) == [job.payload]
+    assert (send.spec["form"], wire.buffer_of(send.spec["data"])) == wire.of_jobs([job.payload])
     assert (send.spec["jobs"], send.spec["budget_s"], send.spec["timeout_s"]) == (1, 0.1, None)
 
 

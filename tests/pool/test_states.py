@@ -4,6 +4,7 @@ from collections.abc import Iterable
 from types import SimpleNamespace
 from typing import Any
 
+import msgpack
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -80,10 +81,10 @@ def test_each_reason_has_its_moves_and_its_word_on_the_wire() -> None:
 def test_what_a_slot_says_of_a_job_has_a_type() -> None:
     """A provisional result, and a file."""
     batch = Batch(("s", 1), "s", "d", {"form": wire.JOBS, "data": b"", "jobs": 3}, 0.0)
-    body = wire.pack([2, "provisional", b"half"])[wire.LENGTH.size :]
-    assert of_slot(batch, body) == Provisional(("s", 1), 2, b"half")
-    body = wire.pack([0, "file", "a", b"x", 0o600, 1.0])[wire.LENGTH.size :]
-    assert of_slot(batch, body) == SentFile(("s", 1), 0, "a", b"x", 0o600, 1.0)
+    body = msgpack.packb([2, "provisional", b"half"])
+    assert of_slot(batch, body) == Provisional(("s", 1), 2, wire.blob(b"half"))
+    body = msgpack.packb([0, "file", "a", b"x", 0o600, 1.0])
+    assert of_slot(batch, body) == SentFile(("s", 1), 0, "a", wire.blob(b"x"), 0o600, 1.0)
 
 
 # ---- the computations of an agent, without processes
