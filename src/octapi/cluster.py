@@ -15,9 +15,9 @@ from octapi.client.connect import connect
 from octapi.client.dispatcher import forked_error
 from octapi.client.items import Items
 from octapi.client.lifetime import Lifetime
+from octapi.client.listener import ComputationListener
 from octapi.client.pool_arguments import slots_of
 from octapi.client.progress import Bar, is_wanted
-from octapi.client.queue import ComputationListener
 from octapi.client.queues import ComputationQueues
 from octapi.errors import ClusterClosed, JobNotSent
 from octapi.job import Job, JobTicket

@@ -10,14 +10,17 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from octapi.client.core import Core
 from octapi.client.item_range import MISSING, ItemChunk, ItemRange, RawOutcome
+from octapi.client.linked_core import LinkedCore
+from octapi.client.listener import ComputationListener
 from octapi.client.pending_job import PendingJob
-from octapi.client.queue import ComputationListener, ComputationQueue
+from octapi.client.queue import ComputationQueue
 from octapi.errors import BatchRefused
 from octapi.protocol import outcome, wire
 from octapi.protocol.computation import FUNCTION, Computation
+from octapi.protocol.news import Lost
 from octapi.protocol.outcome import WorkerInfo
+from octapi.protocol.worker_messages import Begun, Cut, End, Results
 
 SLOTS = 3
 WORKER = WorkerInfo("w", "127.0.0.1", "h", SLOTS, "test", "3")
@@ -77,31 +80,31 @@ def records(facts: dict[str, Any], start: int, stop: int) -> bytes:
     return found
 
 
-def play(core: Core, world: World, which: int, how: str, point: int) -> None:
+def play(core: LinkedCore, world: World, which: int, how: str, point: int) -> None:
     """Let one batch that flies end in some way after ``point`` jobs."""
     ident = sorted(world.flying)[which % len(world.flying)]
     facts = world.flying.pop(ident)
     point %= facts["jobs"] + 1
-    core.message("w", ("begun", ident, 0))
+    core.message("w", Begun(ident, 0))
     if how == "lost":
-        core.message("w", ("results", ident, records(facts, 0, point)))
-        core.message("w", ("lost", ident))
-        core.message("w", ("results", ident, records(facts, 0, facts["jobs"])))  # late news of a lost attempt
+        core.message("w", Results(ident, records(facts, 0, point)))
+        core.message("w", Lost(ident))
+        core.message("w", Results(ident, records(facts, 0, facts["jobs"])))  # late news of a lost attempt
         return
-    core.message("w", ("results", ident, records(facts, 0, point)))
+    core.message("w", Results(ident, records(facts, 0, point)))
     if how == "died" and point < facts["jobs"]:
-        core.message("w", ("end", ident, "died", point, {"signal": 9, "why": ""}))
+        core.message("w", End(ident, "died", point, {"signal": 9, "why": ""}))
     elif how == "cut" and 0 < point < facts["jobs"]:
-        core.message("w", ("cut", ident, point))
-        core.message("w", ("end", ident, "returned", point, {}))
+        core.message("w", Cut(ident, point))
+        core.message("w", End(ident, "returned", point, {}))
     elif point < facts["jobs"]:
-        core.message("w", ("end", ident, "returned", point, {}))
+        core.message("w", End(ident, "returned", point, {}))
     else:
-        core.message("w", ("end", ident, "done", point, {}))
+        core.message("w", End(ident, "done", point, {}))
 
 
-def world_of(retries: int) -> tuple[Core, World, ComputationQueue]:
-    core, world = Core(), World()
+def world_of(retries: int) -> tuple[LinkedCore, World, ComputationQueue]:
+    core, world = LinkedCore(), World()
     core.link = world  # type: ignore[assignment]
     core.workers_changed({"w": WORKER})
     queue = ComputationQueue(core, Computation(FUNCTION, "f"), None, ComputationListener())
@@ -115,7 +118,7 @@ moves = st.lists(
 )
 
 
-def finish(core: Core, world: World) -> None:
+def finish(core: LinkedCore, world: World) -> None:
     """Let everything that is left succeed."""
     for turn in itertools.count():
         if not world.flying:
@@ -233,7 +236,7 @@ def test_a_record_that_cannot_be_fails_its_batch_by_name_and_nothing_else(record
         queue.submit(pending_job)
     (ident,) = world.flying
     del world.flying[ident]
-    core.message("w", ("results", ident, record))
+    core.message("w", Results(ident, record))
 
     data = page.values[0].data if is_map else pending_job.said
     assert isinstance(pickle.loads(data), BatchRefused)

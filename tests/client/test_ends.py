@@ -6,6 +6,7 @@ import pytest
 
 import octapi
 from octapi.errors import FileNotWritten, MasterLost, SetupFailed, StillWaiting
+from octapi.protocol.worker_messages import Refused
 from octapi.testing import EmbeddedCluster
 from tests.client.test_core import Told, world_of
 from tests.harness import until
@@ -42,7 +43,7 @@ def test_a_refusal_is_remembered_by_worker_until_that_one_has_gone() -> None:
     """What all refuse fails at once; a worker that joins, or the same one started anew, is asked."""
     core, world, queue = world_of(1)
     (info,) = core.infos.values()
-    core.message("w", ("refused", queue.digest, "no"))
+    core.message("w", Refused(queue.digest, "no"))
     first, second, third = (Told(number, 1) for number in range(3))
     queue.submit(first)
     assert first.done
@@ -50,7 +51,7 @@ def test_a_refusal_is_remembered_by_worker_until_that_one_has_gone() -> None:
     queue.submit(second)
     assert not second.done
     assert world.flying
-    core.message("v", ("refused", queue.digest, "no"))
+    core.message("v", Refused(queue.digest, "no"))
     assert second.done
     core.workers_changed({"w": info._replace(life="anew"), "v": info._replace(name="v")})
     queue.submit(third)

@@ -10,14 +10,17 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
-from octapi.client.core import Core
+from octapi.client.linked_core import LinkedCore
+from octapi.client.listener import ComputationListener
 from octapi.client.pending_job import PendingJob
-from octapi.client.queue import ComputationListener, ComputationQueue
+from octapi.client.queue import ComputationQueue
 from octapi.client.remote import RemoteLink
 from octapi.master.gateway.gateway import Gateway
 from octapi.master.gateway.registry import RunRegistry
 from octapi.protocol import outcome, wire
 from octapi.protocol.computation import FUNCTION, Computation
+from octapi.protocol.messages import plain
+from octapi.protocol.worker_messages import Begun, End, Provisional, Results
 from octapi.settings import Settings
 from octapi.worker.resumable_agent import ResumableAgent
 
@@ -98,7 +101,7 @@ class FakeAgent:
         self.computations = SimpleNamespace(known={})
 
     def define(self, digest: str) -> None:
-        self.computations.known[digest] = SimpleNamespace(refused="", ready=True)
+        self.computations.known[digest] = SimpleNamespace(refused="", is_ready=True)
 
     def run(self, key: Any, facts: dict[str, Any]) -> None:
         jobs = wire.jobs_of(facts["form"], facts["data"])
@@ -108,21 +111,21 @@ class FakeAgent:
         """Start the next job of the oldest batch, or end it; after the last one, end the batch."""
         for key, batch in self.batches.items():
             if batch.at == 0:
-                self.resumable.post(("begun", key, 0))
+                self.resumable.post(Begun(key, 0))
             if batch.at < len(batch.jobs):
                 (number,), _ = pickle.loads(batch.jobs[batch.at])
                 batch.is_in = not batch.is_in
                 if batch.is_in:
                     self.started[number] += 1
-                    self.resumable.post(("provisional", key, batch.at, b""))
+                    self.resumable.post(Provisional(key, batch.at, b""))
                     return
                 data = pickle.dumps(number)
                 record = wire.RECORD.pack(batch.at, outcome.VALUE, len(data), 1.0, 0.01) + data
-                self.resumable.post(("results", key, record))
+                self.resumable.post(Results(key, record))
                 batch.at += 1
             else:
                 del self.batches[key]
-                self.resumable.post(("end", key, "done", len(batch.jobs), {}))
+                self.resumable.post(End(key, "done", len(batch.jobs), {}))
             return
 
     def give_back(self) -> None:
@@ -132,7 +135,7 @@ class FakeAgent:
             if batch.is_in:  # what runs is not given back
                 self.batches[key] = batch
                 return
-            self.resumable.post(("end", key, "returned", batch.at, {}))
+            self.resumable.post(End(key, "returned", batch.at, {}))
 
     def drop(self, key: Any) -> None:
         self.batches.pop(key, None)
@@ -167,7 +170,7 @@ class Worker:
         facts = dict.fromkeys(("platform", "python", "host", "address", "release"), "3.13.0")
         facts |= {"name": self.name, "slots": 1, "memory": 1, "health": {}, **self.resumable.standing()}
         protocol = {"protocol": wire.PROTOCOL, "oldest": wire.OLDEST_PROTOCOL}
-        self.resumable.connect(self.up.append)
+        self.resumable.connect(lambda message: self.up.append(plain(message)))
         self.up.append(("hello", facts | protocol))
         self.resumable.announce()
 
@@ -211,7 +214,7 @@ class World:
         self.pending_jobs: list[Told] = []
         self.gateway: Any = None
         self.start_master()
-        self.core = Core()
+        self.core = LinkedCore()
         way: Any = SimpleNamespace(source="", label="here", place="here", trust=None)
         self.link = RemoteLink(way, Settings())
         self.link.hear_for(self.core)

@@ -13,6 +13,7 @@ import pytest
 from octapi.pool import recorder
 from octapi.protocol import wire
 from octapi.protocol.computation import SOURCE, Computation
+from octapi.protocol.messages import plain
 from octapi.worker.resumable_agent import ResumableAgent
 from tests.harness import until
 
@@ -33,7 +34,7 @@ class Bench:
         self.loop = loop
         self.said: list[Any] = []
         self.resumable = ResumableAgent(2, "red")
-        self.resumable.connect(self.said.append)
+        self.resumable.connect(lambda message: self.said.append(plain(message)))
         self.agent = self.do(lambda: self.resumable.open("127.0.0.1"))
 
     def do(self, function: Callable[[], Any]) -> Any:

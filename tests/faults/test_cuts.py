@@ -1,6 +1,7 @@
 """A batch that overstays is cut: its client sends the rest again, and nobody else may."""
 
 from octapi.protocol import wire
+from octapi.protocol.worker_messages import Cut, End, Results
 from tests.faults.simulation import Told, World
 
 
@@ -14,7 +15,7 @@ def begin(world: World) -> tuple[str, int]:
             world.client_hears()
     world.pending_jobs += [Told(number, 50) for number in range(4)]
     world.queue.batcher.measured(4, 0.04)  # so that several batches are sent ahead
-    world.loop.do(world.queue.send_batch, list(world.pending_jobs))
+    world.loop.do(world.core.run, world.queue.send_batch, list(world.pending_jobs))
     for _ in range(4):
         world.client_speaks()
         red.hear()
@@ -41,7 +42,7 @@ def test_what_a_client_sent_again_after_a_cut_is_not_run_by_the_master_too() -> 
         key = begin(world)
         red = world.workers[0]
         red.agent.step()
-        red.resumable.post(("cut", key, 1))
+        red.resumable.post(Cut(key, 1))
         for _ in range(4):
             red.speak()
             world.client_hears()
@@ -52,8 +53,8 @@ def test_what_a_client_sent_again_after_a_cut_is_not_run_by_the_master_too() -> 
         world.cut()
         del red.agent.batches[key]
         record = wire.RECORD.pack(0, 0, 1, 1.0, 0.01) + b"x"
-        red.resumable.post(("results", key, record))
-        red.resumable.post(("end", key, "returned", 1, {}))
+        red.resumable.post(Results(key, record))
+        red.resumable.post(End(key, "returned", 1, {}))
         world.loop.do(world.gateway.detached.detach, world.client)
         run_on(world)
         assert {number: world.started[number] for number in range(4)} == dict.fromkeys(range(4), 1)

@@ -14,6 +14,7 @@ import pytest
 import octapi
 from octapi.errors import JobCrashed
 from octapi.pool import processes, recorder
+from octapi.protocol.exits import KilledFor
 from octapi.testing import EmbeddedCluster
 from tests.harness import until
 
@@ -133,7 +134,7 @@ class Silent:
 
     def __init__(self, data: bytes) -> None:
         self.data = data
-        self.killed_for = ""
+        self.killed_for = KilledFor.NOTHING
         self.is_killed = False
 
     async def connect(self) -> asyncio.StreamReader:
@@ -142,8 +143,8 @@ class Silent:
         reader.feed_eof()
         return reader
 
-    def kill(self) -> None:
-        self.is_killed = True
+    def kill_for(self, reason: KilledFor) -> None:
+        self.killed_for, self.is_killed = reason, True
 
 
 def test_a_slot_whose_frames_make_no_sense_is_killed(capsys: pytest.CaptureFixture[str]) -> None:
@@ -156,7 +157,7 @@ def test_a_slot_whose_frames_make_no_sense_is_killed(capsys: pytest.CaptureFixtu
     asyncio.run(processes.frames(slot, take, 1 << 20))
 
     assert slot.is_killed
-    assert slot.killed_for == processes.NONSENSE
+    assert slot.killed_for == KilledFor.NONSENSE
     assert "cannot be used" in capsys.readouterr().err
 
 

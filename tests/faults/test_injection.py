@@ -14,11 +14,15 @@ from typing import Any
 import pytest
 
 import octapi
+from octapi.client.backlog import Backlog
 from octapi.client.batch import ItemBatch, JobBatch
+from octapi.client.batch_maker import BatchMaker
 from octapi.client.batcher import Batcher
 from octapi.client.core import Core
+from octapi.client.failed_attempts import FailedAttempts
 from octapi.client.item_range import ItemChunk, ItemRange
 from octapi.client.local import LocalLink
+from octapi.client.news_handlers import NewsHandlers
 from octapi.client.queue import ComputationQueue
 from octapi.client.remote import RemoteLink
 from octapi.client.waiting import Reporter, StatusLine
@@ -32,10 +36,13 @@ SITES: list[tuple[type, str]] = [
     *(
         (Core, name)
         for name in (
-            "on_begun on_results on_file on_end on_lost on_ready _autopsy _give_back _others workers_changed _notify "
-            "add_lane link_define tell next_ident usable capacity cancel summary"
+            "workers_changed notify add_lane link_define send tell next_ident usable cancel summary sending_failed"
         ).split()
     ),
+    *((NewsHandlers, name) for name in "on_begun on_results on_file on_end on_lost on_ready _over".split()),
+    *((FailedAttempts, name) for name in "autopsy _others".split()),
+    *((BatchMaker, name) for name in "make _of_range".split()),
+    *((Backlog, name) for name in "take back lists".split()),
     *(
         (ComputationQueue, name)
         for name in "pump _send take send_batch back define introduce slots_of usable fits may_use fail".split()
@@ -59,8 +66,8 @@ SITES: list[tuple[type, str]] = [
 #: places of a link to a master
 REMOTE = [
     *((RemoteLink, name) for name in "_take _take_workers _acknowledge _pulse _send_surely run define tell".split()),
-    (Core, "on_results"),
-    (Core, "on_end"),
+    (NewsHandlers, "on_results"),
+    (NewsHandlers, "on_end"),
     (Core, "set_others"),
 ]
 

@@ -20,8 +20,10 @@ from octapi.client.payload import of_function
 from octapi.client.remote import hello
 from octapi.pool.agent import Agent
 from octapi.pool.namespace import Namespace
-from octapi.protocol import batch_checks, outcome, wire
+from octapi.protocol import batch_checks, news, outcome, wire
 from octapi.protocol.computation import Computation
+from octapi.protocol.messages import plain as to_plain
+from octapi.protocol.worker_messages import End, Results
 from octapi.testing import EmbeddedCluster
 from tests.client.test_core import WORKER, Told, world_of
 
@@ -54,8 +56,8 @@ def lively(core: Any, world: Any, queue: Any) -> None:
         records = b"".join(
             wire.RECORD.pack(index, outcome.VALUE, len(data), 1.0, 0.1) + data for index in range(facts["jobs"])
         )
-        core.message("w", ("results", ident, records))
-        core.message("w", ("end", ident, "done", facts["jobs"], {}))
+        core.message("w", Results(ident, records))
+        core.message("w", End(ident, "done", facts["jobs"], {}))
     assert len(pending_job.kinds) == 1
 
 
@@ -68,8 +70,8 @@ def test_a_dispatcher_lives_whatever_a_worker_says(kind: str, parts: list[Any], 
     for pending_job in pending_jobs:
         queue.submit(pending_job)
     first = min(world.flying)
-    core.message("w", (kind, first if is_of_batch else queue.digest, *parts))
-    core.message("w", tuple(parts))
+    core.message("w", news.read((kind, first if is_of_batch else queue.digest, *parts)))
+    core.message("w", news.read(tuple(parts)))
     queue.refused_on.clear()
     lively(core, world, queue)
     assert all(len(pending_job.kinds) <= 1 for pending_job in pending_jobs)
@@ -103,7 +105,7 @@ class Loop:
 
     def _post(self, message: Any) -> None:
         with self.changed:
-            self.said.append(message)
+            self.said.append(to_plain(message))
             self.changed.notify_all()
 
     def do(self, function: Callable[[], Any]) -> Any:

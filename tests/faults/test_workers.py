@@ -12,7 +12,7 @@ import psutil
 import pytest
 
 import octapi
-from octapi.client.core import without
+from octapi.client.failed_attempts import without
 from octapi.client.item_range import ItemRange
 from octapi.errors import WorkerLost
 from octapi.testing import EmbeddedCluster

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from octapi.errors import MessageRefused
 from octapi.protocol import client_messages, describe, orders, replies, wire, worker_messages
 from octapi.protocol.messages import Channel, kinds, parse, plain, readers
+from octapi.protocol.worker_messages import LASTING
 from tests.faults.simulation import World
 from tests.protocol.test_checked import ANYTHING
 
@@ -115,8 +116,7 @@ def test_the_page_of_protocols_is_what_the_classes_say() -> None:
 
 
 def test_what_must_arrive_of_a_worker_is_what_is_kept_for_its_client() -> None:
-    lasting = {word for word, kind in kinds(Channel.WORKER).items() if kind.must_arrive}
-    assert lasting == wire.LASTING
+    assert set(LASTING) == {kind.cls for kind in kinds(Channel.WORKER).values() if kind.must_arrive}
     assert kinds(Channel.TO_CLIENT)["agent"].must_arrive
 
 

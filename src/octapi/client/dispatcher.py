@@ -9,8 +9,10 @@ import threading
 import weakref
 from typing import TYPE_CHECKING, Any, TypeVarTuple
 
-from octapi.client.core import Core, Watcher, forked_error
-from octapi.client.queue import ComputationListener, ComputationQueue
+from octapi.client.core import Watcher, forked_error
+from octapi.client.linked_core import LinkedCore
+from octapi.client.listener import ComputationListener
+from octapi.client.queue import ComputationQueue
 from octapi.client.waiting import Reporter, speak
 from octapi.errors import MasterLost
 
@@ -26,7 +28,7 @@ if TYPE_CHECKING:
     from octapi.protocol.outcome import WorkerInfo
 
 
-class Dispatcher(Core):
+class Dispatcher(LinkedCore):
     """Owns the thread, and the link it makes there."""
 
     def __init__(self, make_link: Callable[[], Link]) -> None:
@@ -91,10 +93,10 @@ class Dispatcher(Core):
             return
         assert self._loop is not None
         try:
-            self._loop.call_soon_threadsafe(self.run_safely, function, *args)
+            self._loop.call_soon_threadsafe(self.run, function, *args)
         except RuntimeError:  # the loop is closed
             if self.is_broken is not None:  # so jobs end here
-                self.run_safely(function, *args)
+                self.run(function, *args)
 
     def _went_wrong(self, _: asyncio.AbstractEventLoop, facts: dict[str, Any]) -> None:
         """Say what went wrong in the loop beside the jobs."""
@@ -108,7 +110,7 @@ class Dispatcher(Core):
         assert loop is not None
 
         def arm() -> None:
-            loop.call_later(seconds, function)
+            loop.call_later(seconds, self.run, function)
 
         self.call(arm)
 
@@ -116,18 +118,19 @@ class Dispatcher(Core):
         """Run ``function`` on the dispatcher's thread, and return when it has run."""
         if threading.current_thread() is self._thread:
             function(*args)
-            return
+            return self.carry_out()
         done = threading.Event()
 
         def run() -> None:
             try:
-                self.run_safely(function, *args)
+                self.run(function, *args)
             finally:
                 done.set()
 
         self.call(run)
         while not done.wait(0.1) and self._thread.is_alive():
             pass
+        return None
 
     # ---- from any thread
 

@@ -16,7 +16,7 @@ from octapi.errors import (
     WorkerLost,
 )
 from octapi.pickling.arguments import shortened
-from octapi.protocol.exits import exit_phrase
+from octapi.protocol.exits import KilledFor, exit_phrase
 from octapi.text.stderr import story_of
 
 if TYPE_CHECKING:
@@ -40,7 +40,7 @@ def autopsy_error(
         "worker": worker,
         "stderr": info.get("stderr", ""),
     }
-    if info.get("why") == "timeout":
+    if info.get("why") == KilledFor.TIMEOUT:
         return JobTimeout(f"It ran longer than its limit of {computation.timeout_s} s and was stopped.", **facts)
     error = JobCrashed(f"Its process {exit_phrase(info)} after {info.get('ran_s', 0.0):.1f} s.", **facts)
     error.signal, error.exit_code = info.get("signal"), info.get("exit_code")

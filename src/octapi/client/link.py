@@ -8,6 +8,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from octapi.client.endpoint import MasterEndpoint
+    from octapi.protocol.news import News
     from octapi.protocol.outcome import WorkerInfo
     from octapi.protocol.specs import BatchSpec, ComputationFacts
 
@@ -22,8 +23,8 @@ class Receiver(Protocol):
     def workers_changed(self, workers: dict[str, WorkerInfo]) -> None:
         """All workers there are now, by name."""
 
-    def message(self, worker: str, message: tuple[Any, ...]) -> None:
-        """One message of an agent (see :mod:`octapi.pool.agent`)."""
+    def message(self, worker: str, news: News) -> None:
+        """Something is new of a batch or a computation; ``worker`` says it, or the master for it."""
 
     def stop_jobs(self) -> None:
         """Somebody asked the master to stop this client's jobs."""

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from octapi.client.endpoint import MasterEndpoint
     from octapi.client.link import Receiver
     from octapi.pool.agent import Agent
+    from octapi.protocol.news import AgentNews
     from octapi.protocol.specs import BatchSpec, ComputationFacts
 
 
@@ -64,9 +65,9 @@ class LocalLink:
             self.worker = self.worker._replace(health=here.read())
             self.receiver.workers_changed({self.worker.name: self.worker})
 
-    def _post(self, message: tuple[Any, ...]) -> None:
+    def _post(self, news: AgentNews) -> None:
         assert self.receiver is not None
-        self.receiver.message(self.worker.name, message)
+        self.receiver.message(self.worker.name, news)
 
     def define(self, digest: str, spec: bytes, facts: ComputationFacts) -> None:
         """Hand it to the agent."""

@@ -2,24 +2,27 @@
 
 from __future__ import annotations
 
-import contextlib
 import itertools
 import pickle
-from collections import deque
 from typing import TYPE_CHECKING, Any
 
-from octapi.client.batch import AnyBatch, Entry, ItemBatch, JobBatch
+from octapi.client.backlog import Backlog, entry_size
+from octapi.client.batch import ItemBatch
+from octapi.client.batch_maker import BatchMaker, fill, large_error
 from octapi.client.batcher import Batcher
-from octapi.client.item_range import CannotSend, ItemRange, RawOutcome, Unsent
-from octapi.client.job_errors import WENT_AWAY, handling_error, mismatch_error, refused_error
-from octapi.errors import ClusterClosed, JobNotSent
+from octapi.client.item_range import ItemRange, RawOutcome
+from octapi.client.job_errors import handling_error, mismatch_error, refused_error
+from octapi.errors import ClusterClosed
 from octapi.protocol import orders, outcome
 from octapi.protocol.computation import minor
 
 if TYPE_CHECKING:
+    from collections import deque
     from collections.abc import Collection, Iterable, Mapping
 
+    from octapi.client.batch import AnyBatch, Entry
     from octapi.client.core import Core
+    from octapi.client.listener import ComputationListener
     from octapi.client.pending_job import PendingJob
     from octapi.errors import JobError
     from octapi.protocol.computation import Computation, File
@@ -28,28 +31,8 @@ if TYPE_CHECKING:
     from octapi.results import Results
 
 
-#: a batch of more jobs than one takes no more than about so much, in bytes
-BATCH_BYTES = 32 << 20
-#: a job whose arguments take more than this is a batch of its own, in bytes: then nothing copies them
-ALONE = 1 << 20
 #: what waits fails when it could not be sent so often in a row
 STUMBLES = 3
-
-
-class ComputationListener:
-    """What wants to know about a computation's life on workers; every method may be overridden."""
-
-    def ready(self, worker: WorkerInfo) -> None:
-        """The computation is set up on ``worker``."""
-
-    def refused(self, worker: WorkerInfo, text: str) -> None:
-        """It could not be loaded or set up there; ``text`` is the traceback."""
-
-    def closed(self, worker: WorkerInfo) -> None:
-        """It was cleaned up there."""
-
-    def file(self, file: File, pending_job: PendingJob | None) -> None:
-        """A job sent a file, under a relative path."""
 
 
 class ComputationQueue:
@@ -74,12 +57,11 @@ class ComputationQueue:
         self.number = next(self.numbers)
         self.spec = computation.to_bytes()
         self.digest = f"{computation.digest()}-{dispatcher.client}-{self.number}"
-        self.unpinned: deque[Entry] = deque()
-        self.pinned: deque[Entry] = deque()
-        #: jobs for workers that are not there, by worker
-        self.absent: dict[str, deque[Entry]] = {}
+        self.backlog = Backlog()
+        self.unpinned, self.pinned = self.backlog.unpinned, self.backlog.pinned
         self.batches: dict[int, AnyBatch] = {}
         self.batcher = Batcher()
+        self._maker = BatchMaker(self)
         self.is_idle = True
         #: how often in a row it could not send what waits
         self.stumbles = 0
@@ -187,18 +169,12 @@ class ComputationQueue:
 
     def waiting_lists(self) -> list[deque[Entry]]:
         """Return what waits: for any worker, by itself or for one worker, and for workers that are not there."""
-        return [self.pinned, self.unpinned, *list(self.absent.values())]
+        return self.backlog.lists()
 
     def take_waiting(self) -> list[Entry]:
         """Take out everything that waits."""
         self.is_idle = True  # first: what is added meanwhile calls pump
-        found: list[Entry] = []
-        for entries in self.waiting_lists():
-            with contextlib.suppress(IndexError):  # it is empty
-                while True:
-                    found.append(entries.popleft())
-        self.absent.clear()
-        return found
+        return self.backlog.take_all()
 
     def why_waiting(self) -> str | None:
         """Say why its jobs cannot start, if that is so and can be known just now."""
@@ -266,7 +242,7 @@ class ComputationQueue:
             return
         if not self.is_introduced:
             self.introduce()
-        if self.unpinned or self.pinned or self.absent:  # each job that ends comes here
+        if self.unpinned or self.pinned or self.backlog.absent:  # each job that ends comes here
             self._send_or_fail()
         self.stumbles = 0
         if not self.unpinned:
@@ -278,7 +254,7 @@ class ComputationQueue:
         why = self.dispatcher.broken() or self._why_none(usable)
         if why is not None:
             self.fail_waiting(why)
-        elif self.dispatcher.link is not None:
+        else:
             self._send(self.slots_of(usable))
 
     def go_idle(self) -> None:
@@ -303,7 +279,7 @@ class ComputationQueue:
         while self.pinned and slots:
             entry = self.pinned.popleft()
             if entry.worker is not None and entry.worker not in self.dispatcher.infos:
-                self.absent.setdefault(entry.worker, deque()).append(entry)
+                self.backlog.park(entry.worker, entry)
             elif entry.worker in self.refused_on:  # no other may run it
                 refusal = {str(entry.worker): self.refused_on[str(entry.worker)]}
                 self.fail([entry], refused_error(self.computation, refusal))
@@ -314,15 +290,11 @@ class ComputationQueue:
 
     def send_safely(self, entries: list[Entry]) -> int:
         """Send a batch as :meth:`send_batch` does; if that fails, its jobs fail, and nothing else."""
-        before = set(self.batches)
         try:
             return self.send_batch(entries)
         except BaseException as error:
             self.dispatcher.complain(error, f"a batch of {self.computation.name} could not be sent")
             self.spoil(entries, error)
-            for ident in self.batches.keys() - before:
-                self.batches.pop(ident)
-                self.dispatcher.batches.pop(ident, None)
             return 0
 
     def workers_changed(self, names: Collection[str], same: Collection[str]) -> None:
@@ -330,73 +302,23 @@ class ComputationQueue:
         self.ready_on &= set(names)
         for name in [name for name in self.refused_on if name not in same]:
             del self.refused_on[name]
-        for name in [name for name in self.absent if name in names]:
-            self.pinned.extend(self.absent.pop(name))
+        self.backlog.unpark(names)
         self.pump()
 
     def take(self, slots: int) -> list[Entry]:
-        """Take the next batch from the queue: single jobs, or one range."""
-        entries = self.unpinned
-        head = entries[0]
-        if isinstance(head, ItemRange):
-            count = self.batcher.size(len(head) * len(entries), slots)
-            if count >= len(head):
-                return [entries.popleft()]
-            entries[0] = head.piece(head.start + count, head.stop)
-            return [head.piece(head.start, head.start + count)]
-        found: list[Entry] = []
-        room = BATCH_BYTES
-        for _ in range(self.batcher.size(len(entries), slots)):
-            entry = entries[0]
-            if isinstance(entry, ItemRange) or room < 0:
-                break
-            size = len(entry.payload)
-            if size > ALONE and found:
-                break
-            room -= size if size <= ALONE else BATCH_BYTES + 1
-            found.append(entries.popleft())
-        return found
+        """Take the next batch from what waits: single jobs, or one range."""
+        return self.backlog.take(lambda queued: self.batcher.size(queued, slots))
 
     def send_batch(self, entries: list[Entry]) -> int:
         """Send a batch; return 1, or 0 if nothing was left to send."""
-        ident = self.dispatcher.next_ident()
-        batch: AnyBatch
-        if isinstance(entries[0], ItemRange):
-            span = entries[0]
-            try:
-                packed = span.packed()
-                while size_of(packed) > BATCH_BYTES and len(span) > 1:
-                    self.unpinned.appendleft(span.piece(span.start + len(span) // 2, span.stop))
-                    span = span.piece(span.start, span.start + len(span) // 2)
-                    packed = span.packed()
-                if size_of(packed) > self.dispatcher.largest:
-                    error = large_error(self.computation.name, size_of(packed), self.dispatcher.largest)
-                    fill(span, failed(error))
-                    return 0
-                batch = ItemBatch(ident, self, span, packed)
-            except CannotSend:
-                self._sift(span)
-                return 0
-        else:
-            pending_jobs = [entry for entry in entries if not isinstance(entry, ItemRange) and not entry.done]
-            if not pending_jobs:
-                return 0
-            batch = JobBatch(ident, self, pending_jobs)
+        batch = self._maker.make(entries)
+        if batch is None:
+            return 0
         spec = batch.spec()
         spec["budget_s"] = self.batcher.budget_s(self.dispatcher.slots)
         spec["timeout_s"] = self.computation.timeout_s
-        self.batches[ident] = self.dispatcher.batches[ident] = batch
-        assert self.dispatcher.link is not None
-        self.dispatcher.link.run(ident, self.number, self.digest, spec)
+        self.dispatcher.send(self, batch, spec)
         return 1
-
-    def _sift(self, span: ItemRange) -> None:
-        """Fail the items that cannot be pickled, and queue the others again."""
-        for place in range(span.start, span.stop):
-            item = span.page.args[place]
-            if isinstance(item, Unsent):
-                span.page.put(place, failed(JobNotSent(item.text, function=self.computation.name)))
-        self.back(list(span.open_pieces()))
 
     def _cancel_pages(self, reader: Results[Any]) -> None:
         for entries in self.waiting_lists():
@@ -411,11 +333,7 @@ class ComputationQueue:
 
     def back(self, entries: list[Entry]) -> None:
         """Put jobs that did not start back to the head of the queue."""
-        for entry in reversed(entries):
-            if entry.worker is None and not (entry.code or entry.files or must_be_single(entry)):
-                self.unpinned.appendleft(entry)
-            else:
-                self.pinned.appendleft(entry)
+        self.backlog.back(entries)
 
     def fail_waiting(self, error: Exception) -> None:
         """Fail everything that waits."""
@@ -460,39 +378,3 @@ class ComputationQueue:
         """Return everything that has no outcome."""
         waiting = [entry for entries in self.waiting_lists() for entry in entries]
         return [*waiting, *(entry for batch in self.batches.values() for entry in batch.ours())]
-
-
-def entry_size(entry: Entry) -> int:
-    """Return how many jobs without an outcome an entry is."""
-    return len(entry) if isinstance(entry, ItemRange) else int(not entry.done)
-
-
-def size_of(packed: tuple[bool, Any]) -> int:
-    """Return how many bytes the items of a range take."""
-    is_simple, data = packed
-    return len(data) if is_simple else sum(map(len, data))
-
-
-def large_error(function: str, size: int, limit: int) -> JobError:
-    """Return the error for arguments that are too large to be sent."""
-    text = (
-        f"Its arguments take {size / 1e6:,.0f} MB; the limit is {limit >> 20} MB (largest_mb). Put what is large into "
-        "a file that workers can read, or set OCTAPI_LARGEST_MB."
-    )
-    return JobNotSent(text, function=function, arguments="...")
-
-
-def must_be_single(entry: Entry) -> bool:
-    """Say whether an earlier start killed its process, so that it must not take others with it."""
-    return any(attempt.cause != WENT_AWAY for attempt in entry.past)
-
-
-def fill(span: ItemRange, value: RawOutcome) -> None:
-    """Give all items of a range that have none the same outcome."""
-    for place in range(span.start, span.stop):
-        span.page.put(place, value)
-
-
-def failed(error: JobError) -> RawOutcome:
-    """Make an error an outcome."""
-    return RawOutcome(outcome.FAULT, pickle.dumps(error))

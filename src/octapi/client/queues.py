@@ -20,8 +20,9 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from octapi.client.dispatcher import Dispatcher
+    from octapi.client.listener import ComputationListener
     from octapi.client.pending_job import PendingJob
-    from octapi.client.queue import ComputationListener, ComputationQueue
+    from octapi.client.queue import ComputationQueue
 
 #: queues that are kept open for what may come
 MOST: Final = 64

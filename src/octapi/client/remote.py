@@ -19,7 +19,7 @@ from octapi.client.link import REMOTE
 from octapi.client.waiting import StatusLine
 from octapi.errors import ClusterError, MasterLost, MasterNotFound, MessageRefused, PeerRefused
 from octapi.protocol import client_messages as said
-from octapi.protocol import replies, wire
+from octapi.protocol import news, replies, wire
 from octapi.protocol.messages import Channel, kinds, parse, plain, word_of
 from octapi.protocol.outcome import MISSING, WorkerInfo
 from octapi.protocol.reliable import Outbox, ReceivedCounter
@@ -206,7 +206,7 @@ class RemoteLink:
     def _take_of_agent(self, reply: replies.FromAgent, size: int) -> None:
         assert self.receiver is not None
         is_time = self.counter.took(size)
-        self.receiver.message(reply.worker, reply.message)
+        self.receiver.message(reply.worker, news.read(reply.message))
         if is_time:
             self._acknowledge()
 

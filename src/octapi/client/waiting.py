@@ -109,7 +109,7 @@ def pinned_to(queue: ComputationQueue) -> Counter[str]:
     """Return the workers that jobs wait for which may run nowhere else, and how many jobs do."""
     flying = (batch.ours() for batch in queue.batches.values() if batch.worker is None)
     found = Counter[str]()
-    for entry in itertools.chain(queue.pinned, *queue.absent.values(), *flying):
+    for entry in itertools.chain(queue.pinned, *queue.backlog.absent.values(), *flying):
         if entry.worker:
             found[entry.worker] += len(entry) if isinstance(entry, ItemRange) else 1
     return found

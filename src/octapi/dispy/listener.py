@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from octapi.client.queue import ComputationListener
+from octapi.client.listener import ComputationListener
 from octapi.dispy.guard import guarded
 from octapi.dispy.job import DispyJob
 from octapi.dispy.logger import logger

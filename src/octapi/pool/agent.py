@@ -3,8 +3,8 @@
     link ── define, run, cancel, recall, forget ──> Agent ── frames ──> slots
     link <── begun, results, end, event, ready, refused ── Agent <── records, deaths ── slots
 
-The same agent serves a Dask worker and, on one computer alone, the client itself.  Messages are
-tuples of plain values and bytes; the agent unpickles nothing.
+The same agent serves a Dask worker and, on one computer alone, the client itself.  It hears
+:mod:`octapi.protocol.orders` and says :mod:`octapi.protocol.worker_messages`; it unpickles nothing.
 
 Batches wait in one queue for each run, and a free slot takes from the run with the fewest slots.
 A batch that waits or overstays is given back, so that it can go elsewhere.
@@ -26,7 +26,7 @@ import msgpack
 from octapi.device import limits
 from octapi.device.accounts import files_of
 from octapi.errors import MessageRefused
-from octapi.pool import recorder, shared_state
+from octapi.pool import recorder, shared_state, slot_end
 from octapi.pool.batch import Batch
 from octapi.pool.computations import Computations
 from octapi.pool.exit_report import findings
@@ -35,7 +35,8 @@ from octapi.pool.log import warn
 from octapi.pool.processes import frames, sequence_of
 from octapi.pool.watchdog import Watchdog, current, ran_s, reached
 from octapi.protocol import batch_checks, orders, wire
-from octapi.protocol.exits import exit_phrase
+from octapi.protocol.exits import KilledFor, exit_phrase
+from octapi.protocol.worker_messages import Begun, Dropped, End, Provisional, Ready, Results, SentFile
 from octapi.telemetry.counters import JobCounters
 
 if TYPE_CHECKING:
@@ -45,7 +46,9 @@ if TYPE_CHECKING:
     from octapi.pool.computations import Known
     from octapi.pool.namespace import Namespace
     from octapi.pool.processes import ForkServerClient, SlotProcess
+    from octapi.protocol.news import AgentNews
     from octapi.protocol.specs import BatchSpec
+    from octapi.protocol.worker_messages import OfBatch
 
 #: how soon to look again for a job that is to be stopped and has not started, in seconds
 AGAIN_S = 0.05
@@ -53,8 +56,6 @@ AGAIN_S = 0.05
 FRAME = 128 << 20
 #: how soon to try again to start a slot when this device has no more descriptors, in seconds
 STARVED_S = 1.0
-#: why a slot is killed on purpose, so that its end says nothing about what it loaded
-ASKED = ("cancelled", "timeout", "refused", "dropped")
 
 
 class Agent:
@@ -64,7 +65,7 @@ class Agent:
         self,
         slots: int,
         namespace: Namespace,
-        post: Callable[[tuple[Any, ...]], None],
+        post: Callable[[AgentNews], None],
         account: Account | None = None,
         is_shared: bool = True,
     ) -> None:
@@ -132,14 +133,14 @@ class Agent:
     def on_run(self, ident: Any, owner: Any, digest: str, spec: BatchSpec) -> None:
         """Take a batch."""
         if why := batch_checks.of_batch(spec):
-            return self.post(("end", ident, "refused", 0, {"text": why, "is_batch": True}))
+            return self.post(End(ident, "refused", 0, {"text": why, "is_batch": True}))
         batch = Batch(ident, owner, digest, spec, self.loop.time())
         known = self.computations.get(digest)
         if known is None and not self.computations.is_awaited(digest):
-            return self.post(("end", ident, "returned", batch.skip, {}))
+            return self.post(End(ident, "returned", batch.skip, {}))
         refused = self.broken or (known.refused if known is not None else "")
         if refused:
-            return self.post(("end", ident, "refused", batch.skip, {"text": refused}))
+            return self.post(End(ident, "refused", batch.skip, {"text": refused}))
         self.batches[ident] = batch
         self.alone += batch.alone
         self.queues.setdefault(owner, deque()).append(batch)
@@ -150,7 +151,7 @@ class Agent:
     def is_ready(self, batch: Batch) -> bool:
         """Say whether a batch waits only for a slot, not for its computation's setup."""
         known = self.computations.get(batch.computation)
-        return known.ready if known is not None else not self.computations.is_awaited(batch.computation)
+        return known.is_ready if known is not None else not self.computations.is_awaited(batch.computation)
 
     def on_cancel(self, ident: Any, index: int, grace_s: float) -> None:
         """Stop one job if it runs; unstarted jobs of its batch are given back so that it can be left out."""
@@ -208,13 +209,12 @@ class Agent:
             self._leave(batch)
         else:
             batch.is_dropped = True
-            batch.child.killed_for = "dropped"
-            batch.child.kill()
+            batch.child.kill_for(KilledFor.DROPPED)
 
-    def tell(self, batch: Batch, kind: str, *facts: Any) -> None:
+    def tell(self, batch: Batch, news: OfBatch) -> None:
         """Say something of a batch, unless nobody waits for it."""
         if not batch.is_dropped:
-            self.post((kind, batch.ident, *facts))
+            self.post(news)
 
     # ---- giving work to slots
 
@@ -285,8 +285,8 @@ class Agent:
         if self.broken:
             self.broken = ""
             for digest, known in self.computations.known.items():
-                if known.ready:
-                    self.post(("ready", digest))
+                if known.is_ready:
+                    self.post(Ready(digest))
 
     def _next(self) -> Batch | None:
         if not self.queues:
@@ -313,7 +313,7 @@ class Agent:
             child.send(("define", batch.computation, wire.blob(known.spec)))
         what = (batch.form, batch.data, batch.skip, batch.budget_s, batch.extra, batch.grouped, batch.ids)
         child.send(("run", child.serial, batch.computation, *what))
-        self.tell(batch, "begun", batch.skip)
+        self.tell(batch, Begun(batch.ident, batch.skip))
         batch.seen = batch.skip
         self.watch.limit(batch)
 
@@ -330,7 +330,7 @@ class Agent:
             if known is not None:
                 self.computations.refuse(digest, known, text)
             if batch is not None:
-                child.killed_for = "refused"
+                child.killed_for = slot_end.moved(child.killed_for, KilledFor.REFUSED)
         elif batch is None:
             return
         elif kind == recorder.SENDS_RESULTS[0]:
@@ -338,13 +338,13 @@ class Agent:
             fresh = fresh[child.consumed :] if number == child.sequence else fresh
             child.sequence, child.consumed = number + 1, 0
             if fresh:
-                self.tell(batch, "results", wire.blob(fresh))
+                self.tell(batch, Results(batch.ident, wire.blob(fresh)))
         elif kind == recorder.SENDS_GROUPS[0]:  # its bytes are not the journal's; what is told twice is ignored
             number, fresh = sequence_of(body)
             child.sequence, child.consumed = number + 1, 0
-            self.tell(batch, "results", wire.blob(fresh))
+            self.tell(batch, Results(batch.ident, wire.blob(fresh)))
         elif kind == recorder.SENDS_EVENT[0]:
-            self.tell(batch, *recorder.event(body, batch.jobs))
+            self.tell(batch, of_slot(batch, body))
         elif kind == recorder.SENDS_END[0]:
             (stop,) = struct.unpack("<I", body)
             self._ended_batch(child, batch, max(batch.skip, min(stop, batch.jobs)))
@@ -352,8 +352,8 @@ class Agent:
             raise MessageRefused(f"a frame of the unknown kind {kind}")
 
     def _ended_batch(self, child: SlotProcess, batch: Batch, stop: int) -> None:
-        refused = child.killed_for == "refused"
-        child.killed_for = "dropped" if batch.is_dropped else ""
+        refused = child.killed_for is KilledFor.REFUSED
+        child.killed_for = KilledFor.DROPPED if batch.is_dropped else KilledFor.NOTHING
         if batch.known is not None:
             batch.known.failed_loads = 0
         stop = stop if batch.cut is None else min(stop, batch.cut)
@@ -414,7 +414,8 @@ class Agent:
             reason = "returned"
         info = info | {"first": batch.first, "failed": batch.failed}
         self.tally.end(reason, stop, info)
-        self.post(("dropped" if reason == "dropped" else "end", batch.ident, reason, stop, info))
+        kind = Dropped if reason == "dropped" else End
+        self.post(kind(batch.ident, reason, stop, info))
 
     # ---- ends of slots
 
@@ -465,7 +466,7 @@ class Agent:
         """Give a batch back whose slot died without a job, or refuse it: to load it again and again may never end."""
         has_begun = shared_state.index_of(child.page.cells[shared_state.ENDED], child.serial) is not None
         # the end of the process that forked it is nothing that the computation did
-        is_innocent = has_begun or info["why"] in ASKED or child.owner.exited
+        is_innocent = has_begun or info["why"] in slot_end.ASKED or child.owner.exited
         text = "" if is_innocent else self.computations.died(batch.computation, exit_phrase(info))
         self._finish(batch, "refused" if text else "returned", batch.skip, info | {"text": text})
 
@@ -491,6 +492,12 @@ class Agent:
             shutil.rmtree(self.home, ignore_errors=True)
         # the directory's own entry is in a place that the account cannot write
         shutil.rmtree(self.home, ignore_errors=True)
+
+
+def of_slot(batch: Batch, body: wire.Buffer) -> Provisional | SentFile:
+    """Return what a slot says of a job of its batch.  Raises :exc:`MessageRefused`, or what msgpack raises."""
+    word, *facts = recorder.event(body, batch.jobs)
+    return Provisional(batch.ident, *facts) if word == "provisional" else SentFile(batch.ident, *facts)
 
 
 def choose(idle: list[SlotProcess], origin: ForkServerClient, run: Any, digest: str, only: str) -> SlotProcess | None:

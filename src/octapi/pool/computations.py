@@ -13,9 +13,11 @@ from typing import TYPE_CHECKING, Any
 from octapi.device.accounts import files_of
 from octapi.errors import JobError
 from octapi.pool import job_directory
+from octapi.pool.computation_state import LEAVING, Event, State, may, moved
 from octapi.pool.log import warn
 from octapi.protocol import batch_checks
 from octapi.protocol.computation import KINDS, Computation, File, safe
+from octapi.protocol.worker_messages import Closed, Ready, Refused
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -55,11 +57,9 @@ class Known:
         self.failed_loads = 0
         #: its files are not there: what its client sends again begins it anew
         self.is_broken = False
-        self.ready = False
-        self.leaving = False
-        self.renewal: dict[str, Any] | None = None
-        #: its cleanup has begun
-        self.is_resting = False
+        self.state = State.SETTING_UP
+        #: what it is to begin anew with
+        self.renewal: dict[str, Any] = {}
         #: what it is to be defined as once it is cleaned up
         self.successor: tuple[bytes, dict[str, Any]] | None = None
 
@@ -76,9 +76,22 @@ class Known:
     @property
     def takes_jobs(self) -> bool:
         """Say whether one more of its jobs may start now."""
-        if not self.ready or self.leaving or self.renewal is not None:
-            return False
-        return self.limit is None or self.running < self.limit
+        return self.is_ready and (self.limit is None or self.running < self.limit)
+
+    @property
+    def is_ready(self) -> bool:
+        """Say whether it is set up."""
+        return self.state is State.READY
+
+    @property
+    def is_leaving(self) -> bool:
+        """Say whether it takes no more batches."""
+        return self.state in LEAVING
+
+    def take(self, event: Event) -> bool:
+        """Take what happened to it; say whether that may happen as it stands."""
+        before, self.state = self.state, moved(self.state, event)
+        return may(before, event)
 
 
 class Computations:
@@ -91,7 +104,7 @@ class Computations:
     def get(self, digest: str) -> Known | None:
         """Return a computation that takes batches."""
         known = self.known.get(digest)
-        return None if known is None or known.leaving else known
+        return None if known is None or known.is_leaving else known
 
     def is_awaited(self, digest: str) -> bool:
         """Say whether a computation is cleaned up here and then begins anew."""
@@ -106,12 +119,12 @@ class Computations:
         """Take a computation, or new limits, files and setup arguments for one."""
         known = self.known.get(digest)
         if why := batch_checks.of_own(facts) or problem(spec):
-            return self._agent.post(("refused", digest, f"What was sent of it cannot be used: {why}"))
+            return self._agent.post(Refused(digest, f"What was sent of it cannot be used: {why}"))
         if known is None:
             return self._begin(digest, Known(spec, facts), facts)
-        if known.leaving or known.is_broken:
+        if known.is_leaving or known.is_broken:
             known.successor = spec, facts
-            return None if known.leaving else self._leave(digest, known)
+            return None if known.is_leaving else self._leave(digest, known)
         known.limit = facts.get("limit")
         self._write(known, digest, facts.get("files") or ())
         if known.limit == 0:
@@ -125,8 +138,8 @@ class Computations:
         if known.forks:
             self._start_prepared(digest, known)
         else:
-            known.ready = True
-            self._agent.post(("ready", digest))
+            known.take(Event.SET_UP)
+            self._agent.post(Ready(digest))
 
     def file(self, digest: str, row: list[Any]) -> None:
         """Put one more file into a computation's directory."""
@@ -136,7 +149,7 @@ class Computations:
         if known is not None and known.successor is not None:
             spec, facts = known.successor
             known.successor = spec, facts | {"files": [*(facts.get("files") or ()), row]}
-        elif known is not None and not known.leaving:
+        elif known is not None and not known.is_leaving:
             self._write(known, digest, (row,))
         return None
 
@@ -159,14 +172,14 @@ class Computations:
     def forget(self, digest: str) -> None:
         """Clean up and forget, once no job of it runs."""
         known = self.known.get(digest)
-        if known is not None and known.leaving and known.successor is not None:
+        if known is not None and known.is_leaving and known.successor is not None:
             known.successor = None
             self._agent.recall_all(digest)
-        elif known is not None and not known.leaving:
+        elif known is not None and not known.is_leaving:
             self._leave(digest, known)
 
     def _leave(self, digest: str, known: Known) -> None:
-        known.leaving = True
+        known.take(Event.LEAVE)
         self._agent.recall_all(digest)
         self.rest(digest, known)
 
@@ -175,17 +188,15 @@ class Computations:
         known = self.get(digest)
         if known is not None and not batch_checks.of_own(facts):
             known.renewal = facts
+            known.take(Event.RENEW)
             self._agent.recall_all(digest)
             self.rest(digest, known)
 
     def rest(self, digest: str, known: Known) -> None:
         """Do what was put off while jobs of a computation ran."""
-        is_wanted = known.leaving or known.renewal is not None
-        if known.running or known.is_resting or not is_wanted or self._agent.closed:
+        if known.running or self._agent.closed or not known.take(Event.IDLE):
             return
-        known.is_resting = True
         prepared_server, known.prepared_server = known.prepared_server, None
-        known.ready = False
         if prepared_server is None or prepared_server.exited:
             self._cleaned(digest, known)
         else:
@@ -193,7 +204,7 @@ class Computations:
             prepared_server.cleanup()
 
     def _cleaned(self, digest: str, known: Known) -> None:
-        if known.renewal is not None and not known.leaving:
+        if known.state is State.RENEWAL_CLEANUP:
             facts = known.renewal
             fresh = Known(known.spec, facts)
             fresh.limit = facts.get("limit", known.limit)
@@ -205,7 +216,7 @@ class Computations:
         if not known.computation.keep_files:
             self._remove(known, digest)
         if known.successor is None or not known.is_broken:
-            self._agent.post(("closed", digest))
+            self._agent.post(Closed(digest))
         if known.successor is not None:
             spec, facts = known.successor
             self._begin(digest, Known(spec, facts), facts)
@@ -230,11 +241,11 @@ class Computations:
         return None
 
     def _raise_later(self, digest: str, known: Known) -> None:
-        known.ready, known.prepared_server = False, None
+        known.prepared_server = None
         self._agent.loop.call_later(AGAIN_S, self._raise_again, digest, known)
 
     def _raise_again(self, digest: str, known: Known) -> None:
-        is_wanted = self.known.get(digest) is known and not known.leaving and known.renewal is None
+        is_wanted = self.known.get(digest) is known and known.state is State.SETTING_UP
         if is_wanted and known.prepared_server is None and not self._agent.closed:
             self._start_prepared(digest, known)
 
@@ -243,17 +254,16 @@ class Computations:
         if prepared_server.falsehood:
             known.prepared_server = None
             self.refuse(digest, known, prepared_server.falsehood)
-        elif known.ready:
+        elif known.take(Event.SETUP_DIED):
             warn(f"the process that ran the setup of {known.computation.name} has died; running its setup again.")
             self._raise_later(digest, known)
 
     def _prepared_state(self, digest: str, known: Known, prepared_server: ForkServerClient) -> None:
-        if prepared_server.state == "ready":
-            known.ready = True
-            self._agent.post(("ready", digest))
-            self._agent.feed()
-        else:
+        if prepared_server.state != "ready":
             self.refuse(digest, known, prepared_server.text)
+        elif known.take(Event.SET_UP):
+            self._agent.post(Ready(digest))
+            self._agent.feed()
 
     def died(self, digest: str, how: str) -> str:
         """A slot has died before it ran a job of this computation; return why that is refused now, if so."""
@@ -269,9 +279,9 @@ class Computations:
 
     def refuse(self, digest: str, known: Known, text: str) -> None:
         """Say that a computation cannot run here, and give its batches back."""
-        known.ready = False
+        known.take(Event.REFUSED)
         known.refused = text
-        self._agent.post(("refused", digest, text))
+        self._agent.post(Refused(digest, text))
         self._agent.recall_all(digest, "refused", {"text": text})
 
 

@@ -6,7 +6,8 @@ import os
 import signal
 from typing import TYPE_CHECKING, Any
 
-from octapi.pool import memory_guard
+from octapi.pool import slot_end
+from octapi.protocol.exits import KilledFor
 
 if TYPE_CHECKING:
     from octapi.pool.processes import SlotProcess
@@ -20,13 +21,13 @@ def findings(child: SlotProcess, words: str, kernel_killed: bool, limit: int) ->
     assert child.exit is not None
     status, most = child.exit
     number = os.WTERMSIG(status) if os.WIFSIGNALED(status) else None
-    guarded = child.killed_for in (memory_guard.FULL, memory_guard.LIMIT)
+    guarded = child.killed_for in slot_end.GUARDED
     return {
         "signal": number,
         "exit_code": os.WEXITSTATUS(status) if os.WIFEXITED(status) else None,
         "memory": max(most, child.most),
         "stderr": words,
-        "why": child.killed_for,
+        "why": child.killed_for.value,
         "out_of_memory": guarded or (kernel_killed and number == signal.SIGKILL),
-        "limit": limit if child.killed_for == memory_guard.LIMIT else None,
+        "limit": limit if child.killed_for is KilledFor.MEMORY_LIMIT else None,
     }

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from octapi.device import limits
+from octapi.protocol.exits import KilledFor
 from octapi.settings import Settings
 
 if TYPE_CHECKING:
@@ -25,8 +26,6 @@ SETTLE_S: Final = 1.0
 #: the floor unless it is set: this part of the memory, within these bounds, in bytes
 PART: Final = 40
 LEAST, MOST = 24 * MEGABYTE, 512 * MEGABYTE
-#: why a slot was killed
-FULL, LIMIT = "memory", "memory limit"
 
 PROC = Path("/proc")
 
@@ -78,13 +77,13 @@ class MemoryGuard:
         sizes = {child: self.held(child) for child in busy}
         for child, size in sizes.items():
             if self.limit and size > self.limit:
-                self._kill(child, LIMIT)
+                self._kill(child, KilledFor.MEMORY_LIMIT)
         total, free = limits.device_memory()
         if not total or free >= floor_of(total, self._floor_mb):
             return
         found = oom_candidate([(child.batch.started, sizes[child]) for child in busy], floor_of(total, 0))
         if found is not None:
-            self._kill(busy[found], FULL)
+            self._kill(busy[found], KilledFor.MEMORY)
             self._next = now + SETTLE_S
 
     def held(self, child: SlotProcess) -> int:
@@ -93,11 +92,10 @@ class MemoryGuard:
         child.most = max(child.most, size)
         return size
 
-    def _kill(self, child: SlotProcess, why: str) -> None:
+    def _kill(self, child: SlotProcess, why: KilledFor) -> None:
         if not child.killed_for:
-            child.killed_for = why
             child.most = max(child.most, peak(child.job_pid))
-            child.kill()
+            child.kill_for(why)
 
 
 def peak(pid: int) -> int:

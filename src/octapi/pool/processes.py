@@ -21,9 +21,10 @@ import msgpack
 
 from octapi.device import children
 from octapi.errors import MessageRefused
-from octapi.pool import claims, forkserver, job_process, recorder, shared_state
+from octapi.pool import claims, forkserver, job_process, recorder, shared_state, slot_end
 from octapi.pool.log import warn
 from octapi.protocol import wire
+from octapi.protocol.exits import KilledFor
 from octapi.protocol.stream import FrameStream, adopt
 from octapi.settings import Internal, without_own
 
@@ -39,8 +40,6 @@ TAIL = 4096
 CLEANUP_S = 600.0
 #: how long a fork server that was hung up on may take to end, in seconds
 STOP_S = 5.0
-#: why a slot was killed whose frames make no sense
-NONSENSE = "nonsense"
 #: what a slot writes there when what follows is another job's
 NEW_JOB = job_process.NEW_JOB
 
@@ -64,7 +63,7 @@ class SlotProcess:
         self.sequence = 0
         self.consumed = 0
         self.failures = 0
-        self.killed_for = ""
+        self.killed_for = KilledFor.NOTHING
         #: the most memory that it was seen to hold with its job's process, in bytes
         self.most = 0
         #: the run whose jobs it executes, and no other's; None until it has one
@@ -152,6 +151,11 @@ class SlotProcess:
             return  # its end is told next
         except OSError as error:
             warn(f"a slot's process cannot be held ({error}); it is tried again before it is sent a signal.")
+
+    def kill_for(self, reason: KilledFor) -> None:
+        """Kill the process and all it started, for a reason."""
+        self.killed_for = slot_end.moved(self.killed_for, reason)
+        self.kill()
 
     def kill(self, number: int = signal.SIGKILL) -> None:
         """Send a signal to the process and to all it started."""
@@ -448,15 +452,13 @@ async def frames(child: SlotProcess, on_frame: Callable[[SlotProcess, int, wire.
             size, kind = recorder.HEAD.unpack(await reader.readexactly(recorder.HEAD.size))
             if size > limit:
                 warn(f"a slot announced a frame of {size:,} bytes; it is killed.")
-                child.killed_for = child.killed_for or NONSENSE
-                return child.kill()
+                return child.kill_for(KilledFor.NONSENSE)
             body = await reader.read_in_place(size)
             try:
                 on_frame(child, kind, body)
             except Exception as error:
                 warn(f"a slot sent what cannot be used ({type(error).__name__}: {error}); it is killed.")
-                child.killed_for = child.killed_for or NONSENSE
-                return child.kill()
+                return child.kill_for(KilledFor.NONSENSE)
 
 
 def sequence_of(body: wire.Buffer) -> tuple[int, memoryview]:

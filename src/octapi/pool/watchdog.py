@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING
 from octapi.pool import shared_state
 from octapi.pool.memory_guard import MemoryGuard, is_stopped
 from octapi.protocol import wire
+from octapi.protocol.exits import KilledFor
+from octapi.protocol.worker_messages import Begun, Cut, Results
 
 if TYPE_CHECKING:
     import asyncio
@@ -98,14 +100,13 @@ class Watchdog:
         }
         for child, since in self._still.items():
             if now - since > STILL_S and not child.killed_for:
-                child.killed_for = "frozen"
-                child.kill()
+                child.kill_for(KilledFor.FROZEN)
 
     def _look(self, batch: Batch, child: SlotProcess, now: float) -> None:
         index = current(child)
         if index is not None and index != batch.seen:
             batch.seen = index
-            self._agent.tell(batch, "begun", index)
+            self._agent.tell(batch, Begun(batch.ident, index))
         if now - batch.started > OVERSTAY_S and index is not None and ran_s(child) > OVERSTAY_S / 2:
             self.collect(batch, child)
             if batch.jobs - index > 1:
@@ -118,7 +119,7 @@ class Watchdog:
         records = child.page.committed()[child.consumed :]
         if records:
             child.consumed += len(records)
-            self._agent.tell(batch, "results", wire.blob(records))
+            self._agent.tell(batch, Results(batch.ident, wire.blob(records)))
 
     # ---- time limits
 
@@ -133,8 +134,7 @@ class Watchdog:
             return
         ran = ran_s(child) if current(child) is not None else 0.0
         if ran >= batch.timeout_s:
-            child.killed_for = "timeout"
-            child.kill()
+            child.kill_for(KilledFor.TIMEOUT)
         else:
             self._loop.call_later(max(batch.timeout_s - ran, 0.01), self._check, batch)
 
@@ -151,8 +151,7 @@ class Watchdog:
 
         def harder() -> None:
             if child.batch is batch and current(child) == index:
-                child.killed_for = "cancelled"
-                child.kill()
+                child.kill_for(KilledFor.CANCELLED)
 
         self._loop.call_later(grace_s, harder)
 
@@ -171,4 +170,4 @@ class Watchdog:
         if child.closed or child.batch is not batch or batch.cut is not None or current(child) != index:
             return
         batch.cut = index + 1
-        self._agent.tell(batch, "cut", index + 1)
+        self._agent.tell(batch, Cut(batch.ident, index + 1))

@@ -45,9 +45,6 @@ EXTRA: Final = struct.Struct("<IB")
 #: where large data begin: arrays may rely on it
 ALIGNED: Final = 64
 
-#: what a worker says of a batch that must reach the client once; the rest is news that may be missed
-LASTING: Final = frozenset({"results", "provisional", "file", "cut", "end"})
-
 #: what the data of a batch are: msgpack of a list of pickled calls, one pickled call, a pickle of the items of a map
 JOBS: Final = "jobs"
 JOB: Final = "job"

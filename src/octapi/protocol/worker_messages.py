@@ -32,11 +32,11 @@ from octapi.protocol.wire import Blob
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-#: a batch that a worker has: the session of its client, and its number there
-Key = tuple[str, int]
+#: a batch that a worker has: the session of its client, and its number there; a script alone has only numbers
+Key = int | tuple[str, int]
 
 
-def read_key(value: Any) -> Key:
+def read_key(value: Any) -> tuple[str, int]:
     """Read which batch is meant."""
     session, ident = row(text(80), integer())(value)
     return session, ident
@@ -204,6 +204,8 @@ class Replaying(NamedTuple):
 #: messages about computations, and about batches
 OfComputation = Ready | Closed | Refused
 OfBatch = Begun | Results | Provisional | SentFile | Cut | End | Dropped | Replaying
+#: those that must reach the client once; the rest is news that may be missed
+LASTING = (Results, Provisional, SentFile, Cut, End)
 
 
 def said(value: Any) -> Any:

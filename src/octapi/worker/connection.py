@@ -19,7 +19,8 @@ from octapi.engine import dask_frames
 from octapi.engine.dask_nodes import WORKER_SETTINGS, AgentWorker, answer_refusals, guarded, quiet_logs
 from octapi.errors import VersionMismatch
 from octapi.protocol import orders, stdio_json, wire
-from octapi.protocol.messages import Channel, parse
+from octapi.protocol.messages import Channel, parse, plain
+from octapi.protocol.worker_messages import End, Health, Hello
 from octapi.telemetry import logs
 from octapi.text.reasons import in_words
 from octapi.trust.policy import STREAM_OP
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
     from distributed import Worker
 
     from octapi.engine.dask_comm import Guard
+    from octapi.protocol.news import AgentNews
     from octapi.worker.certificate_renewer import CertificateRenewer
 
 log = logging.getLogger("octapi.worker")
@@ -79,7 +81,7 @@ class MasterConnection:
     def start(self) -> None:
         """Tell the master what this worker offers, and what it has."""
         self.agent = self.resumable.open(self.address)
-        self.send(("hello", self.facts()))
+        self.send(Hello(self.facts()))
         self.resumable.connect(self.send)
         self.resumable.announce()
 
@@ -89,7 +91,7 @@ class MasterConnection:
             await asyncio.sleep(sensors.PERIOD_S)
             if self.worker.batched_stream.closed():
                 return
-            self.send(("health", self.resumable.sensors.read()))
+            self.send(Health(self.resumable.sensors.read()))
             if self.tasks is not None and self.member is not None:
                 self.tasks.renew(self.member.identity)
 
@@ -106,11 +108,11 @@ class MasterConnection:
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(closing, 2 * CLOSE_S)
 
-    def send(self, message: tuple[Any, ...]) -> None:
+    def send(self, message: AgentNews | Health | Hello) -> None:
         """Send one message to the master, if the connection stands."""
         stream = self.worker.batched_stream
         if not stream.closed():
-            stream.send(dask_frames.operation(message))
+            stream.send(dask_frames.operation(plain(message)))
 
     def receive(self, body: Any, data: Any = None) -> None:
         """Take one message from the master; one that cannot be used is said, and the next ones are heard."""
@@ -129,7 +131,7 @@ class MasterConnection:
             ident = tuple(key)
             self.agent.drop(ident)
             text = f"{type(error).__name__}: {error}"
-            self.agent.post(("end", ident, "refused", 0, {"text": text, "is_batch": True}))
+            self.agent.post(End(ident, "refused", 0, {"text": text, "is_batch": True}))
 
     def _take(self, order: Any) -> None:
         handler = self._handlers.get(type(order), self.agent.handle)

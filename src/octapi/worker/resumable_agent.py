@@ -13,16 +13,14 @@ from typing import TYPE_CHECKING, Any
 from octapi.device.sensors import Sensors
 from octapi.namespaces.dispy import Namespace
 from octapi.pool.agent import Agent
-from octapi.protocol.wire import LASTING
+from octapi.protocol.worker_messages import LASTING, Begun, Ready, Refused, Replaying
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
     from octapi.device.accounts import Account
-
-#: a batch: the session of its client, and its number there
-Key = tuple[str, int]
-Message = tuple[Any, ...]
+    from octapi.protocol.news import AgentNews
+    from octapi.protocol.worker_messages import Key, OfBatch
 
 
 class ResumableAgent:
@@ -37,8 +35,8 @@ class ResumableAgent:
         self.agent: Agent | None = None
         #: what the master and monitoring systems are told of this device
         self.sensors = Sensors()
-        self.log: dict[Key, list[Message]] = {}
-        self._send: Callable[[Message], None] | None = None
+        self.log: dict[Key, list[OfBatch]] = {}
+        self._send: Callable[[AgentNews], None] | None = None
 
     def open(self, address: str) -> Agent:
         """Return the agent, started the first time; ``address`` is what jobs see as their node's."""
@@ -55,7 +53,7 @@ class ResumableAgent:
 
     # ---- what the agent says
 
-    def connect(self, send: Callable[[Message], None] | None) -> None:
+    def connect(self, send: Callable[[AgentNews], None] | None) -> None:
         """Let what the agent says go this way from now on; None while there is no master."""
         self._send = send
 
@@ -64,10 +62,10 @@ class ResumableAgent:
         """Say whether there is a master to talk to."""
         return self._send is not None
 
-    def post(self, message: Message) -> None:
+    def post(self, message: AgentNews) -> None:
         """Take one message of the agent."""
-        if message[0] in LASTING:
-            self.log.setdefault(message[1], []).append(message)
+        if isinstance(message, LASTING):
+            self.log.setdefault(message.key, []).append(message)
         if self._send is not None:
             self._send(message)
 
@@ -84,9 +82,9 @@ class ResumableAgent:
             return
         for digest, known in self.agent.computations.known.items():
             if known.refused:
-                self.post(("refused", digest, known.refused))
-            elif known.ready:
-                self.post(("ready", digest))
+                self.post(Refused(digest, known.refused))
+            elif known.is_ready:
+                self.post(Ready(digest))
 
     # ---- what the master says of batches
 
@@ -94,12 +92,12 @@ class ResumableAgent:
         """Say again what the client of a batch has not heard."""
         if self._send is None:
             return
-        self._send(("replaying", key))
+        self._send(Replaying(key))
         for message in self.log.get(key, ())[heard:]:
             self._send(message)
         batch = None if self.agent is None else self.agent.batches.get(key)
         if batch is not None and batch.child is not None:
-            self._send(("begun", key, max(batch.seen, batch.skip)))
+            self._send(Begun(key, max(batch.seen, batch.skip)))
 
     def settled(self, keys: Iterable[Any]) -> None:
         """Forget what was said of batches whose clients have it all."""
@@ -117,5 +115,5 @@ class ResumableAgent:
         """Stop all batches of a client that is gone."""
         if self.agent is not None:
             self.agent.on_kill(session)
-        for key in [key for key in self.log if key[0] == session]:
+        for key in [key for key in self.log if isinstance(key, tuple) and key[0] == session]:
             del self.log[key]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Any, Final
 
+from octapi.master.gateway.client_state import ClientEvent
 from octapi.master.gateway.session import BatchRecord
 from octapi.master.gateway.sessions import owner_of
 from octapi.protocol import batch_checks, wire
@@ -85,7 +86,7 @@ class ClientRequests:
     # ---- of the client itself
 
     def _bye(self, client: ClientSession, _: said.Bye) -> None:
-        client.said_bye = True
+        client.take(ClientEvent.BYE)
         if client.is_run:
             self._registry.client_event(client.run, "bye")
 

@@ -13,6 +13,7 @@ import hmac
 from typing import TYPE_CHECKING, Any, Final
 
 from octapi.errors import RunError
+from octapi.master.gateway.client_state import ClientEvent
 from octapi.master.gateway.outcome_spool import DETACH_S
 from octapi.master.gateway.outcome_stream import serve
 from octapi.protocol import replies
@@ -117,7 +118,7 @@ class DetachedRuns:
 
     def detach(self, client: ClientSession) -> None:
         """Act for a client that will not come back: run again what it would have sent again."""
-        client.is_detached = True
+        client.take(ClientEvent.DETACH)
         if client.expiry is not None:
             client.expiry.cancel()
         if client.is_found:

@@ -8,6 +8,7 @@ import ssl
 from typing import TYPE_CHECKING, Any
 
 from octapi.errors import PeerRefused
+from octapi.master.gateway.client_state import ClientEvent
 from octapi.master.gateway.handshake import compatible, refusal
 from octapi.protocol import replies, wire
 from octapi.protocol.client_messages import greeting
@@ -84,7 +85,7 @@ class Listener:
             self.gateway.observers.meter.refused += 1
             log.warning(f"hung up on a client: {type(error).__name__}: {error}")
             if client is not None and client.writer is stream:  # it would send the same again
-                client.said_bye = True
+                client.take(ClientEvent.BYE)
                 text = f"it was sent what it does not understand ({type(error).__name__}: {error})."
                 client.send(replies.Refused({"error": "ClusterError", "text": text}))
         finally:

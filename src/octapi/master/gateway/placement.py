@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from octapi.master.gateway.session import BatchRecord
+    from octapi.protocol.worker_messages import Key
 
 #: batches that a worker may hold for each slot: one that runs and one that waits
 AHEAD = 2
@@ -25,7 +26,7 @@ class WorkerRecord:
         self.info = facts
         self.name: str = facts["name"]
         self.slots: int = facts["slots"]
-        self.held: dict[tuple[str, int], BatchRecord] = {}
+        self.held: dict[Key, BatchRecord] = {}
         self.known: set[str] = set(facts.get("computations") or ())
         self.refused: set[str] = set()
         #: batches that it had when it came, until their clients are known

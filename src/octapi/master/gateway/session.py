@@ -1,11 +1,8 @@
 """Clients and their batches as the gateway holds them.
 
 Each client has a *session*, which outlives its connections.  What agents report to it goes through an outbox, and is
-kept there until the client has acknowledged it; while the client is away its batches go on.
-
-    connected ──connection breaks──> absent ──same session──> connected
-    connected, absent ──bye, or away too long──> gone: its jobs are stopped
-    absent ──recovery, or away too long and recoverable──> orphan: the master acts for it until everything is fetched
+kept there until the client has acknowledged it; while the client is away its batches go on.  Its states are
+:class:`~octapi.master.gateway.client_state.ClientState`.
 """
 
 from __future__ import annotations
@@ -16,6 +13,7 @@ import time
 from collections import deque
 from typing import TYPE_CHECKING, Any, Final
 
+from octapi.master.gateway.client_state import ClientEvent, ClientState, moved
 from octapi.protocol import batch_checks, replies, wire
 from octapi.protocol.messages import plain
 from octapi.protocol.reliable import Outbox, ReceivedCounter
@@ -84,8 +82,7 @@ class ClientSession:
         self.secret = digest(self.token) if self.token else ""
         self.is_recoverable = bool(facts.get("recoverable"))
         self.absence_s = absence_of(facts)
-        self.said_bye = False
-        self.is_detached = False
+        self.state = ClientState.ABSENT if writer is None else ClientState.CONNECTED
         self.waiting: deque[BatchRecord] = deque()
         self.held: dict[int, BatchRecord] = {}
         #: batches of a client that another master's process held, until a worker brings them
@@ -141,7 +138,16 @@ class ClientSession:
     @property
     def is_away(self) -> bool:
         """Say whether its script is not connected."""
-        return self.writer is None or self.is_detached
+        return self.state not in (ClientState.CONNECTED, ClientState.LEAVING)
+
+    @property
+    def is_detached(self) -> bool:
+        """Say whether the master acts for it."""
+        return self.state is ClientState.DETACHED
+
+    def take(self, event: ClientEvent) -> None:
+        """Take what happened to it."""
+        self.state = moved(self.state, event)
 
     @property
     def is_full(self) -> bool:
@@ -212,6 +218,7 @@ class ClientSession:
     def attach(self, writer: FrameStream) -> None:
         """Go on over another connection."""
         old, self.writer = self.writer, writer
+        self.take(ClientEvent.BACK)
         if old is not None:
             old.close()
         if self.expiry is not None:

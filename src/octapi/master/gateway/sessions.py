@@ -9,6 +9,7 @@ import logging
 from typing import TYPE_CHECKING, Any, Final
 
 from octapi import _version
+from octapi.master.gateway.client_state import ClientEvent, ClientState
 from octapi.master.gateway.observers import described
 from octapi.master.gateway.session import ClientSession
 from octapi.protocol import batch_checks, orders, replies, wire
@@ -127,6 +128,7 @@ class Sessions:
         if client.writer is not writer:
             return None  # it is back over another one
         client.writer = None
+        client.take(ClientEvent.BREAK)
         log.debug(f"{described(client)} is not connected any more.")
         self._observers.subscriptions.remove(client)
         client.left_at = asyncio.get_running_loop().time()
@@ -134,7 +136,7 @@ class Sessions:
             client.pouring.cancel()
         if client.is_run:
             self._registry.client_event(client.run, "left")
-        if not client.keeps or client.said_bye:
+        if not client.keeps or client.state is ClientState.ENDED:
             return self.end(client)
         return self.wait_for(client)
 
@@ -154,6 +156,7 @@ class Sessions:
         """Forget a client and stop its jobs."""
         if client in self._clients:
             self._observers.run_ended(client)
+        client.take(ClientEvent.END)
         self._clients.remove(client)
         if client.is_run:
             self._spool.forget(client)
@@ -163,7 +166,7 @@ class Sessions:
     def end_run(self, run: str) -> None:
         """Stop what a submitted script left behind."""
         for client in [client for client in self._clients if client.run == run]:
-            client.said_bye = True
+            client.take(ClientEvent.BYE)
             if client.writer is None:
                 self.end(client)
 

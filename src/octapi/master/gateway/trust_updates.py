@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from octapi.master.gateway.client_state import ClientEvent
 from octapi.protocol import orders, replies
 from octapi.trust.identity import Identity
 
@@ -44,7 +45,7 @@ class TrustUpdates:
         for client in [c for c in self.gateway.clients if c.peer is not None and c.peer.ident in removed]:
             text = f"{client.peer} was removed from this cluster."
             client.send(replies.Refused({"error": "NotAMember", "text": text}))
-            client.said_bye = True
+            client.take(ClientEvent.BYE)
             if client.writer is not None:
                 client.writer.close()
         for address in self.guard.drop(removed):
