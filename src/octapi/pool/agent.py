@@ -34,7 +34,7 @@ from octapi.pool.forkserver_supervisor import ForkServerSupervisor
 from octapi.pool.log import warn
 from octapi.pool.processes import frames, sequence_of
 from octapi.pool.watchdog import Watchdog, current, ran_s, reached
-from octapi.protocol import batch_checks, orders, wire
+from octapi.protocol import orders, specs, wire
 from octapi.protocol.exits import exit_phrase
 from octapi.telemetry.counters import JobCounters
 
@@ -131,8 +131,10 @@ class Agent:
 
     def on_run(self, ident: Any, owner: Any, digest: str, spec: BatchSpec) -> None:
         """Take a batch."""
-        if why := batch_checks.of_batch(spec):
-            return self.post(("end", ident, "refused", 0, {"text": why, "is_batch": True}))
+        try:
+            spec = specs.batch(spec)
+        except MessageRefused as error:
+            return self.post(("end", ident, "refused", 0, {"text": str(error), "is_batch": True}))
         batch = Batch(ident, owner, digest, spec, self.loop.time())
         known = self.computations.get(digest)
         if known is None and not self.computations.is_awaited(digest):

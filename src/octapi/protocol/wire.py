@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 
 import msgpack
 
-from octapi.errors import ClusterError
+from octapi.errors import ClusterError, MessageRefused
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable, Sequence
@@ -203,6 +203,14 @@ def write(writer: Writer, frames: Iterable[Frame | bytes]) -> None:
     for one in frames:
         for part in (one,) if isinstance(one, bytes) else one.parts:
             writer.write(part)
+
+
+def unpacked(data: Any) -> Any:
+    """Read msgpack that lies in a message.  Raises :exc:`MessageRefused` for what is none."""
+    try:
+        return msgpack.unpackb(data)
+    except (ValueError, TypeError) as error:
+        raise MessageRefused(f"it cannot be read ({type(error).__name__}: {error!s:.80})") from None
 
 
 async def read_frame(reader: Reader, limit: int = FRAME_LIMIT) -> Any:

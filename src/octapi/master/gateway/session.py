@@ -16,7 +16,7 @@ import time
 from collections import deque
 from typing import TYPE_CHECKING, Any, Final
 
-from octapi.protocol import batch_checks, replies, wire
+from octapi.protocol import replies, wire
 from octapi.protocol.messages import plain
 from octapi.protocol.reliable import Outbox, ReceivedCounter
 from octapi.protocol.specs import ComputationFacts
@@ -249,8 +249,7 @@ class ClientSession:
 
 def absence_of(facts: dict[str, Any]) -> float:
     """Return how long a client's session is to last without a connection, in seconds."""
-    wanted = facts.get("absence_s")
-    return min(wanted if wanted and batch_checks.is_time(wanted) else ABSENCE_S, LONGEST_ABSENCE_S)
+    return min(facts.get("absence_s") or ABSENCE_S, LONGEST_ABSENCE_S)
 
 
 def remainder(held: BatchRecord, reason: str, stop: int) -> BatchRecord | None:

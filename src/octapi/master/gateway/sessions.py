@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 from octapi import _version
 from octapi.master.gateway.observers import described
 from octapi.master.gateway.session import ClientSession
-from octapi.protocol import batch_checks, orders, replies, wire
+from octapi.protocol import orders, replies, wire
 from octapi.protocol.messages import plain
 from octapi.store import runs
 
@@ -89,7 +89,7 @@ class Sessions:
             return None
         else:
             self._come_back(client, writer)
-        self._welcome(client, is_known, batch_checks.count(facts.get("seen")))
+        self._welcome(client, is_known, facts.get("seen", 0))
         log.debug(f"{described(client)} is connected{' again' if is_known else ''}.")
         return client
 
