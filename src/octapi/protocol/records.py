@@ -59,6 +59,8 @@ def outcomes(said: wire.Blob, jobs: int = 1 << 32) -> Iterator[Outcome]:
     records = wire.buffer_of(said)
     offset, end = 0, len(records)
     while offset < end:
+        if end - offset < size:
+            raise unusable("half a record")
         index, kind, length, started, ran = unpack(records, offset)
         offset += size
         data: wire.Buffer = wire.owned(records[offset : offset + length])

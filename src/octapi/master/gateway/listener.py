@@ -66,7 +66,7 @@ class Listener:
         try:
             peer = self._admit(stream)
             client = await self._greet(stream, peer)
-            while client is not None:
+            while client is not None and not stream.is_closing():
                 body = await wire.read_body(stream, progress=client.is_alive)
                 if client.writer is not stream:
                     break  # it is back over another connection, where it sends this again

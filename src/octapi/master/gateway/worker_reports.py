@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections import Counter
 from typing import TYPE_CHECKING, Any, Final, get_args
 
 from octapi.engine.dask_frames import message_of
@@ -104,7 +105,11 @@ class WorkerReports:
 
     def _computation_news(self, worker: WorkerRecord, message: said.OfComputation) -> None:
         digest = message.digest
-        if isinstance(message, said.Refused):
+        if not worker.may_tell_of(digest):
+            return
+        if isinstance(message, said.Closed):
+            worker.leaving -= Counter([digest])
+        elif isinstance(message, said.Refused):
             worker.refused.add(digest)
         elif isinstance(message, said.Ready) and digest in worker.refused:
             worker.refused.discard(digest)
