@@ -21,6 +21,7 @@ from tests.security import (
     here,
     inside_tasks,
     jobs_do,
+    neighbours,
     ports,
     pupils,
     stolen_work,
@@ -31,7 +32,20 @@ from tests.security.attack_cluster import Field, NotTried, Succeeded
 from tests.security.table import ATTACKS, WHO, attacker
 
 #: where the attacks are, which put themselves into the table
-ROOMS = (ports, doors, here, dask_side, inside_tasks, workers_say, clients_say, pupils, stolen_work, jobs_do, visitors)
+ROOMS = (
+    ports,
+    doors,
+    here,
+    dask_side,
+    inside_tasks,
+    workers_say,
+    clients_say,
+    pupils,
+    stolen_work,
+    neighbours,
+    jobs_do,
+    visitors,
+)
 
 
 def wanted(patterns: list[str]) -> list[str]:
