@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from octapi.engine.dask_comm import pieces
 from octapi.errors import MessageRefused
 from octapi.protocol import client_messages, describe, orders, replies, wire, worker_messages
 from octapi.protocol.messages import Channel, kinds, parse, plain, readers
@@ -87,6 +88,19 @@ def test_a_wrong_field_makes_no_message(message: NamedTuple, data: st.DataObject
         return
     again = [read(value) for read, value in zip(readers(type(found)), found, strict=True)]
     assert repr(again) == repr(list(found))
+
+
+def test_large_messages_of_a_worker_go_in_pieces_in_their_order() -> None:
+    """So that each is as long as the master reads, whatever waited to be sent."""
+    messages = [
+        {"op": "octapi", "body": bytes(size << 20), "number": n} for n, size in enumerate((1, 20, 20, 40, 1, 1))
+    ]
+    found = pieces([*messages, "OK"])
+
+    assert [part for piece in found for part in piece] == [*messages, "OK"]
+    assert [[part["number"] for part in piece if part != "OK"] for piece in found] == [[0, 1], [2], [3], [4, 5]]
+    assert pieces(messages[:1]) == [messages[:1]]
+    assert pieces({"op": "x"}) == [{"op": "x"}]
 
 
 def test_a_batch_that_is_refused_does_not_refuse_its_message() -> None:

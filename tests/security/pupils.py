@@ -195,6 +195,18 @@ async def watches_for_secrets(field: Field) -> str:
     return expected("kept", "kept from it" if run in told and another in told else "it heard of no such run")
 
 
+@attack("client says: a frame of four gigabytes", size=(1 << 32) - 1)
+@attack("client says: a frame of two gigabytes", size=1 << 31)
+@attack("client says: a frame of a gigabyte, without a session that could bring jobs", size=1 << 30, mine={"token": ""})
+async def long_frame(field: Field, size: int, mine: dict[str, str] | None = None) -> str:
+    """Before a byte of it is read."""
+    async with login(field, "ann", **(mine or {})) as ann:
+        ann.writer.write(wire.LENGTH.pack(size) + b"x" * 1000)
+        outcome = expected("limit", await until_cut(ann.reader))
+    await all_is_well(field)
+    return outcome
+
+
 @attack("client: asks without end, and reads no answer")
 async def reads_nothing(field: Field) -> str:
     """What the master keeps for it is bounded, and nobody else waits."""

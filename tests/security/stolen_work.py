@@ -5,10 +5,13 @@ import contextlib
 import pickle
 import platform
 import secrets
+import struct
 from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 import msgpack
+from distributed.comm.core import CommClosedError
+from tornado.iostream import StreamClosedError
 
 from octapi.protocol import wire
 from octapi.trust.policy import STREAM_OP
@@ -40,7 +43,12 @@ def record(index: int = 0, kind: int = 0, data: bytes = b"", length: int | None 
 
 def printed(stdout: Any, memory: Any = 1) -> bytes:
     """Return a record with output."""
-    return record(0, wire.WITH_EXTRA, msgpack.packb((pickle.dumps(1), stdout, "", memory)))
+    return left(msgpack.packb((stdout, "", memory)))
+
+
+def left(extra: bytes) -> bytes:
+    """Return a record with what stands before its data, whatever it says."""
+    return record(0, wire.WITH_EXTRA, wire.EXTRA.pack(len(extra), 0) + extra + pickle.dumps(1))
 
 
 class Mole:
@@ -93,8 +101,8 @@ RECORDS: dict[str, bytes] = {
     "that say that they are four gigabytes long": record(data=b"x", length=(1 << 32) - 1),
     "of an unknown kind": record(kind=77),
     "with output that is a table": printed({"a": 1}),
-    "with output that is no msgpack": record(0, wire.WITH_EXTRA, b"\xc1" * 20),
-    "with output in lists, two thousand deep": record(0, wire.WITH_EXTRA, b"\x91" * 2000 + b"\xc0"),
+    "with output that is no msgpack": left(b"\xc1" * 20),
+    "with output in lists, two thousand deep": left(b"\x91" * 2000 + b"\xc0"),
     "with memory that is text": printed("out", "much"),
 }
 
@@ -148,6 +156,27 @@ async def answer_well(worker: Mole) -> None:
         key = await worker.batch()
         await worker.say("results", key, record(data=pickle.dumps(1)))
         await worker.say("end", key, "done", 1, {})
+
+
+@attack("worker says: a message of two gigabytes, with which results come", size=1 << 31)
+@attack("worker says: a message of eight gigabytes, with which results come", size=1 << 33)
+@attack("worker asks: a request of a gigabyte", size=1 << 30, is_stream=False)
+async def long_message(field: Field, size: int, is_stream: bool = True) -> str:
+    """It is cut before a byte of it is read."""
+    comm = await until_registered(field) if is_stream else await field.dask("dask", "mole")
+    try:
+        head = struct.pack("QQ", 1, size)
+        await comm.stream.write(struct.pack("Q", len(head)) + head + b"x" * 1000)
+        async with asyncio.timeout(8):
+            while True:
+                await comm.read()
+    except (CommClosedError, StreamClosedError):
+        await all_is_well(field)
+        return "cut"
+    except TimeoutError as error:
+        raise Succeeded("it is waited for") from error
+    finally:
+        comm.abort()
 
 
 def of(kind: str, *rest: Any) -> Callable[[str], tuple[Any, ...]]:

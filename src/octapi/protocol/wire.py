@@ -27,6 +27,10 @@ BUFFERS: Final = (bytes, bytearray, memoryview)
 PROTOCOL: Final = 3
 OLDEST_PROTOCOL: Final = 3
 FRAME_LIMIT: Final = 1 << 32
+#: what may be in a frame beside the arguments or the result of one job: others of its batch, names, places
+ROOM: Final = 64 << 20
+#: the longest frame of a member that only asks: a part of an upload
+ASKED: Final = 16 << 20
 LENGTH: Final = struct.Struct("<Q")
 #: the length of a head, and of the gap between it and the payloads, in bytes
 HEAD: Final = struct.Struct("<IB")
@@ -52,6 +56,11 @@ LASTING: Final = frozenset({"results", "provisional", "file", "cut", "end"})
 JOBS: Final = "jobs"
 JOB: Final = "job"
 ITEMS: Final = "items"
+
+
+def frame_limit(largest_mb: int) -> int:
+    """Return how long a frame may be, in bytes, where the arguments or the result of one job take so many megabytes."""
+    return min((largest_mb << 20) + ROOM, FRAME_LIMIT)
 
 
 class Payload:

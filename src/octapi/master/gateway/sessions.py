@@ -114,6 +114,7 @@ class Sessions:
     def _welcome(self, client: ClientSession, is_known: bool, seen: int) -> None:
         welcome = {"dask_port": self._dask_port(), "workers": self._workers.rows(), "release": _version.__version__}
         welcome |= {"time": self._registry.now(), "run": client.run, "session": is_known}
+        welcome["largest"] = self._registry.settings.largest_mb
         client.send(replies.Welcome(welcome | {"seen": client.counter.tell()}))
         client.send(replies.Pace(self._observers.subscriptions.pace_s))
         if is_known:
