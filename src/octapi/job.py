@@ -159,7 +159,8 @@ def settle(
     if worker is not None:
         job.worker, job.started, job.ended = worker.name, started or job.started, ended or None
     if extra is not None:
-        job.stdout, job.stderr, job.memory = extra
+        job.stdout, job.stderr = extra.texts()
+        job.memory = extra.memory
     if not claim(job):
         return
     if kind == outcome.VALUE and not data:

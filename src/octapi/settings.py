@@ -114,7 +114,7 @@ class Settings:
     patience_s: float = 10.0
     #: seconds to wait for a master that was there and has gone, while a script runs
     reconnect_s: float = 600.0
-    #: the most megabytes that one job's arguments, and its result on a worker, may take
+    #: the most megabytes that one job's arguments, and its result on a worker, may take; a master takes no more
     largest_mb: int = 1024
     #: on how many workers a job that kills its process is tried, if its retries allow it
     crash_workers: int = 2

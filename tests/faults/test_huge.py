@@ -48,6 +48,32 @@ def test_what_is_larger_than_the_limit_is_refused_by_name(monkeypatch: pytest.Mo
             next(mapped)
 
 
+def test_a_master_with_a_smaller_limit_is_not_sent_what_it_would_not_read(yard: Yard) -> None:
+    """Neither by the script nor by the worker, whose connections would end; jobs beside it are as always."""
+    small = {"OCTAPI_LARGEST_MB": "5"}
+    yard.master(env=small)
+    yard.worker("red", yard.token())
+    code = """
+        import octapi
+        blob = bytes(80 << 20)
+        def told(job):
+            error = job.exception(60)
+            print(type(error).__name__, "largest_mb" in str(error).lower(), job.worker)
+        with octapi.Cluster() as c:
+            told(c.submit(len, bytes(6 << 20)))
+            told(c.submit(lambda: len(blob)))
+            told(c.submit(lambda: bytes(80 << 20)))
+            print(c.submit(len, bytes(4 << 20)).result(60), len(c.submit(bytes, 40 << 20).result(60)))
+    """
+    said = yard.run("master", textwrap.dedent(code)).splitlines()
+    assert [line.split()[:2] for line in said[-4:-1]] == [
+        ["JobNotSent", "True"],
+        ["JobNotSent", "True"],
+        ["BatchRefused", "True"],
+    ]
+    assert said[-1] == f"{4 << 20} {40 << 20}"
+
+
 def test_a_long_message_over_a_slow_line_is_a_sign_of_life(yard: Yard) -> None:
     """It takes longer than a silence may; nobody hangs up on it."""
     master = yard.master()

@@ -18,9 +18,11 @@ import octapi
 from octapi.client.connect import way_to
 from octapi.client.payload import of_function
 from octapi.client.remote import hello
+from octapi.errors import MessageRefused
 from octapi.pool.agent import Agent
 from octapi.pool.namespace import Namespace
-from octapi.protocol import batch_checks, news, outcome, wire
+from octapi.protocol import news, outcome, specs, wire
+from octapi.protocol.checked import Reader
 from octapi.protocol.computation import Computation
 from octapi.protocol.messages import plain as to_plain
 from octapi.protocol.worker_messages import End, Results
@@ -144,17 +146,25 @@ def batch(**changed: Any) -> dict[str, Any]:
     return facts | {"budget_s": 0.1, "timeout_s": None} | changed
 
 
+def is_refused(reader: Reader, value: Any) -> bool:
+    """Say whether a reader refuses a value."""
+    try:
+        reader(value)
+    except MessageRefused:
+        return True
+    return False
+
+
 NUMBERS = iter(range(1, 1 << 30))
 
 
 @settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
-@given(field=st.sampled_from(sorted(batch_checks.BATCH)), value=plain)
+@given(field=st.sampled_from(sorted(specs.BatchSpec.__annotations__)), value=plain)
 def test_an_agent_refuses_a_batch_that_it_cannot_use(agent: Loop, field: str, value: Any) -> None:
     """By name, and lives: the next batch is done."""
     odd, good = ("s", next(NUMBERS)), ("s", next(NUMBERS))
     facts = batch(**{field: value})
-    why = batch_checks.of_batch(facts)
-    if why:
+    if is_refused(specs.batch, facts):
         agent.do(lambda: agent.agent.on_run(odd, "s", "abs", facts))
         end = agent.until(lambda message: message[:2] == ("end", odd))
         assert end[2] == "refused"
@@ -171,12 +181,10 @@ def test_an_agent_refuses_a_computation_that_it_cannot_use(agent: Loop, field: s
     fields = msgpack.unpackb(of_function("abs", pickle.dumps(abs), None, ()).to_bytes()) | {field: value}
     digest = f"odd-{next(NUMBERS)}"
     known = set(agent.agent.computations.known)
-    from octapi.pool.computations import problem
-
-    if problem(msgpack.packb(fields)):
+    if is_refused(Computation.from_bytes, msgpack.packb(fields)):
         agent.do(lambda: agent.agent.on_define(digest, msgpack.packb(fields), {}))
         assert "cannot be used" in agent.until(lambda message: message[:2] == ("refused", digest))[2]
-    if batch_checks.of_own(own):
+    if is_refused(specs.own_facts, own):
         agent.do(lambda: agent.agent.on_define(digest, of_function("abs", pickle.dumps(abs), None, ()).to_bytes(), own))
     assert set(agent.agent.computations.known) == known
 
@@ -235,7 +243,7 @@ def ends_of(heard: list[Any]) -> list[Any]:
 
 
 @settings(max_examples=15, deadline=None, suppress_health_check=list(HealthCheck))
-@given(field=st.sampled_from(sorted(batch_checks.BATCH)), value=plain)
+@given(field=st.sampled_from(sorted(specs.BatchSpec.__annotations__)), value=plain)
 def test_a_master_refuses_a_batch_that_it_cannot_use(
     embedded: EmbeddedCluster, witness: octapi.Cluster, field: str, value: Any
 ) -> None:
@@ -243,7 +251,7 @@ def test_a_master_refuses_a_batch_that_it_cannot_use(
     name = f"odd-{next(NUMBERS)}"
     facts = batch(**{field: value})
     heard = asyncio.run(say(embedded.address, define(name), ("run", 1, 1, name, facts)))
-    if batch_checks.of_batch(facts) and heard[-1][0] != "refused":
+    if is_refused(specs.batch, facts) and heard[-1][0] != "refused":
         (end,) = ends_of(heard)
         assert end[2] == "refused"
         assert field in end[4]["text"]

@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from octapi.engine.dask_comm import pieces
 from octapi.errors import MessageRefused
 from octapi.protocol import client_messages, describe, orders, replies, wire, worker_messages
 from octapi.protocol.messages import Channel, kinds, parse, plain, readers
@@ -18,7 +19,8 @@ PAGE = Path(__file__).parents[2] / "docs/explanation/protocols.md"
 #: one message of each kind that a stranger may send, as it goes over the wire
 OF_CLIENTS: list[NamedTuple] = [
     client_messages.Bye(), client_messages.Seen(1), client_messages.Summary({"done": 1}),
-    client_messages.Define("d", b"", {"limits": {"w": 1}}), client_messages.Run(1, 1, "d", {"jobs": 1}),
+    client_messages.Define("d", b"", {"limits": {"w": 1}}),
+    client_messages.Run(1, 1, "d", {"form": "jobs", "data": b"", "jobs": 1}),
     client_messages.Tell(None, ["recall", 1]), client_messages.Claim({"w": "x"}, []), client_messages.Jobs(),
     client_messages.Nodes(), client_messages.Runs(3), client_messages.Manage({}), client_messages.Watch(wanted=True),
     client_messages.StopJob(1, 2), client_messages.Stop(1), client_messages.Fetch({"run": "x"}),
@@ -74,7 +76,7 @@ def test_what_is_no_message_is_refused_by_name(said: Any) -> None:
 
 @given(st.sampled_from(OF_CLIENTS + OF_WORKERS), st.data())
 def test_a_wrong_field_makes_no_message(message: NamedTuple, data: st.DataObject) -> None:
-    """Whatever stands in a field: the message is refused, or every field of it passes its reader once more."""
+    """Whatever stands in a field: the message or that field is refused, or every field passes its reader once more."""
     channel = Channel.CLIENT if message in OF_CLIENTS else Channel.WORKER
     said = list(over_the_wire(message))
     place = data.draw(st.integers(0, len(said) - 1))
@@ -83,8 +85,34 @@ def test_a_wrong_field_makes_no_message(message: NamedTuple, data: st.DataObject
         found = parse(channel, said)
     except MessageRefused:
         return
+    if any(isinstance(value, MessageRefused) for value in found):
+        return
     again = [read(value) for read, value in zip(readers(type(found)), found, strict=True)]
     assert repr(again) == repr(list(found))
+
+
+def test_large_messages_of_a_worker_go_in_pieces_in_their_order() -> None:
+    """So that each is as long as the master reads, whatever waited to be sent."""
+    messages = [
+        {"op": "octapi", "body": bytes(size << 20), "number": n} for n, size in enumerate((1, 20, 20, 40, 1, 1))
+    ]
+    found = pieces([*messages, "OK"])
+
+    assert [part for piece in found for part in piece] == [*messages, "OK"]
+    assert [[part["number"] for part in piece if part != "OK"] for piece in found] == [[0, 1], [2], [3], [4, 5]]
+    assert pieces(messages[:1]) == [messages[:1]]
+    assert pieces({"op": "x"}) == [{"op": "x"}]
+
+
+def test_a_batch_that_is_refused_does_not_refuse_its_message() -> None:
+    """The refusal stands in its place, with the field's name, and whoever takes the message ends that batch."""
+    spec = {"form": "jobs", "data": b"", "jobs": 1}
+    for wrong in ({"jobs": "many"}, {"jobs": 1 << 40}, {"timeout_s": 0}, {"skip": 2}, {"extra": [b"", [1]]}):
+        found = parse(Channel.CLIENT, ["run", 1, 1, "d", spec | wrong])
+        assert isinstance(found.spec, MessageRefused)
+        assert next(iter(wrong)) in str(found.spec)
+    assert isinstance(parse(Channel.CLIENT, ["run", 1, 1, "d", spec | {"gone": True}]).spec, MessageRefused)
+    assert parse(Channel.CLIENT, ["run", 1, 1, "d", spec | {"of a later release": 1}]).spec["of a later release"] == 1
 
 
 def test_every_kind_of_a_client_and_of_a_worker_is_answered_by_somebody() -> None:

@@ -42,6 +42,10 @@ class Field:
     def __init__(self, place: Path) -> None:
         self.yard = Yard(place)
         self.place = place
+        #: a second master, of the attacks on what only that has
+        self.house: Any = None
+        #: the run of a script with secrets, once there is one
+        self.run_with_secrets = ""
         try:
             self._open()
         except BaseException:

@@ -14,12 +14,38 @@ import time
 from pathlib import Path
 
 from octapi.text.escape import shown
-from tests.security import clients_say, dask_side, doors, inside_tasks, jobs_do, ports, visitors, workers_say
+from tests.security import (
+    clients_say,
+    dask_side,
+    doors,
+    here,
+    inside_tasks,
+    jobs_do,
+    neighbours,
+    ports,
+    pupils,
+    stolen_work,
+    visitors,
+    workers_say,
+)
 from tests.security.attack_cluster import Field, NotTried, Succeeded
 from tests.security.table import ATTACKS, WHO, attacker
 
 #: where the attacks are, which put themselves into the table
-ROOMS = (ports, doors, dask_side, inside_tasks, workers_say, clients_say, jobs_do, visitors)
+ROOMS = (
+    ports,
+    doors,
+    here,
+    dask_side,
+    inside_tasks,
+    workers_say,
+    clients_say,
+    pupils,
+    stolen_work,
+    neighbours,
+    jobs_do,
+    visitors,
+)
 
 
 def wanted(patterns: list[str]) -> list[str]:

@@ -99,6 +99,74 @@ async def false_door(field: Field) -> str:
     raise Succeeded("the member believed it")
 
 
+@attack("old token: for one device, by two at the same time")
+async def two_at_once(field: Field) -> str:
+    """However close they come, one is in."""
+    once = await asyncio.to_thread(field.yard.token, "--once")
+    requests = [field.request(**field.joining(token=once, name=f"twin{number}")) for number in range(6)]
+    answers = await asyncio.gather(*requests)
+    inside = [answer for answer in answers if "ok" in answer]
+    if len(inside) != 1:
+        raise Succeeded(f"{len(inside)} of 6 are in: {str(answers)[:100]}")
+    return f"one is in, and five are refused: {next(answer['text'] for answer in answers if 'error' in answer)}"
+
+
+@attack("old token: revoked while somebody who has it is connected")
+async def revoked_meanwhile(field: Field) -> str:
+    text = await asyncio.to_thread(field.yard.token)
+    request = field.joining(token=text, name="late-one")
+    async with field.stream("join") as (reader, writer):
+        greeting = await wire.read_frame(reader)
+        await asyncio.to_thread(field.yard.command, "master", "token", "revoke", request["token"])
+        writer.write(wire.pack(request | {"csr": request["csr"](greeting)}))
+        return expected("revoked", await must_be_refused(wire.read_frame(reader)))
+
+
+#: what the door has beside wheels, by every way to write it
+PATHS = (
+    "/../authority/authority.json", "/wheels/../../authority/authority.json", "//etc/passwd", "/wheels//etc/passwd",
+    "/wheels/%2e%2e/authority.json", "/wheels/..%2f..%2fauthority.json", "/wheels/", "/wheels",
+    "/authority/authority.json",
+    "/wheels/../../worker.json", "/" + "a" * 5000, "http://evil.example/bootstrap.py", "/wheels.json\x00", "*",
+)  # fmt: skip
+
+
+@attack("join: files that are no wheels, from the counter at the door")
+async def other_files(field: Field) -> str:
+    context = field.context(None)
+    context.set_alpn_protocols(["http/1.1"])
+    for path in PATHS:
+        reader, writer = await asyncio.open_connection(*field.port("join"), ssl=context, server_hostname="x")
+        try:
+            writer.write(f"GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n".encode())
+            said = await asyncio.wait_for(reader.read(1 << 20), 25)
+        finally:
+            writer.close()
+        if said and said.split(b" ")[1][:1] != b"4" and said.split(b" ")[1] != b"503":
+            raise Succeeded(f"{path} answers {said[:80]!r}")
+    return f"{len(PATHS)} paths, none of which leads to a file"
+
+
+@attack("join: an HTTP request of one byte a second")
+async def slow_http(field: Field) -> str:
+    context = field.context(None)
+    context.set_alpn_protocols(["http/1.1"])
+    reader, writer = await asyncio.open_connection(*field.port("join"), ssl=context, server_hostname="x")
+    ends = asyncio.ensure_future(reader.read(-1))
+    try:
+        for byte in b"GET /bootstrap.py HTTP/1.1\r\n" + b"X-Filling: y\r\n" * 4:
+            if ends.done():
+                return "cut in time"
+            with contextlib.suppress(ConnectionError):
+                writer.write(bytes([byte]))
+                await writer.drain()
+            await asyncio.wait((ends,), timeout=0.5)
+        raise Succeeded("it is listened to for half a minute")
+    finally:
+        ends.cancel()
+        writer.close()
+
+
 @attack("join: guessing secrets, as fast as it goes")
 async def guessing(field: Field) -> str:
     """This comes last: wrong secrets of this address are counted for a minute."""

@@ -257,7 +257,7 @@ def spoils_slots(how: str) -> int:
     """Be a setup that changes the code of its slots, which are forked from it."""
     from octapi.pool.recorder import Recorder
 
-    def flush(self: Recorder) -> None:
+    def flush(self: Recorder, then: bytes = b"") -> None:
         self.send(*FALSE_FRAMES[how])
         time.sleep(1)
 

@@ -13,7 +13,6 @@ from octapi.client.pending_job import PendingJob
 from octapi.protocol import outcome, wire
 from octapi.protocol.exits import OUT_OF_MEMORY
 from octapi.protocol.records import outcomes, unusable
-from octapi.telemetry.recorder import plain
 from octapi.telemetry.run_trace import CANCELLED, FAILED, OK
 
 if TYPE_CHECKING:
@@ -249,7 +248,7 @@ class ItemBatch:
                 cancelled += word == CANCELLED
                 if extra is not None and (extra.stdout or extra.stderr):
                     name = worker.name if worker is not None else ""
-                    page.reader.printed(name, (plain(extra.stdout), plain(extra.stderr)))
+                    page.reader.printed(name, extra.texts())
             if values is not None:
                 page.put_all(offset + index, values)
             else:

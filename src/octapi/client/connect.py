@@ -82,7 +82,7 @@ def slots_of(slots: object) -> int | None:
 def configure(dispatcher: Dispatcher, settings: Settings) -> None:
     """Give a dispatcher the limits that are set."""
     dispatcher.crash_workers = settings.crash_workers
-    dispatcher.largest = settings.largest_mb << 20
+    dispatcher.largest = min(settings.largest_mb, getattr(dispatcher.link, "largest_mb", settings.largest_mb)) << 20
 
 
 def remote(way: MasterEndpoint, settings: Settings, recoverable: bool) -> Dispatcher:

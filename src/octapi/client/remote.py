@@ -17,7 +17,7 @@ from octapi import _version
 from octapi.client.endpoint import CONNECT_S, refused
 from octapi.client.link import REMOTE
 from octapi.client.waiting import StatusLine
-from octapi.errors import ClusterError, MasterLost, MasterNotFound, MessageRefused, PeerRefused
+from octapi.errors import ClusterError, JobNotSent, MasterLost, MasterNotFound, MessageRefused, PeerRefused
 from octapi.protocol import client_messages as said
 from octapi.protocol import news, replies, wire
 from octapi.protocol.messages import Channel, kinds, parse, plain, word_of
@@ -64,6 +64,8 @@ class RemoteLink:
         self.settings = settings
         self.workers: dict[str, WorkerInfo] = {}
         self.receiver: Receiver | None = None
+        #: what the master takes, at most, as the arguments of one job, in megabytes
+        self.largest_mb = settings.largest_mb
         self.writer: FrameStream | None = None
         self.tasks: list[asyncio.Task[None]] = []
         self.dask_address = ""
@@ -135,6 +137,7 @@ class RemoteLink:
         if kind == "refused":
             raise refused(facts, self.way.label)
         self.way.confirm(facts["time"])
+        self.largest_mb = facts.get("largest", self.largest_mb)
         scheme = "tcp" if self.way.trust is None else "octapi"
         self.run_id = str(facts["run"])
         self.dask_address = f"{scheme}://{self.way.host}:{facts['dask_port']}"
@@ -299,6 +302,8 @@ class RemoteLink:
     def _send_surely(self, message: Any) -> None:
         """Send what must arrive: it is kept until the master has it."""
         frame = wire.frame(plain(message))
+        if len(frame) > wire.frame_limit(self.largest_mb):
+            raise too_long(len(frame), self.largest_mb)
         self.outbox.append(frame)
         if self.is_connected and self.writer is not None and not self.writer.is_closing():
             self._given = len(frame) + (self._given if self.writer.unsent else 0)
@@ -417,3 +422,12 @@ def user() -> str:
         return getpass.getuser()
     except (KeyError, OSError):
         return str(os.getuid()) if hasattr(os, "getuid") else "unknown"
+
+
+def too_long(size: int, largest_mb: int) -> JobNotSent:
+    """Return the error for what the master would not read: it would end the connection."""
+    text = (
+        f"What it needs takes {size / 1e6:,.0f} MB with its code and files; the master takes {largest_mb:,} MB "
+        "(largest_mb). Put what is large into a file that workers can read, or set OCTAPI_LARGEST_MB on the master."
+    )
+    return JobNotSent(text, arguments="...")

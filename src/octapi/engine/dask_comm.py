@@ -31,6 +31,7 @@ from distributed.protocol.utils import unpack_frames
 from distributed.security import Security
 from tornado.iostream import StreamClosedError
 
+from octapi.engine.dask_frames import size_of
 from octapi.errors import MessageRefused, PeerRefused, RoleRefused
 from octapi.protocol.checked import plain
 from octapi.trust import policy
@@ -49,6 +50,10 @@ SCHEME: Final = "octapi"
 MESSAGE_LIMIT: Final = 1 << 33
 #: the longest message of somebody who has not yet introduced himself to Dask
 GREETING_LIMIT: Final = 1 << 16
+#: the longest request of a worker of whom the scheduler expects neither results nor the graphs of tasks
+REQUEST_LIMIT: Final = 64 << 20
+#: a worker's messages go out together up to so many bytes
+TOGETHER: Final = 32 << 20
 #: connections that may be in the middle of introducing themselves
 HALF_OPEN_LIMIT: Final = 128
 NO_PICKLES: Final = "A pickle came where none is read."
@@ -65,6 +70,8 @@ class Guard:
         self.address_owners = AddressOwners()
         self.comms: weakref.WeakSet[GuardedComm] = weakref.WeakSet()
         self.half_open = 0
+        #: the longest message of a worker with results, in bytes
+        self.results_limit = MESSAGE_LIMIT
         #: ``host:port`` of the scheduler, where only the master may answer
         self.scheduler = ""
         #: whether this process takes Dask's own tasks and data; an agent never does
@@ -147,7 +154,7 @@ class GuardedComm(TLS):  # type: ignore[misc]
 
     async def read(self, deserializers: Any = None) -> Any:
         """Read one message that this peer may send.  Raises CommClosedError for any other."""
-        frames = await self._frames(MESSAGE_LIMIT if self.is_greeted else GREETING_LIMIT)
+        frames = await self._frames()
         assert self.peer is not None
         assert self.guard is not None
         try:
@@ -158,6 +165,32 @@ class GuardedComm(TLS):  # type: ignore[misc]
             self.guard.trust.on_refused(f"{self.peer} at {self.peer_address}: {error}")
             self.abort()
             raise CommClosedError(f"refused a message of {self.peer}: {error}") from error
+
+    def _check_size(self, size: int) -> None:
+        """Raise ValueError for a message that is too long, by whom it is of and by what he has said before."""
+        limit = self._limit()
+        nested = None if self.guard is None else self.guard.nested
+        if size > limit and nested is not None and self.is_greeted and self.peer is not None:
+            limit = MESSAGE_LIMIT if nested.has_tasks(self.peer) else limit
+        check_size(size, limit)
+
+    def _limit(self) -> int:
+        """Return how long the next message may be, in bytes."""
+        assert self.peer is not None
+        assert self.guard is not None
+        if not self.is_greeted:
+            return GREETING_LIMIT
+        is_of_worker = self.guard.side == policy.SCHEDULER_SIDE and self.is_inbound and self.peer.role == WORKER
+        if not is_of_worker:
+            return MESSAGE_LIMIT
+        return self.guard.results_limit if self.opened else REQUEST_LIMIT
+
+    async def write(self, message: Any, serializers: Any = None, on_error: str = "message") -> int:
+        """Write a message; a list of many large ones goes in pieces, each of which the other side may read."""
+        written = 0
+        for piece in pieces(message):
+            written += await super().write(piece, serializers=serializers, on_error=on_error)
+        return written
 
     async def _read(self, frames: list[Any], deserializers: Any, is_greeting: bool) -> Any:
         """Check a message as plain data, whoever sent it, and only then open what it holds."""
@@ -266,16 +299,16 @@ class GuardedComm(TLS):  # type: ignore[misc]
 
     stream: Any
 
-    async def _frames(self, limit: int) -> list[Any]:
-        """Read the frames of one message, of at most ``limit`` bytes."""
+    async def _frames(self) -> list[Any]:
+        """Read the frames of one message."""
         if self.stream is None:
             raise CommClosedError
         try:
             (size,) = struct.unpack("Q", await self.stream.read_bytes(8))
-            check_size(size, limit)
+            self._check_size(size)
             head = await read_bytes_rw(self.stream, size)
             frames, sizes = unpack_frames(head, partial=True)
-            check_size(size + sum(sizes), limit)
+            self._check_size(size + sum(sizes))
             for size in sizes:
                 frames.append(await read_bytes_rw(self.stream, size))
         except StreamClosedError as error:
@@ -288,6 +321,22 @@ class GuardedComm(TLS):  # type: ignore[misc]
                 raise CommClosedError(f"cannot read a message of {self.peer}: {error}") from error
             raise
         return list(frames)
+
+
+def pieces(message: Any) -> list[Any]:
+    """Split a list of messages with large bodies, in their order."""
+    if type(message) is not list or len(message) < 2:
+        return [message]
+    found: list[list[Any]] = [[]]
+    size = 0
+    for part in message:
+        own = size_of(part)
+        if found[-1] and size + own > TOGETHER:
+            found.append([])
+            size = 0
+        found[-1].append(part)
+        size += own
+    return found
 
 
 def check_size(size: int, limit: int) -> None:

@@ -29,6 +29,14 @@ def operation(message: Any) -> dict[str, Any]:
     return {"op": STREAM_OP, "body": head, "data": Serialized({"serializer": FAMILY}, payloads)}
 
 
+def size_of(operation: Any) -> int:
+    """Return how many bytes of ours an operation holds."""
+    if type(operation) is not dict:
+        return 0
+    body, data = operation.get("body", b""), operation.get("data")
+    return len(body) + (sum(len(part) for part in data.frames) if isinstance(data, Serialized) else 0)
+
+
 def message_of(body: Any, data: Any = None) -> Any:
     """Read the message of an operation.  Raises :exc:`MessageRefused` and ValueError for what is none."""
     if not isinstance(body, bytes):

@@ -121,7 +121,12 @@ class GatewayFeed:
         self._answers.clear()
 
     async def ask(self, question: Any) -> Any:
-        """Ask the master something over the same connection.  Raises :exc:`OctapiError` when it does not answer."""
+        """Ask the master something over the same connection.
+
+        Raises :exc:`OctapiError` when it does not answer, and :exc:`MessageRefused` for a question that it would
+        refuse: it would hang up, on everybody who looks.
+        """
+        said.said(plain(question))
         await self.fresh()
         async with self._asking:
             if self._writer is None:

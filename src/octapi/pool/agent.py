@@ -34,7 +34,7 @@ from octapi.pool.forkserver_supervisor import ForkServerSupervisor
 from octapi.pool.log import warn
 from octapi.pool.processes import frames, sequence_of
 from octapi.pool.watchdog import Watchdog, current, ran_s, reached
-from octapi.protocol import batch_checks, orders, wire
+from octapi.protocol import orders, specs, wire
 from octapi.protocol.exits import KilledFor, exit_phrase
 from octapi.protocol.worker_messages import Begun, Dropped, End, Provisional, Ready, Results, SentFile
 from octapi.telemetry.counters import JobCounters
@@ -132,8 +132,10 @@ class Agent:
 
     def on_run(self, ident: Any, owner: Any, digest: str, spec: BatchSpec) -> None:
         """Take a batch."""
-        if why := batch_checks.of_batch(spec):
-            return self.post(End(ident, "refused", 0, {"text": why, "is_batch": True}))
+        try:
+            spec = specs.batch(spec)
+        except MessageRefused as error:
+            return self.post(End(ident, "refused", 0, {"text": str(error), "is_batch": True}))
         batch = Batch(ident, owner, digest, spec, self.loop.time())
         known = self.computations.get(digest)
         if known is None and not self.computations.is_awaited(digest):

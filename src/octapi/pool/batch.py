@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 class Batch:
-    """A batch that the agent holds; its specification has passed :func:`octapi.protocol.batch_checks.of_batch`."""
+    """A batch that the agent holds; its specification has passed :func:`octapi.protocol.specs.batch`."""
 
     __slots__ = (
         "alone", "arrived", "child", "computation", "cut", "data", "extra", "form", "ids", "grouped", "ident", "jobs",

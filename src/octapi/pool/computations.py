@@ -6,21 +6,19 @@ A computation is left or renewed only when none of its jobs runs on this worker.
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import shutil
 from typing import TYPE_CHECKING, Any
 
 from octapi.device.accounts import files_of
-from octapi.errors import JobError
+from octapi.errors import JobError, MessageRefused
 from octapi.pool import job_directory
 from octapi.pool.computation_state import LEAVING, Event, State, may, moved
 from octapi.pool.log import warn
-from octapi.protocol import batch_checks
-from octapi.protocol.computation import KINDS, Computation, File, safe
+from octapi.protocol.computation import Computation, File, safe
+from octapi.protocol.specs import FILE, own_facts
 from octapi.protocol.worker_messages import Closed, Ready, Refused
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
     from pathlib import Path
 
     from octapi.pool.agent import Agent
@@ -30,20 +28,13 @@ if TYPE_CHECKING:
 AGAIN_S = 1.0
 #: after how many slots that died while they loaded a computation it is refused
 LOADS = 3
-#: what fields of a computation may be for which the type of their default does not say it
-CHECKED: dict[str, Callable[[Any], bool]] = {
-    "kind": batch_checks.is_text,
-    "name": batch_checks.is_text,
-    "timeout_s": batch_checks.is_limit,
-    "paths": batch_checks.is_texts,
-    "argv": batch_checks.is_texts,
-    "sources": batch_checks.is_pairs_of_texts,
-    "logging": batch_checks.is_logging,
-}
 
 
 class Known:
-    """One computation.  ``limit`` is the most jobs of it at once on this worker, or None."""
+    """One computation.  ``limit`` is the most jobs of it at once on this worker, or None.
+
+    Raises :exc:`MessageRefused` for a specification that is none.
+    """
 
     def __init__(self, spec: bytes, facts: dict[str, Any]) -> None:
         self.spec = spec
@@ -118,10 +109,12 @@ class Computations:
     def define(self, digest: str, spec: bytes, facts: dict[str, Any]) -> None:
         """Take a computation, or new limits, files and setup arguments for one."""
         known = self.known.get(digest)
-        if why := batch_checks.of_own(facts) or problem(spec):
-            return self._agent.post(Refused(digest, f"What was sent of it cannot be used: {why}"))
+        try:
+            fresh = Known(spec, own_facts(facts))
+        except MessageRefused as error:
+            return self._agent.post(Refused(digest, f"What was sent of it cannot be used: {error}"))
         if known is None:
-            return self._begin(digest, Known(spec, facts), facts)
+            return self._begin(digest, fresh, facts)
         if known.is_leaving or known.is_broken:
             known.successor = spec, facts
             return None if known.is_leaving else self._leave(digest, known)
@@ -143,8 +136,10 @@ class Computations:
 
     def file(self, digest: str, row: list[Any]) -> None:
         """Put one more file into a computation's directory."""
-        if not batch_checks.is_file(row):
-            return warn(f"a file that came for {digest} cannot be used.")
+        try:
+            row = FILE(row)
+        except MessageRefused as error:
+            return warn(f"a file that came for {digest} cannot be used: {error}.")
         known = self.known.get(digest)
         if known is not None and known.successor is not None:
             spec, facts = known.successor
@@ -186,11 +181,16 @@ class Computations:
     def renew(self, digest: str, facts: dict[str, Any]) -> None:
         """Run cleanup and then setup again with new arguments and files, once no job of it runs."""
         known = self.get(digest)
-        if known is not None and not batch_checks.of_own(facts):
+        try:
+            facts = own_facts(facts)
+        except MessageRefused as error:
+            return warn(f"what came to renew {digest} cannot be used: {error}.")
+        if known is not None:
             known.renewal = facts
             known.take(Event.RENEW)
             self._agent.recall_all(digest)
             self.rest(digest, known)
+        return None
 
     def rest(self, digest: str, known: Known) -> None:
         """Do what was put off while jobs of a computation ran."""
@@ -283,21 +283,3 @@ class Computations:
         known.refused = text
         self._agent.post(Refused(digest, text))
         self._agent.recall_all(digest, "refused", {"text": text})
-
-
-def problem(spec: bytes) -> str:
-    """Return why a computation cannot be used: what of it is missing or of another type; an empty text if it can."""
-    try:
-        found = Computation.from_bytes(spec)
-    except Exception as error:
-        return f"it cannot be read ({type(error).__name__}: {error})"
-    if found.kind not in KINDS:
-        return f"its kind is {batch_checks.shown(found.kind)}"
-    for field in dataclasses.fields(Computation):
-        value, check = getattr(found, field.name), CHECKED.get(field.name)
-        if not (check(value) if check is not None else type(value) is type(field.default)):
-            return f"its {field.name} is {batch_checks.shown(value)}"
-    rows = [file.row() for file in found.files]
-    if not batch_checks.is_files(rows):
-        return "a file of it is not what files are"
-    return ""

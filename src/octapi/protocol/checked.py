@@ -14,7 +14,8 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Callable, Collection, Mapping
-from typing import TYPE_CHECKING, Any, Final
+from operator import itemgetter
+from typing import TYPE_CHECKING, Any, Final, get_type_hints
 
 from octapi.errors import MessageRefused
 from octapi.protocol.wire import Blob, Payload
@@ -72,7 +73,8 @@ def number(low: float = -GREATEST, high: float = GREATEST) -> Reader:
     """Read a finite number from ``low`` to ``high``."""
 
     def read(value: Any) -> float:
-        if type(value) not in (int, float) or not math.isfinite(value) or not low <= value <= high:
+        # what is no number, and what is not finite, is between no two bounds
+        if type(value) not in (int, float) or not low <= value <= high:
             raise refuse(f"{described(value)} is no number from {low:g} to {high:g}")
         found: float = value
         return found
@@ -153,6 +155,18 @@ def maybe(reader: Reader) -> Reader:
     return lambda value: None if value is None else reader(value)
 
 
+def by_type(readers: Mapping[type, Reader]) -> Reader:
+    """Read with the reader of a value's own type; other types are refused."""
+
+    def read(value: Any) -> Any:
+        reader = readers.get(type(value))
+        if reader is None:
+            raise refuse(f"{described(value)} is none of {', '.join(kind.__name__ for kind in readers)}")
+        return reader(value)
+
+    return read
+
+
 # ---- values in values
 
 
@@ -162,7 +176,13 @@ def listing(reader: Reader, most: int) -> Reader:
     def read(value: Any) -> list[Any]:
         if type(value) not in (list, tuple) or len(value) > most:
             raise refuse(f"{described(value)} is no list of at most {most:,}")
-        return [within(place, reader, part) for place, part in enumerate(value)]
+        found: list[Any] = []
+        try:
+            for part in value:
+                found.append(reader(part))  # noqa: PERF401 (how many there are says which one was refused)
+        except MessageRefused as error:
+            raise named(len(found), error) from None
+        return found
 
     return read
 
@@ -173,7 +193,13 @@ def row(*readers: Reader) -> Reader:
     def read(value: Any) -> list[Any]:
         if type(value) not in (list, tuple) or len(value) != len(readers):
             raise refuse(f"{described(value)} is no list of {len(readers)}")
-        return [within(place, reader, part) for place, (reader, part) in enumerate(zip(readers, value, strict=True))]
+        found: list[Any] = []
+        try:
+            for reader, part in zip(readers, value, strict=True):
+                found.append(reader(part))
+        except MessageRefused as error:
+            raise named(len(found), error) from None
+        return found
 
     return read
 
@@ -184,7 +210,13 @@ def mapping(keys: Reader, values: Reader, most: int) -> Reader:
     def read(value: Any) -> dict[Any, Any]:
         if type(value) is not dict or len(value) > most:
             raise refuse(f"{described(value)} is no table of at most {most:,}")
-        return {keys(key): within(key, values, part) for key, part in value.items()}
+        found, key = {}, None
+        try:
+            for key, part in value.items():
+                found[keys(key)] = values(part)
+        except MessageRefused as error:
+            raise named(key, error) from None
+        return found
 
     return read
 
@@ -198,28 +230,77 @@ def record(
     newer release say more.
     """
     known = {**needed, **(more or {})}
+    must = itemgetter(*needed) if needed else nothing
 
     def read(value: Any) -> dict[str, Any]:
         if type(value) is not dict:
             raise refuse(f"{described(value)} is no table")
-        missing = needed.keys() - value.keys()
-        if missing:
-            raise refuse(f"{', '.join(sorted(missing))} is missing")
-        found = {key: within(key, known[key], part) for key, part in value.items() if key in known}
-        if len(found) < len(value):
-            found |= others(value, known.keys(), rest)
+        found: dict[str, Any] = {}
+        key = None
+        try:  # most tables have what they need and nothing else, and each batch is one
+            must(value)
+            for key, part in value.items():
+                found[key] = known[key](part)
+        except MessageRefused as error:
+            raise named(key, error) from None
+        except KeyError:
+            return uncommon(value, known, needed, rest)
         return found
 
     return read
 
 
-def others(value: Mapping[Any, Any], known: Collection[str], rest: Reader | None) -> dict[str, Any]:
-    """Read the entries that nobody expects."""
+def nothing(_: Any) -> None:
+    """Need no key."""
+
+
+def uncommon(
+    value: dict[Any, Any], known: Mapping[str, Reader], needed: Collection[str], rest: Reader | None
+) -> dict[str, Any]:
+    """Read a table in which keys are missing, or which has keys that nobody knows."""
+    missing = [key for key in needed if key not in value]
+    if missing:
+        raise refuse(f"{', '.join(sorted(missing))} is missing")
+    expected = {key: part for key, part in value.items() if key in known}
     strange = {key: part for key, part in value.items() if key not in known}
     if rest is None:
         raise refuse(f"{described(next(iter(strange)))} does not belong here")
-    found: dict[str, Any] = rest(strange)
+    found: dict[str, Any] = record({key: known[key] for key in expected})(expected)
+    found |= rest(strange)
     return found
+
+
+def table(cls: type[Any], needed: Collection[str], rest: Reader | None = None) -> Reader:
+    """Read a table by the class that describes it, whose fields are annotated with their readers."""
+    known = annotated(cls)
+    must = {name: known.pop(name) for name in needed}
+    return record(must, known, rest)
+
+
+def annotated(cls: type[Any]) -> dict[str, Reader]:
+    """Return the readers with which the fields of a class are annotated, by name, in their order.
+
+    A field without one is read as it is: who says it is believed.
+    """
+    hints = get_type_hints(cls, include_extras=True)
+    return {name: getattr(hint, "__metadata__", (as_it_is,))[0] for name, hint in hints.items()}
+
+
+def as_it_is(value: Any) -> Any:
+    """Read what somebody says who is believed: the master."""
+    return value
+
+
+def or_refusal(reader: Reader) -> Reader:
+    """Read what ``reader`` reads, or the refusal itself, where it is to cost less than the whole message."""
+
+    def read(value: Any) -> Any:
+        try:
+            return reader(value)
+        except MessageRefused as refusal:
+            return refusal
+
+    return read
 
 
 def left_out(_: Any) -> dict[str, Any]:
@@ -227,12 +308,9 @@ def left_out(_: Any) -> dict[str, Any]:
     return {}
 
 
-def within(key: Any, reader: Reader, value: Any) -> Any:
-    """Read one part of a value, and name it in what is raised."""
-    try:
-        return reader(value)
-    except MessageRefused as error:
-        raise MessageRefused(f"{shown(f'{key!s:.40}')}: {error}") from None
+def named(key: Any, error: MessageRefused) -> MessageRefused:
+    """Return the error for a part of a value that is wrong, with the part's name."""
+    return MessageRefused(f"{shown(f'{key!s:.40}')}: {error}")
 
 
 def plain(

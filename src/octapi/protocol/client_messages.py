@@ -21,6 +21,7 @@ from octapi.protocol.checked import (
     maybe,
     moment,
     number,
+    or_refusal,
     payload,
     plain,
     record,
@@ -28,7 +29,19 @@ from octapi.protocol.checked import (
     text,
 )
 from octapi.protocol.messages import Channel, message, parse
-from octapi.protocol.specs import MOST_SLOTS, BatchSpec, ComputationFacts
+from octapi.protocol.specs import (
+    COUNT,
+    FILE,
+    LABEL,
+    MOST_JOBS,
+    SECONDS,
+    BatchSpec,
+    ComputationFacts,
+    batch,
+    claimed,
+    computation_facts,
+    own_facts,
+)
 from octapi.protocol.trace_bounds import BUCKETS, CAUSES, FEW, LINES, NAMES
 from octapi.protocol.wire import Blob
 
@@ -36,12 +49,8 @@ if TYPE_CHECKING:
     from octapi.protocol.checked import Reader
 
 WORD: Final = text(200, is_shown=True)
-NAME: Final = text(63)
 DIGEST: Final = text(80)
-COUNT: Final = integer(0, 1 << 62)
 IDENT: Final = integer(0, 1 << 53)
-#: the most jobs of a batch: its records count them in 32 bits
-JOBS: Final = integer(0, (1 << 32) - 1)
 #: the longest part of an upload, in bytes: as text it fits into one line between the master's processes
 UPLOAD: Final = 8 << 20
 
@@ -57,53 +66,23 @@ HELLO: Final = record(
     },
     rest=left_out,
 )  # fmt: skip
-#: what is to be known of a computation beside its code
-FACTS: Final = record(
-    {},
-    {
-        "limits": maybe(mapping(NAME, integer(0, MOST_SLOTS), 100_000)),
-        "python": maybe(text(60)),
-        "name": maybe(text(2000, is_shown=True)),
-        "workers": maybe(mapping(NAME, plain(6), 100_000)),
-    },
-    rest=plain(),
-)
-#: what is to be known of a batch; one that is claimed has no data
-BATCH: Final = record(
-    {"jobs": JOBS},
-    {
-        "data": payload(), "form": text(20), "skip": JOBS, "worker": maybe(NAME), "alone": boolean,
-        "avoid": listing(NAME, 100_000), "grouped": boolean, "timeout_s": maybe(number(0)), "budget_s": number(0),
-    },
-    rest=plain(),
-)  # fmt: skip
-CLAIM: Final = row(IDENT, DIGEST, BATCH, COUNT, maybe(NAME))
+CLAIM: Final = row(IDENT, DIGEST, claimed, COUNT, maybe(LABEL))
 
 #: what a client may tell workers, and what follows the batch or computation that it is about; both must be its own
 TOLD: Final[dict[str, tuple[Reader, ...]]] = {
-    "cancel": (IDENT, JOBS, number(0)),
-    "stop": (IDENT, number(0)),
+    "cancel": (IDENT, integer(0, MOST_JOBS), SECONDS),
+    "stop": (IDENT, SECONDS),
     "recall": (IDENT,),
     "forget": (DIGEST,),
-    "renew": (DIGEST, plain()),
-    "file": (DIGEST, row(text(4096), blob(), integer(0, 0o7777), number(0))),
+    "renew": (DIGEST, own_facts),
+    "file": (DIGEST, FILE),
 }
 #: those of them that are about a batch
 OF_BATCHES: Final = ("cancel", "stop", "recall")
 
-SUMMARY: Final = record(
-    {},
-    {
-        "waiting": COUNT, "running": COUNT, "done": COUNT, "failed": COUNT, "slots": COUNT,
-        "functions": listing(WORD, 10_000),
-        "story": lambda news: news,  # it is read by itself, for jobs matter more
-    },
-    rest=plain(),
-)  # fmt: skip
-
 #: seconds, and sums of jobs: how many ended well, how many failed, seconds of slots
-SECONDS: Final = number(-1e12, 1e12)
-SUM: Final = (number(0, 1e15), number(0, 1e15), SECONDS)
+SPAN: Final = number(-1e12, 1e12)
+SUM: Final = (number(0, 1e15), number(0, 1e15), SPAN)
 OUTCOME: Final = text(10)
 STORY: Final = record(
     {
@@ -114,10 +93,19 @@ STORY: Final = record(
         "buckets": listing(row(text(200), integer(0, BUCKETS - 1), *SUM), 2 * NAMES * BUCKETS),
         "causes": listing(record({"key": text(10_000), "count": COUNT}, {"at": moment}, rest=plain(2, 100, 1 << 20)),
                           CAUSES + 1),
-        "pieces": listing(row(SECONDS, SECONDS, text(200), text(2000), OUTCOME, COUNT), 2 * FEW),
+        "pieces": listing(row(SPAN, SPAN, text(200), text(2000), OUTCOME, COUNT), 2 * FEW),
         "output": listing(listing(text(10_000), 4), 2 * LINES),
     },
     {"whole": boolean},
+)  # fmt: skip
+SUMMARY: Final = record(
+    {},
+    {
+        "waiting": COUNT, "running": COUNT, "done": COUNT, "failed": COUNT, "slots": COUNT,
+        "functions": listing(WORD, 10_000),
+        "story": or_refusal(STORY),  # a false one is left out, for jobs matter more
+    },
+    rest=plain(),
 )  # fmt: skip
 
 #: what somebody wants that is kept of a run, or of a client
@@ -175,24 +163,27 @@ class Define(NamedTuple):
 
     digest: Annotated[str, DIGEST]
     spec: Annotated[Blob, payload()]
-    facts: Annotated[ComputationFacts, FACTS]
+    facts: Annotated[ComputationFacts, computation_facts]
 
 
 @message(Channel.CLIENT, "run", must_arrive=True)
 class Run(NamedTuple):
-    """A batch of jobs; ``queue`` is the number of its queue in the client."""
+    """A batch of jobs; ``queue`` is the number of its queue in the client.
+
+    A specification that is refused ends the batch, not the connection, which other batches need.
+    """
 
     ident: Annotated[int, IDENT]
     queue: Annotated[int, integer()]
     digest: Annotated[str, DIGEST]
-    spec: Annotated[BatchSpec, BATCH]
+    spec: Annotated[BatchSpec | MessageRefused, or_refusal(batch)]
 
 
 @message(Channel.CLIENT, "tell", must_arrive=True)
 class Tell(NamedTuple):
     """Something for one worker, or for all, about a batch or a computation of its own."""
 
-    worker: Annotated[str | None, maybe(NAME)]
+    worker: Annotated[str | None, maybe(LABEL)]
     message: Annotated[list[Any], told]
 
 
@@ -203,7 +194,7 @@ class Claim(NamedTuple):
     A row is a batch's number, its computation, its facts, how many messages of it came, and its worker if known.
     """
 
-    epochs: Annotated[dict[str, str], mapping(NAME, text(60), 100_000)]
+    epochs: Annotated[dict[str, str], mapping(LABEL, text(60), 100_000)]
     rows: Annotated[list[list[Any]], listing(CLAIM, 1_000_000)]
 
 
@@ -269,7 +260,7 @@ class Settled(NamedTuple):
 class Drain(NamedTuple):
     """A worker is to take no more batches, or some again."""
 
-    worker: Annotated[str, NAME]
+    worker: Annotated[str, LABEL]
     is_on: Annotated[bool, boolean]
 
 
@@ -282,7 +273,7 @@ class Metrics(NamedTuple):
 class Courses(NamedTuple):
     """It asks for load and memory of workers over the last half hour."""
 
-    workers: Annotated[list[str], listing(NAME, 100)]
+    workers: Annotated[list[str], listing(LABEL, 100)]
 
 
 def said(value: Any) -> Any:

@@ -6,12 +6,31 @@ import hashlib
 import platform
 from dataclasses import dataclass, fields
 from pathlib import Path, PurePosixPath
-from typing import Any
+from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import msgpack
 
 from octapi.device import files
 from octapi.errors import JobError
+from octapi.protocol.checked import (
+    BYTES,
+    TEXT,
+    blob,
+    boolean,
+    choice,
+    integer,
+    left_out,
+    listing,
+    maybe,
+    row,
+    table,
+    text,
+)
+from octapi.protocol.specs import FILES, MOST, TIME_LIMIT
+from octapi.protocol.wire import unpacked
+
+if TYPE_CHECKING:
+    from octapi.protocol.checked import Reader
 
 FUNCTION = "function"
 #: each job brings its own function
@@ -60,6 +79,21 @@ class File:
         return cls(path, source.read_bytes(), facts.st_mode & 0o777, facts.st_mtime)
 
 
+def frozen(reader: Reader) -> Reader:
+    """Read a list as a tuple."""
+    return lambda value: tuple(reader(value))
+
+
+def read_files(value: Any) -> tuple[File, ...]:
+    """Read files that travel."""
+    return tuple(File(*facts) for facts in FILES(value))
+
+
+#: a name, a path, an argument of a script; source text may be longer
+WORDS: Final = text(TEXT)
+SOURCE_TEXT: Final = text(BYTES)
+
+
 @dataclass(frozen=True, slots=True)
 class Computation:
     """A function (or source text, or a program) with its files and its setup.
@@ -74,25 +108,25 @@ class Computation:
     of the script's root logger, if it has a handler.
     """
 
-    kind: str
-    name: str
-    code: bytes = b""
-    entry: str = ""
-    files: tuple[File, ...] = ()
-    preimport: bool = False
-    setup: str = ""
-    cleanup: str = ""
-    setup_args: bytes = b""
-    dest: str = ""
-    keep_files: bool = False
-    python_bound: bool = False
-    forked: bool = False
-    timeout_s: float | None = None
-    python: str = platform.python_version()
-    paths: tuple[str, ...] = ()
-    sources: tuple[tuple[str, str], ...] = ()
-    argv: tuple[str, ...] = ()
-    logging: tuple[int, str] | None = None
+    kind: Annotated[str, choice(*KINDS)]
+    name: Annotated[str, WORDS]
+    code: Annotated[bytes, blob()] = b""
+    entry: Annotated[str, WORDS] = ""
+    files: Annotated[tuple[File, ...], read_files] = ()
+    preimport: Annotated[bool, boolean] = False
+    setup: Annotated[str, SOURCE_TEXT] = ""
+    cleanup: Annotated[str, SOURCE_TEXT] = ""
+    setup_args: Annotated[bytes, blob()] = b""
+    dest: Annotated[str, WORDS] = ""
+    keep_files: Annotated[bool, boolean] = False
+    python_bound: Annotated[bool, boolean] = False
+    forked: Annotated[bool, boolean] = False
+    timeout_s: Annotated[float | None, TIME_LIMIT] = None
+    python: Annotated[str, text(60)] = platform.python_version()
+    paths: Annotated[tuple[str, ...], frozen(listing(WORDS, MOST))] = ()
+    sources: Annotated[tuple[tuple[str, str], ...], frozen(listing(frozen(row(WORDS, SOURCE_TEXT)), MOST))] = ()
+    argv: Annotated[tuple[str, ...], frozen(listing(WORDS, MOST))] = ()
+    logging: Annotated[tuple[int, str] | None, maybe(frozen(row(integer(), WORDS)))] = None
 
     def to_bytes(self) -> bytes:
         """Pack it for the wire; no pickle, because agents read it."""
@@ -103,21 +137,15 @@ class Computation:
 
     @classmethod
     def from_bytes(cls, data: bytes) -> Computation:
-        """Read what :meth:`to_bytes` packed, ignoring fields of later releases."""
-        plain = msgpack.unpackb(data)
-        known = {f.name for f in fields(cls)}
-        facts = {key: value for key, value in plain.items() if key in known}
-        facts["files"] = tuple(File(*row) for row in facts.get("files", ()))
-        facts["paths"] = tuple(facts.get("paths", ()))
-        facts["sources"] = tuple((name, text) for name, text in facts.get("sources", ()))
-        facts["argv"] = tuple(facts.get("argv", ()))
-        if facts.get("logging") is not None:
-            facts["logging"] = tuple(facts["logging"])
-        return cls(**facts)
+        """Read what :meth:`to_bytes` packed, ignoring fields of later releases.  Raises :exc:`MessageRefused`."""
+        return cls(**computation_facts(unpacked(data)))
 
     def digest(self) -> str:
         """Return the content hash by which workers know it (32 hexadecimal digits)."""
         return hashlib.blake2b(self.to_bytes(), digest_size=16).hexdigest()
+
+
+computation_facts: Final = table(Computation, ("kind", "name"), left_out)
 
 
 def minor(python: str) -> tuple[str, ...]:

@@ -65,7 +65,13 @@ def shown(hint: Any) -> str:
     if hint == wire.Blob:
         return "payload"
     found = hint.__name__ if isinstance(hint, type) and not hasattr(hint, "__args__") else str(hint)
-    return found.replace("typing.", "").replace("collections.abc.", "").replace("|", "or")
+    found = found.replace(" | octapi.errors.MessageRefused", "")  # what this side makes of it is not on the wire
+    return (
+        found.replace("octapi.protocol.specs.", "")
+        .replace("typing.", "")
+        .replace("collections.abc.", "")
+        .replace("|", "or")
+    )
 
 
 def main() -> None:

@@ -17,10 +17,10 @@ from these classes by :mod:`octapi.protocol.describe`.
 from __future__ import annotations
 
 import enum
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar, get_type_hints
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from octapi.errors import MessageRefused
-from octapi.protocol.checked import row
+from octapi.protocol.checked import annotated, row
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -84,8 +84,8 @@ def plain(said: Any) -> tuple[Any, ...]:
 
 def readers(cls: type[Any]) -> tuple[Reader, ...]:
     """Return what checks the fields of a kind of message, in their order."""
-    hints = get_type_hints(cls, include_extras=True)
-    return tuple(getattr(hints[name], "__metadata__", (as_it_is,))[0] for name in cls._fields)
+    found = annotated(cls)
+    return tuple(found[name] for name in cls._fields)
 
 
 def _reader(cls: type[Any], said: int) -> Reader:
@@ -95,11 +95,6 @@ def _reader(cls: type[Any], said: int) -> Reader:
     if (cls, wanted) not in _READERS:
         _READERS[cls, wanted] = row(*readers(cls)[:wanted])
     return _READERS[cls, wanted]
-
-
-def as_it_is(value: Any) -> Any:
-    """Read what somebody says who is believed: the master."""
-    return value
 
 
 def word_of(said: Any) -> str:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Annotated, Final, NamedTuple
+
+from octapi.protocol.checked import as_it_is, by_type, integer
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -21,12 +23,24 @@ OK, SILENT, DRAINING, DRAINED = "ok", "silent", "draining", "drained"
 MISSING = "missing"
 
 
-class Extra(NamedTuple):
-    """What a job left behind besides its result: its output, and its slot's peak memory in bytes."""
+PRINTED: Final = by_type({str: as_it_is, bytes: as_it_is})  # the frame that they came in bounds them
 
-    stdout: Any
-    stderr: Any
-    memory: int
+
+class Extra(NamedTuple):
+    """What a job left behind besides its result: its output, a program's as bytes, and its peak memory in bytes."""
+
+    stdout: Annotated[str | bytes, PRINTED]
+    stderr: Annotated[str | bytes, PRINTED]
+    memory: Annotated[int, integer()]
+
+    def texts(self) -> tuple[str, str]:
+        """Return both streams as text."""
+        return text_of(self.stdout), text_of(self.stderr)
+
+
+def text_of(printed: str | bytes) -> str:
+    """Return what a job printed as text, whatever its bytes are."""
+    return printed.decode("utf-8", "replace") if isinstance(printed, bytes) else printed
 
 
 class WorkerInfo(NamedTuple):

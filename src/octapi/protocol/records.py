@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import struct
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import msgpack
 
 from octapi.errors import BatchRefused, MessageRefused
 from octapi.protocol import outcome, wire
-from octapi.protocol.checked import GREATEST, LATEST, described, integer, row
+from octapi.protocol.checked import GREATEST, LATEST, annotated, row
 from octapi.protocol.outcome import Extra
 
 if TYPE_CHECKING:
@@ -24,18 +24,13 @@ def unusable(what: str) -> BatchRefused:
 Outcome = tuple[int, int, wire.Buffer, float, float, Extra | None]
 
 
+#: the fields of :class:`Extra`
+EXTRA: Final = row(*annotated(Extra).values())
+
+
 def extra_of(value: Any) -> Extra:
     """Read what a job left besides its result.  Raises :exc:`MessageRefused` for what is none."""
-    stdout, stderr, memory = row(printed, printed, integer())(value)
-    return Extra(stdout, stderr, memory)
-
-
-def printed(value: Any) -> str | bytes:
-    """Read what a job printed: text, or the bytes of a program."""
-    if type(value) not in (str, bytes):
-        raise MessageRefused(f"what it printed is {described(value)}")
-    found: str | bytes = value
-    return found
+    return Extra(*EXTRA(value))
 
 
 def pack_extra(extra: Extra, size: int) -> bytes:
@@ -64,6 +59,8 @@ def outcomes(said: wire.Blob, jobs: int = 1 << 32) -> Iterator[Outcome]:
     records = wire.buffer_of(said)
     offset, end = 0, len(records)
     while offset < end:
+        if end - offset < size:
+            raise unusable("half a record")
         index, kind, length, started, ran = unpack(records, offset)
         offset += size
         data: wire.Buffer = wire.owned(records[offset : offset + length])

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 
 import msgpack
 
-from octapi.errors import ClusterError
+from octapi.errors import ClusterError, MessageRefused
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable, Sequence
@@ -27,6 +27,10 @@ BUFFERS: Final = (bytes, bytearray, memoryview)
 PROTOCOL: Final = 3
 OLDEST_PROTOCOL: Final = 3
 FRAME_LIMIT: Final = 1 << 32
+#: what may be in a frame beside the arguments or the result of one job: others of its batch, names, places
+ROOM: Final = 64 << 20
+#: the longest frame of a member that only asks: a part of an upload
+ASKED: Final = 16 << 20
 LENGTH: Final = struct.Struct("<Q")
 #: the length of a head, and of the gap between it and the payloads, in bytes
 HEAD: Final = struct.Struct("<IB")
@@ -49,6 +53,11 @@ ALIGNED: Final = 64
 JOBS: Final = "jobs"
 JOB: Final = "job"
 ITEMS: Final = "items"
+
+
+def frame_limit(largest_mb: int) -> int:
+    """Return how long a frame may be, in bytes, where the arguments or the result of one job take so many megabytes."""
+    return min((largest_mb << 20) + ROOM, FRAME_LIMIT)
 
 
 class Payload:
@@ -200,6 +209,14 @@ def write(writer: Writer, frames: Iterable[Frame | bytes]) -> None:
     for one in frames:
         for part in (one,) if isinstance(one, bytes) else one.parts:
             writer.write(part)
+
+
+def unpacked(data: Any) -> Any:
+    """Read msgpack that lies in a message.  Raises :exc:`MessageRefused` for what is none."""
+    try:
+        return msgpack.unpackb(data)
+    except (ValueError, TypeError) as error:
+        raise MessageRefused(f"it cannot be read ({type(error).__name__}: {error!s:.80})") from None
 
 
 async def read_frame(reader: Reader, limit: int = FRAME_LIMIT) -> Any:

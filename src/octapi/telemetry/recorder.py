@@ -55,9 +55,9 @@ class RunRecorder:
             start = when[0] - self.story.hear(name, sum(when), now) if when[0] > 0 else now - when[1]
             self.story.piece(start, when[1], name, function, word, jobs)
         if extra is not None:
-            for text, stream in ((extra.stdout, "out"), (extra.stderr, "err")):
+            for text, stream in zip(extra.texts(), ("out", "err"), strict=True):
                 if text:
-                    self.story.printed(name, function, plain(text), stream)
+                    self.story.printed(name, function, text, stream)
         if word == FAILED and found is not None:
             self.failure(name, function, found, payload, extra)
         elif word == CANCELLED:
@@ -77,7 +77,7 @@ class RunRecorder:
         example = self.story.cause(failures.key_of(function, found), jobs)
         if example is None:
             return
-        printed = "".join(plain(text)[-1000:] for text in (extra.stdout, extra.stderr)) if extra is not None else ""
+        printed = "".join(text[-1000:] for text in extra.texts()) if extra is not None else ""
         data = payload()
         arguments = shortened(data) if data is not None else ""
         example.update({"function": function, "worker": found.get("worker") or worker, "at": self._now()})
@@ -124,8 +124,3 @@ def word_of(kind: int, found: Failure | None) -> str:
     if kind == outcome.CANCELLED or (kind == outcome.FAULT and found is not None and found["kind"] == STOPPED):
         return CANCELLED
     return FAILED if kind in FAILURES else OK
-
-
-def plain(text: object) -> str:
-    """Return what a job printed as text."""
-    return text.decode("utf-8", "replace") if isinstance(text, bytes) else str(text)

@@ -17,7 +17,7 @@ from octapi.device import sensors
 from octapi.device.signals import until_signalled
 from octapi.engine import dask_frames
 from octapi.engine.dask_nodes import WORKER_SETTINGS, AgentWorker, answer_refusals, guarded, quiet_logs
-from octapi.errors import VersionMismatch
+from octapi.errors import MessageRefused, VersionMismatch
 from octapi.protocol import orders, stdio_json, wire
 from octapi.protocol.messages import Channel, parse, plain
 from octapi.protocol.worker_messages import End, Health, Hello
@@ -64,6 +64,8 @@ class MasterConnection:
         self.ssh: dict[str, Any] = {} if member is None else member.ssh
         self.member = member
         self.refused: str | None = None
+        #: the longest message that the master takes, in bytes
+        self.limit = wire.FRAME_LIMIT
         self.address = worker.contact_address.rsplit("://", 1)[-1].rsplit(":", 1)[0]
         #: what is not for the agent
         self._handlers: dict[type[Any], Callable[[Any], None]] = {
@@ -111,8 +113,17 @@ class MasterConnection:
     def send(self, message: AgentNews | Health | Hello) -> None:
         """Send one message to the master, if the connection stands."""
         stream = self.worker.batched_stream
-        if not stream.closed():
-            stream.send(dask_frames.operation(plain(message)))
+        if stream.closed():
+            return
+        said = plain(message)
+        operation = dask_frames.operation(said)
+        size = dask_frames.size_of(operation)
+        if size > self.limit:  # the master would end the connection, and hear the same again over the next one
+            most = self.limit >> 20
+            text = f"a message of {size / 1e6:,.0f} MB; the master takes {most:,} MB (OCTAPI_LARGEST_MB there and here)"
+            asyncio.get_running_loop().call_soon(self._refuse, said[1], MessageRefused(text))
+            return
+        stream.send(operation)
 
     def receive(self, body: Any, data: Any = None) -> None:
         """Take one message from the master; one that cannot be used is said, and the next ones are heard."""
@@ -142,6 +153,7 @@ class MasterConnection:
         asyncio.get_running_loop().create_task(self.worker.close(reason="octapi-refused"))
 
     def _trust(self, order: orders.Trust) -> None:
+        self.limit = order.news.get("largest", wire.FRAME_LIMIT)
         if self.member is not None:
             self.member.news(order.news)
         if self.tasks is not None:

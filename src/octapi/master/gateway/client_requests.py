@@ -5,11 +5,12 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Any, Final
 
+from octapi.errors import MessageRefused
 from octapi.master.gateway.client_state import ClientEvent
 from octapi.master.gateway.session import BatchRecord
 from octapi.master.gateway.sessions import owner_of
-from octapi.protocol import batch_checks, wire
 from octapi.protocol import client_messages as said
+from octapi.protocol import wire
 from octapi.protocol.messages import Channel, kind_of, parse
 
 if TYPE_CHECKING:
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
     from octapi.master.gateway.workers import Workers
 
 #: what a client's summary says of its jobs
-COUNTS: Final = ("waiting", "running", "done", "failed", "functions", "slots")
+COUNTS: Final = ("waiting", "running", "done", "failed", "slots")
 
 
 class ClientRequests:
@@ -112,8 +113,6 @@ class ClientRequests:
         digest, spec, facts = message
         if self._clients.others_with(digest, client):
             raise ValueError(f"the computation {digest!r} is another script's")
-        if why := batch_checks.of_definition(digest, spec, facts):
-            raise ValueError(f"a computation cannot be used: {why}")
         if not client.is_run:
             client.is_run = True
             self._registry.begin(client.run, client.facts, owner_of(client.peer), self._workers.slots())
@@ -127,25 +126,21 @@ class ClientRequests:
         ident, _, digest, spec = message
         if digest not in client.computations:
             raise ValueError(f"a batch without its computation: {digest!r}")
-        why = batch_checks.of_batch(spec)
-        if why or ident in client.held:
-            info = {"text": why or f"its number {ident} is taken", "is_batch": True}
-            client.deliver("", ("end", ident, "refused", 0, info))
+        if ident in client.held:
+            spec = MessageRefused(f"its number {ident} is taken")
+        if isinstance(spec, MessageRefused):
+            client.deliver("", ("end", ident, "refused", 0, {"text": str(spec), "is_batch": True}))
             return
         self._observers.batch_came(spec)
         self._batches.hold(BatchRecord(client, ident, digest, spec))
         self._batches.place()
 
     def _claim(self, client: ClientSession, message: said.Claim) -> None:
-        if any(batch_checks.of_batch(spec, is_whole=False) for _, _, spec, _, _ in message.rows):
-            raise ValueError("what it claims makes no sense")
         self._claims.take(client, message.epochs, message.rows)
 
     def _tell(self, client: ClientSession, message: said.Tell) -> None:
         """Pass something about the client's own batch or computation on to one worker or to all."""
         name, told = message
-        if why := batch_checks.of_message(told):
-            raise ValueError(why)
         kind, subject = told[0], told[1]
         if kind in said.OF_BATCHES:
             return self._tell_of_batch(client, kind, subject, told[2:])
@@ -178,9 +173,5 @@ class ClientRequests:
 
 
 def in_summary(summary: dict[str, Any]) -> dict[str, Any]:
-    """Return what a client says of its jobs; numbers that are none count as 0."""
-    functions = summary.get("functions")
-    found: dict[str, Any] = {key: batch_checks.count(summary.get(key)) for key in COUNTS}
-    return found | {
-        "functions": [*functions] if isinstance(functions, list) and batch_checks.is_texts(functions) else []
-    }
+    """Return what a client says of its jobs; numbers that it leaves out are 0."""
+    return {key: summary.get(key, 0) for key in COUNTS} | {"functions": summary.get("functions", [])}

@@ -67,8 +67,8 @@ class Listener:
         try:
             peer = self._admit(stream)
             client = await self._greet(stream, peer)
-            while client is not None:
-                body = await wire.read_body(stream, progress=client.is_alive)
+            while client is not None and not stream.is_closing():
+                body = await wire.read_body(stream, self._limit(client), progress=client.is_alive)
                 if client.writer is not stream:
                     break  # it is back over another connection, where it sends this again
                 self._check_member(stream, peer)
@@ -106,6 +106,10 @@ class Listener:
         except PeerRefused as error:
             stream.write(wire.pack(plain(replies.Refused({"error": "PeerRefused", "text": f"{error}."}))))
             raise
+
+    def _limit(self, client: ClientSession) -> int:
+        """Return how long a frame of a client may be: who has no session brings no jobs, and only asks."""
+        return wire.frame_limit(self.gateway.registry.settings.largest_mb) if client.keeps else wire.ASKED
 
     def _check_member(self, stream: FrameStream, peer: Peer | None) -> None:
         """Raise :exc:`PeerRefused` for a member that was removed since it connected, having told it so."""

@@ -5,10 +5,10 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING, Any
 
+from octapi.errors import MessageRefused
 from octapi.master.gateway.collector import MasterCollector
 from octapi.master.gateway.subscriptions import Subscriptions
 from octapi.master.gateway.trace_writer import TraceWriter
-from octapi.protocol.client_messages import STORY
 from octapi.store import workers as states
 
 if TYPE_CHECKING:
@@ -91,7 +91,8 @@ class Observers:
         if news is None:
             return
         try:
-            news = STORY(news)
+            if isinstance(news, MessageRefused):
+                raise news
             client.take_story(news)
         except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
             log.warning(f"a report of run {client.run} makes no sense ({type(error).__name__}: {error}).")

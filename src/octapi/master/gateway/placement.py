@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 from octapi.protocol.computation import minor
@@ -28,6 +29,8 @@ class WorkerRecord:
         self.slots: int = facts["slots"]
         self.held: dict[Key, BatchRecord] = {}
         self.known: set[str] = set(facts.get("computations") or ())
+        #: computations that it is to forget, as often as it has not said that they are cleaned up
+        self.leaving: Counter[str] = Counter()
         self.refused: set[str] = set()
         #: batches that it had when it came, until their clients are known
         self.unclaimed: set[tuple[str, int]] = {(session, ident) for session, ident in facts.get("batches") or ()}
@@ -43,8 +46,14 @@ class WorkerRecord:
 
     def forget(self, digest: str) -> None:
         """It is to forget a computation: the next time it gets it anew, and may take it."""
+        if digest in self.known:
+            self.leaving[digest] += 1
         self.known.discard(digest)
         self.refused.discard(digest)
+
+    def may_tell_of(self, digest: str) -> bool:
+        """Say whether it was given a computation, and may say what became of it."""
+        return digest in self.known or digest in self.leaving
 
     @property
     def state(self) -> str:

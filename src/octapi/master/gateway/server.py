@@ -26,7 +26,7 @@ from octapi.master.gateway.listener import Listener
 from octapi.master.gateway.registry import RunRegistry
 from octapi.master.gateway.submissions import Pipe
 from octapi.master.gateway.trust_updates import TrustUpdates
-from octapi.protocol import stdio_json
+from octapi.protocol import stdio_json, wire
 from octapi.settings import Settings
 from octapi.telemetry import heartbeat, logs
 from octapi.trust import policy
@@ -77,6 +77,7 @@ async def serve(
         scheduler = kind(host=host, port=dask_port, **web, **guarded(guard))
         if guard is not None:
             answer_refusals(scheduler)
+            guard.results_limit = wire.frame_limit((settings or Settings()).largest_mb)
             guard.nested = NestedClients(
                 guard.address_owners, lambda peer: scheduler.has_tasks(guard.address_owners.addresses({peer.ident}))
             )

@@ -9,12 +9,13 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import logging
 import time
 from collections import deque
 from typing import TYPE_CHECKING, Any, Final
 
 from octapi.master.gateway.client_state import ClientEvent, ClientState, moved
-from octapi.protocol import batch_checks, replies, wire
+from octapi.protocol import replies, wire
 from octapi.protocol.messages import plain
 from octapi.protocol.reliable import Outbox, ReceivedCounter
 from octapi.protocol.specs import ComputationFacts
@@ -27,8 +28,12 @@ if TYPE_CHECKING:
     from octapi.protocol.stream import FrameStream
     from octapi.trust.names import Peer
 
+log = logging.getLogger("octapi.master.gateway")
+
 #: a client that has so much to fetch gets no more batches placed, in bytes
 OUTBOX_LIMIT: Final = 256 << 20
+#: how much else may wait for a client that does not read, in bytes
+UNREAD_LIMIT: Final = 16 << 20
 #: how long a session lasts without a connection unless its client says otherwise, and the longest, in seconds
 ABSENCE_S: Final = 600.0
 LONGEST_ABSENCE_S: Final = 7 * 86400.0
@@ -159,9 +164,17 @@ class ClientSession:
         self.heard_at = asyncio.get_running_loop().time()
 
     def send(self, message: Any) -> None:
-        """Send one of :mod:`octapi.protocol.replies`, if it is connected."""
-        if self.writer is not None and not self.writer.is_closing():
-            self.writer.write(wire.pack(plain(message)))
+        """Send one of :mod:`octapi.protocol.replies`, if it is connected.
+
+        Who asks and asks and reads no answer is cut off: what waits for it lies in this process's memory.
+        """
+        if self.writer is None or self.writer.is_closing():
+            return
+        if self.writer.unsent > self.outbox.bytes + UNREAD_LIMIT:
+            log.warning(f"hung up on run {self.run}: it does not read what it is told.")
+            self.writer.transport.abort()
+            return
+        self.writer.write(wire.pack(plain(message)))
 
     def deliver(self, worker: str, message: tuple[Any, ...]) -> int:
         """Send what an agent, or the gateway in its place, says of a batch, or keep it; return the frame's number."""
@@ -256,8 +269,7 @@ class ClientSession:
 
 def absence_of(facts: dict[str, Any]) -> float:
     """Return how long a client's session is to last without a connection, in seconds."""
-    wanted = facts.get("absence_s")
-    return min(wanted if wanted and batch_checks.is_time(wanted) else ABSENCE_S, LONGEST_ABSENCE_S)
+    return min(facts.get("absence_s") or ABSENCE_S, LONGEST_ABSENCE_S)
 
 
 def remainder(held: BatchRecord, reason: str, stop: int) -> BatchRecord | None:

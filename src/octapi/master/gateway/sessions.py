@@ -12,7 +12,7 @@ from octapi import _version
 from octapi.master.gateway.client_state import ClientEvent, ClientState
 from octapi.master.gateway.observers import described
 from octapi.master.gateway.session import ClientSession
-from octapi.protocol import batch_checks, orders, replies, wire
+from octapi.protocol import orders, replies, wire
 from octapi.protocol.messages import plain
 from octapi.store import runs
 
@@ -90,7 +90,7 @@ class Sessions:
             return None
         else:
             self._come_back(client, writer)
-        self._welcome(client, is_known, batch_checks.count(facts.get("seen")))
+        self._welcome(client, is_known, facts.get("seen", 0))
         log.debug(f"{described(client)} is connected{' again' if is_known else ''}.")
         return client
 
@@ -115,6 +115,7 @@ class Sessions:
     def _welcome(self, client: ClientSession, is_known: bool, seen: int) -> None:
         welcome = {"dask_port": self._dask_port(), "workers": self._workers.rows(), "release": _version.__version__}
         welcome |= {"time": self._registry.now(), "run": client.run, "session": is_known}
+        welcome["largest"] = self._registry.settings.largest_mb
         client.send(replies.Welcome(welcome | {"seen": client.counter.tell()}))
         client.send(replies.Pace(self._observers.subscriptions.pace_s))
         if is_known:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from octapi.master.gateway.client_state import ClientEvent
-from octapi.protocol import orders, replies
+from octapi.protocol import orders, replies, wire
 from octapi.trust.identity import Identity
 
 if TYPE_CHECKING:
@@ -36,6 +36,7 @@ class TrustUpdates:
         self._drop(set(news["removed"]) - trust.removed)
         lasting = {key: news[key] for key in ("time", "removed", "authorities")}
         lasting["metrics"] = self.gateway.observers.meter.key
+        lasting["largest"] = wire.frame_limit(self.gateway.registry.settings.largest_mb)
         self.gateway.workers.send_all(orders.Trust(lasting | {"renew": bool(news.get("renew"))}))
         self.gateway.reports.trust = lasting
 

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections import Counter
 from typing import TYPE_CHECKING, Any, Final, get_args
 
 from octapi.engine.dask_frames import message_of
 from octapi.errors import MessageRefused
 from octapi.master.gateway.handshake import in_health, why_not
 from octapi.master.gateway.placement import WorkerRecord
-from octapi.protocol import batch_checks, orders
+from octapi.protocol import orders
 from octapi.protocol import worker_messages as said
+from octapi.protocol.checked import or_refusal
 from octapi.protocol.messages import plain as to_plain
 from octapi.protocol.messages import word_of
 
@@ -103,7 +105,11 @@ class WorkerReports:
 
     def _computation_news(self, worker: WorkerRecord, message: said.OfComputation) -> None:
         digest = message.digest
-        if isinstance(message, said.Refused):
+        if not worker.may_tell_of(digest):
+            return
+        if isinstance(message, said.Closed):
+            worker.leaving -= Counter([digest])
+        elif isinstance(message, said.Refused):
             worker.refused.add(digest)
         elif isinstance(message, said.Ready) and digest in worker.refused:
             worker.refused.discard(digest)
@@ -129,7 +135,8 @@ class WorkerReports:
 
         What is no message costs the worker the batch, and another runs it; what broke something here ends it.
         """
-        batch = worker.held.get(tuple(key)) if batch_checks.is_key(key) else None
+        named = or_refusal(said.KEY)(key)
+        batch = None if isinstance(named, MessageRefused) else worker.held.get(named)
         if batch is None:
             return
         if isinstance(error, MessageRefused):
