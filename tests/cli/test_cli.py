@@ -151,6 +151,19 @@ def test_bench_measures_the_cluster(embedded: EmbeddedCluster) -> None:
     assert min(found.values()) > 0
 
 
+def test_a_demonstration_finds_its_script_in_a_package_and_in_a_checkout(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """An editable installation has no examples of its own, and uses those of the checkout."""
+    package, checkout = tmp_path / "src" / "octapi", tmp_path / "examples"
+    package.mkdir(parents=True)
+    monkeypatch.setattr(demo.octapi, "__file__", str(package / "__init__.py"))
+    assert demo.example("compute.py") == checkout / "compute.py"
+    (package / "examples").mkdir()
+    (package / "examples" / "compute.py").touch()
+    assert demo.example("compute.py") == package / "examples" / "compute.py"
+
+
 def test_a_demonstration_ends_with_three_lines_that_say_what_to_do_next(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

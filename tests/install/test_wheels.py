@@ -17,6 +17,7 @@ import zipfile
 from collections.abc import Iterator
 from importlib import metadata
 from pathlib import Path
+from typing import NoReturn
 
 import pytest
 from packaging.utils import parse_wheel_filename
@@ -26,6 +27,7 @@ from octapi.install import bootstrap, build_index, install_command, repack, whee
 from octapi.trust import token as tokens
 from tests.harness import OCTAPI, Running, Yard, clean_environment, ports_of
 
+ROOT = Path(__file__).parents[2]
 BOOTSTRAP = Path(bootstrap.__file__)
 
 
@@ -155,6 +157,23 @@ def test_what_the_system_or_a_developer_installed_is_refused(tmp_path: Path) -> 
 
         with pytest.raises(WheelProblem, match=words):
             repack.pack(package, tmp_path)
+
+
+def test_a_master_that_runs_from_its_source_says_the_line_that_installs_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    """In an environment its own pip does it; elsewhere the installer makes one."""
+
+    def missing(name: str) -> NoReturn:
+        raise metadata.PackageNotFoundError(name)
+
+    monkeypatch.setattr(repack.metadata, "distribution", missing)
+    monkeypatch.setattr(repack, "checkout", lambda: ROOT)
+    with pytest.raises(WheelProblem, match=re.escape(f"runs from its source in {ROOT}, ")):
+        repack.needed()
+    monkeypatch.setattr(repack, "checkout", lambda: ROOT / "src")
+    with pytest.raises(WheelProblem, match="octapi is not installed here"):
+        repack.needed()
+    assert repack.from_source(Path("/a b"), True).endswith(f": {sys.executable} -m pip install '/a b'")
+    assert repack.from_source(Path("/a"), False).endswith(": sudo /a/scripts/install")
 
 
 def test_requirements_are_read_for_the_python_that_is_wanted() -> None:
