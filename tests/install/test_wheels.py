@@ -24,6 +24,7 @@ from packaging.utils import parse_wheel_filename
 
 from octapi.errors import WheelProblem
 from octapi.install import bootstrap, build_index, install_command, repack, wheel_download, wheel_index, wheel_server
+from octapi.trust import enrolment_server
 from octapi.trust import token as tokens
 from tests.harness import OCTAPI, Running, Yard, clean_environment, ports_of
 
@@ -63,7 +64,7 @@ def fetched(token: str, target: Path) -> subprocess.CompletedProcess[str]:
     )  # fmt: skip
 
 
-def said_by(port: int, data: bytes, protocols: tuple[str, ...] = (wheel_server.ALPN,)) -> bytes:
+def said_by(port: int, data: bytes, protocols: tuple[str, ...] = (enrolment_server.HTTP,)) -> bytes:
     """Say something to the door of a master on this computer, and return all that it answers."""
     context = ssl._create_unverified_context()
     context.set_alpn_protocols(list(protocols))
@@ -397,7 +398,7 @@ def test_one_address_has_few_connections_at_once_and_joining_goes_on(yard: Yard,
     """Whoever holds four gets told to wait; the door for joining counts for itself."""
     port = ports_of(master)["join"]
     context = ssl._create_unverified_context()
-    context.set_alpn_protocols([wheel_server.ALPN])
+    context.set_alpn_protocols([enrolment_server.HTTP])
     with contextlib.ExitStack() as stack:
         for _ in range(wheel_server.MOST_OF_ONE):
             plain = stack.enter_context(socket.create_connection(("127.0.0.1", port), 20))
