@@ -106,9 +106,9 @@ class Guard:
 
     def check_bearer(self, address: str, peer: Peer) -> None:
         """Raise :exc:`PeerRefused` when another worker answers than the one that registered an address."""
-        bearer = self.address_owners.by_address.get(address)
-        if self.side == policy.SCHEDULER_SIDE and bearer is not None and bearer.ident != peer.ident:
-            raise PeerRefused(f"it is {peer}, and {bearer} registered there")
+        owner = self.address_owners.by_address.get(address)
+        if self.side == policy.SCHEDULER_SIDE and owner is not None and owner.ident != peer.ident:
+            raise PeerRefused(f"it is {peer}, and {owner} registered there")
 
 
 async def knows_no_shuffle(shuffle: str, run: int) -> bool:

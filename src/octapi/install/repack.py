@@ -81,12 +81,12 @@ def requirements(
     package: metadata.Distribution, extras: Iterable[str], environment: Mapping[str, str] | None = None
 ) -> Iterator[tuple[Requirement, bool]]:
     """Yield what a distribution needs, and whether only one of ``extras`` needs it."""
-    facts = dict(environment or {})
+    markers = dict(environment or {})
     for text in package.requires or ():
         row = Requirement(text)
-        if row.marker is None or row.marker.evaluate(facts | {"extra": ""}):
+        if row.marker is None or row.marker.evaluate(markers | {"extra": ""}):
             yield row, False
-        elif any(row.marker.evaluate(facts | {"extra": extra}) for extra in extras):
+        elif any(row.marker.evaluate(markers | {"extra": extra}) for extra in extras):
             yield row, True
 
 

@@ -95,18 +95,18 @@ class AddressOwners:
         return None
 
     def _check_bearer(self, peer: Peer, address: object) -> None:
-        bearer = self.by_address.get(address) if isinstance(address, str) else None
-        if bearer is None or bearer.ident != peer.ident:
-            raise RoleRefused(f"{peer} may not speak for {bearer or f'{address!r:.80}'}.")
+        owner = self.by_address.get(address) if isinstance(address, str) else None
+        if owner is None or owner.ident != peer.ident:
+            raise RoleRefused(f"{peer} may not speak for {owner or f'{address!r:.80}'}.")
 
     def _register(self, peer: Peer, message: dict[str, Any]) -> None:
         facts = reads(REGISTRATION, message, "registration")
         address, name = facts["address"], facts["name"]
-        bearer = self.by_address.get(address)
+        owner = self.by_address.get(address)
         if name != peer.name:
             raise RoleRefused(f"{peer} may not register as {name!r}.")
-        if bearer is not None and bearer.ident != peer.ident:
-            raise RoleRefused(f"{peer} may not register at the address of {bearer}.")
+        if owner is not None and owner.ident != peer.ident:
+            raise RoleRefused(f"{peer} may not register at the address of {owner}.")
         self.by_address[address] = peer
 
     def check_client(self, peer: Peer, message: dict[str, Any], *, is_stream: bool) -> None:
@@ -118,9 +118,9 @@ class AddressOwners:
             return
         if not isinstance(name, str) or len(name) > 300:
             raise MessageRefused("the name of a client is no text of at most 300 characters")
-        bearer = self.by_client.get(name)
-        if bearer is not None and bearer.ident != peer.ident:
-            raise RoleRefused(f"{peer} may not speak for {bearer}.")
+        owner = self.by_client.get(name)
+        if owner is not None and owner.ident != peer.ident:
+            raise RoleRefused(f"{peer} may not speak for {owner}.")
         if message.get("op") == "register-client":
             self.by_client[name] = peer
 

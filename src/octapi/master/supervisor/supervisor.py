@@ -85,14 +85,18 @@ class MasterSupervisor:
         self.advertise = [part.strip() for part in advertise.split(",") if part.strip()]
         self.page_process = PageProcess(page or PageConfig(is_wanted=False), home, authority, self.page_facts)
         counter = WheelServer(home / wheel_index.DIRECTORY)
-        self.door = EnrolmentServer(authority, self.page_process.refused, self.changed, self.standing, counter)
-        self.desk = ControlSocket(authority, self.addresses, self.standing_here, self.renewing, self.page_process)
-        self.page_process.desk = self.desk
+        self.enrolment_server = EnrolmentServer(
+            authority, self.page_process.refused, self.changed, self.standing, counter
+        )
+        self.control_socket = ControlSocket(
+            authority, self.addresses, self.standing_here, self.renewing, self.page_process
+        )
+        self.page_process.control_socket = self.control_socket
         self._state_place = ""
         self.sshd = ssh.Sshd(home, ssh_port)
         self.metrics = metrics or MetricsAccess(home)
         self.metrics.attach(authority, self.tell)
-        self.desk.metrics_token = self.metrics.hand_out
+        self.control_socket.metrics_token = self.metrics.hand_out
         self.scheduler: asyncio.subprocess.Process | None = None
         self.identity: Identity | None = None
         self.runner: ScriptRunner | None = None
@@ -165,7 +169,7 @@ class MasterSupervisor:
             "authorities": self.authority.authorities(),
             "roster": self.roster(),
             "metrics": self.metrics.key(),
-            "refused": self.door.refused,
+            "refused": self.enrolment_server.refused,
             "viewers": [self.page_process.ident],
             "owners": [self.authority.owner_ident(uid) for uid in sorted({0, os.geteuid()})],
         }
@@ -185,7 +189,7 @@ class MasterSupervisor:
     def tell(self, **more: Any) -> None:
         """Tell the scheduler, which tells the workers, and the page."""
         self.page_process.tell(**self.page_facts()["news"])
-        self._told_refused = self.door.refused
+        self._told_refused = self.enrolment_server.refused
         self.send(self.news() | more)
 
     def send(self, message: dict[str, Any]) -> None:
@@ -255,8 +259,8 @@ class MasterSupervisor:
         """Run until a signal comes.  Raises OSError when a port is taken, and :exc:`ClusterError`."""
         try:
             self.metrics.open()
-            self.join_port = await self.door.listen(self.listen, self.join_port)
-            await self.desk.listen(socket_path(self.home))
+            self.join_port = await self.enrolment_server.listen(self.listen, self.join_port)
+            await self.control_socket.listen(socket_path(self.home))
             self.metrics.share()
             await self._start_scheduler()
             self.page_process.start(self._account)
@@ -296,9 +300,9 @@ class MasterSupervisor:
         ready = await self.scheduler.stdout.readline()
         if not ready:
             raise ClusterError("The scheduler did not start; its own message is above.")
-        facts = json.loads(ready)
-        self.port, self.dask_port = facts["port"], facts["dask_port"]
-        self.page_process.dask = facts.get("dashboard", "")
+        answer = json.loads(ready)
+        self.port, self.dask_port = answer["port"], answer["dask_port"]
+        self.page_process.dask = answer.get("dashboard", "")
 
     def _prepare_state(self, account: Account | None) -> str:
         """Make the directory of what survives the master, and return the state directory; an empty text if it fails."""
@@ -394,7 +398,7 @@ class MasterSupervisor:
             assert self.identity is not None
             await asyncio.sleep(min(LOOK_S, max(0.1, self.identity.renew_at() - self.authority.now())))
             await self._announce()
-            if self.door.refused != self._told_refused:
+            if self.enrolment_server.refused != self._told_refused:
                 self.tell()
             self._disk.retry()
             if self.authority.now() >= self.identity.renew_at():
@@ -406,8 +410,8 @@ class MasterSupervisor:
 
     async def close(self) -> None:
         """End everything."""
-        await self.door.close()
-        await self.desk.close()
+        await self.enrolment_server.close()
+        await self.control_socket.close()
         self.sshd.stop()
         self.metrics.close()
         await self.page_process.close()
