@@ -98,7 +98,8 @@ def open_client(place: Place) -> Client:
     """Open a client, and wait until the workers there are have started what runs Dask's tasks."""
     security: dict[str, Any] = {}
     if place.trust is not None:
-        from octapi.engine.dask_comm import Guard, GuardedSecurity
+        from octapi.engine.dask_comm import GuardedSecurity
+        from octapi.engine.guard import Guard
 
         security["security"] = GuardedSecurity(Guard(place.trust, "client"))
     client = client_class()(place.address, set_as_default=True, **security)

@@ -87,14 +87,14 @@ class AddressOwners:
         if "client" in message:
             raise RoleRefused(f"{peer} may not speak for a client.")
         if operation in ("heartbeat_worker", "unregister"):
-            self._check_bearer(peer, message.get("address"))
+            self._check_owner(peer, message.get("address"))
             if operation == "heartbeat_worker":
                 reads(HEARTBEAT, message, "sign of life")
         elif "worker" in message and operation not in NAMES_OTHERS:
-            self._check_bearer(peer, message["worker"])
+            self._check_owner(peer, message["worker"])
         return None
 
-    def _check_bearer(self, peer: Peer, address: object) -> None:
+    def _check_owner(self, peer: Peer, address: object) -> None:
         owner = self.by_address.get(address) if isinstance(address, str) else None
         if owner is None or owner.ident != peer.ident:
             raise RoleRefused(f"{peer} may not speak for {owner or f'{address!r:.80}'}.")
