@@ -55,6 +55,7 @@ NOT_DEAD: Final[list[tuple[str, str, str]]] = [
     ("pool/job_directory.py", PYTHON, "tempdir"),
     ("pool/slot.py", DISPY, "relay"),
     ("protocol/replies.py", FIELD, "was_found"),
+    ("protocol/stream.py", PYTHON, "get_buffer sizehint buffer_updated eof_received pause_writing resume_writing"),
     ("store/reader.py", FIELD, "first_seen joins deaths"),
     ("telemetry/redaction.py", PYTHON, "msg"),
     ("telemetry/run_trace.py", FIELD, "retried unheard anew"),
