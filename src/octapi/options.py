@@ -75,7 +75,7 @@ def options_of(given: OptionArguments) -> Options:
             near = difflib.get_close_matches(name, known, 1, 0.5)
             hint = f"Did you mean {near[0]}?" if near else f"There are: {', '.join(known)}."
             raise OptionTypeError(f"There is no option {name!r}. {hint}")
-    return Options(**cast(Any, given))  # which brings each value to its type
+    return Options(**cast("Any", given))  # which brings each value to its type
 
 
 def limit_of(value: object) -> float | None:

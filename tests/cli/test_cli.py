@@ -14,6 +14,7 @@ import pytest
 import octapi
 from octapi.cli import demo, nodes
 from octapi.testing import EmbeddedCluster
+from tests.harness import until
 from tests.terminal import Seen
 
 OCTAPI = [sys.executable, "-m", "octapi.cli.app"]
@@ -72,12 +73,12 @@ def test_jobs_lists_scripts_and_stops_them(embedded: EmbeddedCluster) -> None:
     """Who uses the cluster, how far they are; stopping one cancels its jobs."""
     with octapi.Cluster(embedded.address) as cluster:
         job = cluster.submit(time.sleep, 100)
-        deadline = time.monotonic() + 30
-        rows: list[dict[str, object]] = []
-        while not any(row.get("running") == 1 for row in rows):
-            assert time.monotonic() < deadline
+
+        def running() -> list[dict[str, object]]:
             rows = json.loads(command("jobs", "--address", embedded.address, "--json").stdout)
-        row = next(row for row in rows if row.get("running") == 1)
+            return [row for row in rows if row.get("running") == 1]
+
+        (row,) = until(running)
         assert row["functions"] == ["sleep"]
         assert "sleep" in command("jobs", "--address", embedded.address).stdout
         assert (
@@ -149,6 +150,19 @@ def test_bench_measures_the_cluster(embedded: EmbeddedCluster) -> None:
 
     assert found["slots"] == 2
     assert min(found.values()) > 0
+
+
+def test_a_demonstration_finds_its_script_in_a_package_and_in_a_checkout(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """An editable installation has no examples of its own, and uses those of the checkout."""
+    package, checkout = tmp_path / "src" / "octapi", tmp_path / "examples"
+    package.mkdir(parents=True)
+    monkeypatch.setattr(demo.octapi, "__file__", str(package / "__init__.py"))
+    assert demo.example("compute.py") == checkout / "compute.py"
+    (package / "examples").mkdir()
+    (package / "examples" / "compute.py").touch()
+    assert demo.example("compute.py") == package / "examples" / "compute.py"
 
 
 def test_a_demonstration_ends_with_three_lines_that_say_what_to_do_next(

@@ -47,11 +47,7 @@ def test_jobs_wait_aloud_for_the_first_worker(capfd: pytest.CaptureFixture[str])
     """After two seconds stderr says what is missing, and the job runs once a worker joins."""
     with EmbeddedCluster(workers=0) as embedded, octapi.Cluster(embedded.address) as cluster:
         job = cluster.submit(abs, -5)
-        deadline = time.monotonic() + 30
-        heard = ""
-        while "no worker has joined" not in heard:
-            assert time.monotonic() < deadline
-            heard += capfd.readouterr().err
+        until(lambda: "no worker has joined" in capfd.readouterr().err)
         embedded.add_worker("late")
 
         assert job.result(timeout=60) == 5
@@ -83,9 +79,7 @@ def test_jobs_of_a_killed_worker_run_elsewhere() -> None:
     with EmbeddedCluster(workers=1) as embedded, octapi.Cluster(embedded.address) as cluster:
         doomed = embedded.add_worker("doomed")
         jobs = [cluster.submit(lambda n: time.sleep(0.3) or n, number) for number in range(12)]
-        deadline = time.monotonic() + 30
-        while not any(job.worker == "doomed" for job in jobs):
-            assert time.monotonic() < deadline
+        until(lambda: "doomed" in [job.worker for job in jobs])
         doomed.kill()
 
         assert [job.result(timeout=60) for job in jobs] == list(range(12))
@@ -122,14 +116,9 @@ def test_jobs_behind_another_script_say_so(embedded: EmbeddedCluster, capfd: pyt
     """Whoever waits for slots that another script has is told, and how to see who that is."""
     with octapi.Cluster(embedded.address) as long, octapi.Cluster(embedded.address) as short:
         many = [long.submit(time.sleep, 100) for _ in range(2)]
-        while not all(job.running() for job in many):
-            pass
+        until(lambda: [job.running() for job in many] == [True, True])
         job = short.submit(abs, -5)
-        deadline = time.monotonic() + 30
-        heard = ""
-        while "other scripts have all 2 slots" not in heard:
-            assert time.monotonic() < deadline
-            heard += capfd.readouterr().err
+        until(lambda: "other scripts have all 2 slots" in capfd.readouterr().err)
         for other in many:
             other.cancel()
 

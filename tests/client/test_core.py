@@ -168,7 +168,7 @@ def test_every_item_of_a_map_gets_one_outcome_whatever_happens(count: int, moves
     finish(core, world)
 
     assert page.left == 0
-    assert all(arrived[number] == 1 for number in range(count))
+    assert [arrived[number] for number in range(count)] == [1] * count
     values = page.values
     assert MISSING not in values
     wrong = [n for n, value in enumerate(values) if value != n and not isinstance(value, RawOutcome)]
@@ -191,7 +191,7 @@ def test_cancelled_jobs_never_run_again(count: int, chosen: set[int], moves: lis
             play(core, world, *move)
     finish(core, world)
 
-    assert all(len(pending_job.kinds) == 1 for pending_job in pending_jobs)
+    assert [len(pending_job.kinds) for pending_job in pending_jobs] == [1] * count
 
 
 def test_bytecode_of_another_python_is_refused_by_name() -> None:

@@ -15,6 +15,7 @@ import pytest
 
 import octapi
 from octapi.errors import JobExited, JobNotSent, JobTimeout, OutputTooLarge, ResultNotPicklable
+from tests.harness import until
 
 COUNTER = [0]
 
@@ -115,12 +116,10 @@ def test_a_time_limit_stops_the_job(cluster: octapi.Cluster) -> None:
 def test_cancel_stops_a_running_job(cluster: octapi.Cluster) -> None:
     """The slot is free again for the next job."""
     jobs = [cluster.submit(time.sleep, 600) for _ in range(2)]
-    deadline = time.monotonic() + 30
-    while not all(job.running() for job in jobs):
-        assert time.monotonic() < deadline
+    until(lambda: [job.running() for job in jobs] == [True, True])
 
-    assert all(job.cancel() for job in jobs)
-    assert all(job.cancelled() for job in jobs)
+    assert [job.cancel() for job in jobs] == [True, True]
+    assert [job.cancelled() for job in jobs] == [True, True]
     assert cluster.submit(square, 3).result(timeout=30) == 9
 
 

@@ -12,6 +12,7 @@ import pytest
 
 import octapi
 from octapi.results import next_size
+from tests.harness import until
 
 
 def wait_for(path: str) -> str:
@@ -51,8 +52,7 @@ def test_a_job_is_pending_then_running_then_done(cluster: octapi.Cluster, tmp_pa
     """The three states, seen from outside."""
     flag = tmp_path / "go"
     jobs = [cluster.submit(wait_for, str(flag)) for _ in range(3)]
-    while sum(job.running() for job in jobs) < 2:
-        pass
+    until(lambda: sum(job.running() for job in jobs) == 2)
 
     assert not any(job.done() for job in jobs)
     flag.touch()
@@ -199,14 +199,13 @@ def test_shutdown_can_cancel_what_waits(tmp_path: Path) -> None:
     flag = tmp_path / "go"
     cluster = octapi.Cluster("local", slots=1)
     runs = cluster.submit(wait_for, str(flag))
-    while not runs.running():
-        pass
+    until(runs.running)
     waits = [cluster.submit(add, n) for n in range(10)]
     cluster.shutdown(wait=False, cancel_futures=True)
     flag.touch()
 
     assert runs.result(timeout=30) == "seen"
-    assert all(job.cancelled() for job in waits)
+    assert [job.cancelled() for job in waits] == [True] * 10
     cluster.shutdown()
 
 

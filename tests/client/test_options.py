@@ -51,7 +51,8 @@ def test_any_options_are_taken_or_refused_by_name(given_options: dict[str, Any])
     assert type(found.retries) is int
     assert found.retries >= 0
     assert found.worker is None or found.worker.encode()
-    assert all(isinstance(path, str | Path) for path in (*found.files, found.files_to))
+    for path in (*found.files, found.files_to):
+        assert isinstance(path, str | Path)
     hash(found)
 
 

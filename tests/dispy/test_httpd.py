@@ -16,6 +16,7 @@ os.environ["OCTAPI_ADDRESS"] = "local"
 
 import dispy
 import dispy.httpd
+from tests.harness import until
 
 
 def nap(seconds):
@@ -56,13 +57,6 @@ def refused(call: Callable[[], Any]) -> int:
         call()
     caught.value.close()
     return caught.value.code
-
-
-def until(condition: Callable[[], Any]) -> Any:
-    deadline = time.monotonic() + 30
-    while not (found := condition()):
-        assert time.monotonic() < deadline
-    return found
 
 
 def test_the_status_counts_jobs_and_names_nodes(server: Any, cluster: Any) -> None:

@@ -9,11 +9,11 @@ import signal
 import subprocess
 import sys
 import textwrap
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from tests.harness import until
 
 from octapi.testing import EmbeddedCluster
 
@@ -61,9 +61,7 @@ def node(tmp_path: Path) -> Iterator[None]:
         log,
         subprocess.Popen(command, stdout=log, stderr=log, stdin=quiet, env=env, start_new_session=True) as process,
     ):
-        deadline = time.monotonic() + 30
-        while "serving" not in (place / "log.txt").read_text():
-            assert time.monotonic() < deadline, (place / "log.txt").read_text()
+        until(lambda: "serving" in (place / "log.txt").read_text())
         yield
         os.killpg(process.pid, signal.SIGKILL)  # it forks, and asked kindly it may wait for ever
 

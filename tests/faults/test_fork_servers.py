@@ -15,6 +15,7 @@ import octapi
 from octapi.errors import JobCrashed
 from octapi.pool import processes, recorder
 from octapi.protocol.exits import KilledFor
+from octapi.protocol.stream import FrameStream
 from octapi.testing import EmbeddedCluster
 from tests.harness import until
 
@@ -137,11 +138,12 @@ class Silent:
         self.killed_for = KilledFor.NOTHING
         self.is_killed = False
 
-    async def connect(self) -> asyncio.StreamReader:
-        reader = asyncio.StreamReader()
-        reader.feed_data(self.data)
-        reader.feed_eof()
-        return reader
+    async def connect(self) -> FrameStream:
+        stream = FrameStream()
+        stream.get_buffer(-1)[: len(self.data)] = self.data
+        stream.buffer_updated(len(self.data))
+        stream.eof_received()
+        return stream
 
     def kill_for(self, reason: KilledFor) -> None:
         self.killed_for, self.is_killed = reason, True

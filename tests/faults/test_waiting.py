@@ -5,6 +5,7 @@ from pathlib import Path
 from octapi.client.queue import ComputationQueue
 from octapi.client.waiting import reason
 from octapi.protocol.outcome import WorkerInfo
+from octapi.text.back_off import BackOff, cause_of
 from tests.client.test_core import Told, world_of
 from tests.harness import Yard
 
@@ -66,3 +67,28 @@ def test_a_script_hears_that_all_workers_are_drained_and_ends_when_one_is_resume
     yard.command("master", "nodes", "resume", "red")
     assert script.wait() == 0
     assert script.text().endswith("5\n")
+
+
+def told_at(causes: dict[float, str], until_s: float, in_place: bool = False) -> list[float]:
+    """Return when a wait is told whose cause changes at these times."""
+    again, cause, moments = BackOff(), "", []
+    for now in range(int(until_s) + 1):
+        cause = causes.get(now, cause)
+        if again.is_due(cause, float(now), in_place):
+            moments.append(float(now))
+    return moments
+
+
+def test_a_wait_is_told_later_and_later_and_at_once_when_its_cause_changes() -> None:
+    """A line that is updated in place adds nothing to read, so it stays fresh."""
+    assert told_at({0: "no worker"}, 200) == [0, 5, 15, 35, 75, 135, 195]
+    assert told_at({0: "no worker", 40: "drained"}, 60) == [0, 5, 15, 35, 40, 45, 55]
+    assert told_at({0: "no worker"}, 20, in_place=True) == [0, 5, 10, 15, 20]
+    assert told_at(dict.fromkeys(range(0, 9, 2), "a") | dict.fromkeys(range(1, 9, 2), "b"), 8) == [0, 2, 4, 6, 8]
+
+
+def test_a_cause_is_the_same_however_many_jobs_wait() -> None:
+    """Names with digits are told apart."""
+    assert cause_of("1,000 jobs of f wait (3 of 10 MB).") == cause_of("999 jobs of f wait (9 of 10 MB).")
+    assert cause_of("wait for worker-1.") != cause_of("wait for worker-2.")
+    assert cause_of("no answer from pi1:8785") != cause_of("no answer from pi2:8785")

@@ -17,15 +17,18 @@ import zipfile
 from collections.abc import Iterator
 from importlib import metadata
 from pathlib import Path
+from typing import NoReturn
 
 import pytest
 from packaging.utils import parse_wheel_filename
 
 from octapi.errors import WheelProblem
 from octapi.install import bootstrap, build_index, install_command, repack, wheel_download, wheel_index, wheel_server
+from octapi.trust import enrolment_server
 from octapi.trust import token as tokens
 from tests.harness import OCTAPI, Running, Yard, clean_environment, ports_of
 
+ROOT = Path(__file__).parents[2]
 BOOTSTRAP = Path(bootstrap.__file__)
 
 
@@ -61,7 +64,7 @@ def fetched(token: str, target: Path) -> subprocess.CompletedProcess[str]:
     )  # fmt: skip
 
 
-def said_by(port: int, data: bytes, protocols: tuple[str, ...] = (wheel_server.ALPN,)) -> bytes:
+def said_by(port: int, data: bytes, protocols: tuple[str, ...] = (enrolment_server.HTTP,)) -> bytes:
     """Say something to the door of a master on this computer, and return all that it answers."""
     context = ssl._create_unverified_context()
     context.set_alpn_protocols(list(protocols))
@@ -155,6 +158,23 @@ def test_what_the_system_or_a_developer_installed_is_refused(tmp_path: Path) -> 
 
         with pytest.raises(WheelProblem, match=words):
             repack.pack(package, tmp_path)
+
+
+def test_a_master_that_runs_from_its_source_says_the_line_that_installs_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    """In an environment its own pip does it; elsewhere the installer makes one."""
+
+    def missing(name: str) -> NoReturn:
+        raise metadata.PackageNotFoundError(name)
+
+    monkeypatch.setattr(repack.metadata, "distribution", missing)
+    monkeypatch.setattr(repack, "checkout", lambda: ROOT)
+    with pytest.raises(WheelProblem, match=re.escape(f"runs from its source in {ROOT}, ")):
+        repack.needed()
+    monkeypatch.setattr(repack, "checkout", lambda: ROOT / "src")
+    with pytest.raises(WheelProblem, match="octapi is not installed here"):
+        repack.needed()
+    assert repack.from_source(Path("/a b"), True).endswith(f": {sys.executable} -m pip install '/a b'")
+    assert repack.from_source(Path("/a"), False).endswith(": sudo /a/scripts/install")
 
 
 def test_requirements_are_read_for_the_python_that_is_wanted() -> None:
@@ -378,7 +398,7 @@ def test_one_address_has_few_connections_at_once_and_joining_goes_on(yard: Yard,
     """Whoever holds four gets told to wait; the door for joining counts for itself."""
     port = ports_of(master)["join"]
     context = ssl._create_unverified_context()
-    context.set_alpn_protocols([wheel_server.ALPN])
+    context.set_alpn_protocols([enrolment_server.HTTP])
     with contextlib.ExitStack() as stack:
         for _ in range(wheel_server.MOST_OF_ONE):
             plain = stack.enter_context(socket.create_connection(("127.0.0.1", port), 20))

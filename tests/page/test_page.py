@@ -118,12 +118,12 @@ def test_a_revoked_link_ends_logins_and_open_streams(sight: Sight) -> None:
 
 
 def test_the_stream_tells_everything_first_and_then_what_changes(sight: Sight) -> None:
-    """At least twice a second, while somebody reads."""
+    """Each time it is newer."""
     with stream(sight) as events:
         full = next(found for kind, found in events if kind == "state" and found.get("full"))
         assert set(full["workers"]) == {"pi-1", "pi-2"}
         times = [found["time"] for _, found in (next(events) for _ in range(5))]
-    assert (times[-1] - times[0]) / 4 < 1.0
+    assert times == sorted(set(times))
 
 
 def test_a_run_is_told_as_the_script_the_api_and_the_database_know_it(sight: Sight) -> None:

@@ -74,9 +74,8 @@ def test_a_call_comes_back_as_it_was_wherever_its_bytes_lie(args: list[Any], at:
 
     assert same(list(found), args)
     assert same(more, {"more": args})
-    assert all(
-        array.flags.writeable and array.flags.aligned for array in arrays_in(found) if array.nbytes >= buffers.LARGE
-    )
+    for array in arrays_in(found):
+        assert array.nbytes < buffers.LARGE or (array.flags.writeable and array.flags.aligned)
 
 
 @hypothesis.settings(max_examples=100, deadline=None)

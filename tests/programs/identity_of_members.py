@@ -120,7 +120,8 @@ with octapi.Cluster() as cluster:
         assert square.area() == 16, square.area()
         assert (suits is Suit, cards is Card) == (True, True), (suits, cards)
     mapped = list(cluster.map(echo, [Suit.CLUBS, Level.LOW, Suit, Card, Pair]))
-    assert all(a is b for a, b in zip(mapped, [Suit.CLUBS, Level.LOW, Suit, Card, Pair], strict=True)), mapped
+    same = [a is b for a, b in zip(mapped, [Suit.CLUBS, Level.LOW, Suit, Card, Pair], strict=True)]
+    assert same == [True] * 5, mapped
     wanted = (True, True, True, "found")
     for seen in (
         cluster.submit(recognized, Suit.HEARTS, Card(2)).result(60),

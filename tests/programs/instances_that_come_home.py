@@ -57,6 +57,7 @@ with octapi.Cluster() as cluster:
     classes = cluster.submit(make_class).result(60)
     assert type(failed.exception(60).bill) is Bill, failed.exception().bill
 
+assert pairs, "nothing came home"
 assert all(type(bill) is Bill and type(line) is Line for bill, line in pairs), pairs
 assert classes == (Bill, Line), classes
 assert paid == 2 * sum(range(6)), paid

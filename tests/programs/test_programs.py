@@ -64,7 +64,7 @@ def test_with_what_the_program_starts(path: Path, tmp_path: Path) -> None:
 def test_on_a_cluster(path: Path, embedded: EmbeddedCluster, tmp_path: Path) -> None:
     """A master and two workers, one set for all programs."""
     run(path, embedded.address, tmp_path)
-    assert all(process.poll() is None for process in embedded.processes), "a process of the cluster has ended"
+    assert [process.poll() for process in embedded.processes] == [None] * 3, "a process of the cluster has ended"
 
 
 @pytest.mark.parametrize("path", [path for path in PROGRAMS if path.stem in ROUGH], ids=shown)
@@ -72,4 +72,4 @@ def test_on_a_cluster_of_its_own(path: Path, tmp_path: Path) -> None:
     """What could end workers runs where nobody else would notice."""
     with EmbeddedCluster(workers=2, slots=2) as own:
         run(path, own.address, tmp_path)
-        assert all(process.poll() is None for process in own.processes), "a process of the cluster has ended"
+        assert [process.poll() for process in own.processes] == [None] * 3, "a process of the cluster has ended"

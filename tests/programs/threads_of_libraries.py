@@ -35,6 +35,7 @@ with octapi.Cluster() as cluster:
     for name in slots:
         calls = cluster.options(worker=name)
         numbers, cores = calls.submit(settings, NAMES).result(60)
+        assert numbers, "no setting was asked for"
         assert all(number and 1 <= int(number) <= max(1, cores // slots[name]) for number in numbers), (numbers, cores)
         threads = calls.submit(product).result(60)
         assert threads is None or threads <= int(numbers[0]) + 1, (threads, numbers)

@@ -13,7 +13,7 @@ from typing import Any
 import msgpack
 from distributed.protocol import dumps
 
-from octapi.engine import dask_comm
+from octapi.engine import plain_frames
 from octapi.errors import BatchRefused, MessageRefused, PeerRefused, RoleRefused, TrustError
 from octapi.protocol import client_messages, wire
 from octapi.protocol.checked import json_object
@@ -87,10 +87,10 @@ def dask_bytes(chance: random.Random) -> None:
     place = chance.randrange(len(frames))
     frames[place] = spoilt(chance, frames[place])
     try:
-        found, _ = dask_comm.loads_plain(frames)
+        found, _ = plain_frames.loads_plain(frames)
     except (ValueError, TypeError, KeyError, IndexError, AttributeError, ImportError) as error:  # as in test_fuzz
         raise MessageRefused from error
-    dask_comm.PLAIN(found)
+    plain_frames.PLAIN(found)
 
 
 def records(chance: random.Random) -> None:

@@ -10,7 +10,8 @@ from distributed.comm.core import CommClosedError
 from distributed.protocol import ToPickle
 from distributed.versions import get_versions
 
-from octapi.engine.dask_comm import Guard, GuardedSecurity
+from octapi.engine.dask_comm import GuardedSecurity
+from octapi.engine.guard import Guard
 from octapi.trust.contexts import Clock, Trust
 from tests.security.attack_cluster import Bomb, Field, Succeeded
 from tests.security.dask_side import FALSE_PORTS, registration

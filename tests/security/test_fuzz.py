@@ -16,7 +16,7 @@ from distributed.protocol.serialize import Serialized
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from octapi.engine import dask_comm
+from octapi.engine import plain_frames
 from octapi.errors import MessageRefused, PeerRefused, RoleRefused
 from octapi.page import login
 from octapi.protocol import client_messages, wire, worker_messages
@@ -74,8 +74,8 @@ def all_of(message: Any) -> None:
 def dask_message(message: Any) -> None:
     """Read a message of Dask as the scheduler does."""
     frames = [bytes(frame) for frame in dumps({"op": "log-event", "x": message})]
-    found, _ = dask_comm.loads_plain(frames)
-    dask_comm.PLAIN(found)
+    found, _ = plain_frames.loads_plain(frames)
+    plain_frames.PLAIN(found)
 
 
 BORDERS: list[tuple[Callable[[Any], Any], list[Any]]] = [
@@ -164,8 +164,8 @@ def test_frames_of_dask_that_were_changed_are_read_or_refused(seed: int, data: b
         frame = chance.choice([frame for frame in frames if frame])
         frame[chance.randrange(len(frame))] = byte
     try:
-        found, _ = dask_comm.loads_plain([bytes(frame) for frame in frames])
-        dask_comm.PLAIN(found)
+        found, _ = plain_frames.loads_plain([bytes(frame) for frame in frames])
+        plain_frames.PLAIN(found)
         AddressOwners().check(MOLE, found if isinstance(found, dict) else {}, is_stream=False)
     except (RoleRefused, ValueError, TypeError, KeyError, IndexError, AttributeError, ImportError):
         pass  # each of these ends the connection, and is logged
@@ -192,7 +192,7 @@ def test_what_is_serialized_stays_so() -> None:
     """The reader knows that there is more to open."""
     frames = [bytes(frame) for frame in dumps({"op": "x", "data": Serialize(len)})]
 
-    found, holds_more = dask_comm.loads_plain(frames)
+    found, holds_more = plain_frames.loads_plain(frames)
 
     assert holds_more
     assert isinstance(found["data"], Serialized)

@@ -141,7 +141,7 @@ def test_a_wrong_secret_is_refused_and_guessing_is_slowed_down(yard: Yard) -> No
         wrong = Token(mine.pin, mine.ident, bytes([number]) * 16, mine.addresses).text()
         said.append(yard.command("red", "login", "-", input=wrong, code=1))
 
-    assert all("does not know the token" in text for text in said[:5])
+    assert ["does not know the token" in text for text in said] == [True] * 5 + [False]
     assert "Too many wrong tokens came from 127.0.0.1" in said[5]
     assert "tries too often" in master.text()
     yard.worker("red", mine.text())
@@ -177,13 +177,11 @@ def test_removing_is_at_once_and_for_good(yard: Yard) -> None:
     yard.master()
     token = yard.token()
     red, blue = yard.worker("red", token), yard.worker("blue", token)
-    began = time.monotonic()
     said = yard.command("master", "nodes", "remove", "red")
     assert "Removed worker red" in said
     assert token.split(".")[2] in said.split("Revoked with it: ")[1]
 
-    assert red.wait() == 1
-    assert time.monotonic() - began < 5 + 3  # removing is quick; then the worker asks why, and ends
+    assert red.wait(5 + 3) == 1  # the worker asks why, and ends
     assert "red was removed from this cluster" in red.text()
     assert "red was removed" in yard.command("red", "worker", "--ssh-port", "0", code=1)
     rows = json.loads(yard.command("master", "nodes", "--json"))

@@ -23,12 +23,11 @@ from octapi.protocol.specs import NAME
 from octapi.settings import ContainerSettings, Internal, default_home, internal
 from octapi.telemetry import heartbeat, logs
 from octapi.telemetry.heartbeat import PATIENCE_S
+from octapi.text.back_off import BackOff
 
 log = logging.getLogger("octapi.worker")
 
 ROLES = ("master", "worker", "agent")
-#: how often a worker without a token says that it waits for one, in seconds
-SAY_S = 15.0
 LOOK_S = 0.5
 
 
@@ -124,10 +123,9 @@ def is_passing(can_return: bool, name: str, host: str) -> bool:
 
 def wait_for(path: Path) -> None:
     """Wait until a master has shared its token, aloud."""
-    said = -SAY_S
+    again = BackOff()
     while not path.exists():
-        if time.monotonic() - said >= SAY_S:
-            said = time.monotonic()
+        if again.is_due("", time.monotonic()):
             log.warning(f"waiting for the master's token in {path}.")
         time.sleep(LOOK_S)
 

@@ -11,10 +11,18 @@ from typing import Annotated
 
 import typer
 
+import octapi
 from octapi.cli.scripts import environment, run_script
 from octapi.client.connect import way_to
 from octapi.page.local_page import Opened
 from octapi.testing import EmbeddedCluster
+
+
+def example(name: str) -> Path:
+    """Return the path of an example: of the package, or of the checkout that the package is run from."""
+    package = Path(octapi.__file__).parent
+    packaged = package / "examples" / name
+    return packaged if packaged.exists() else package.parent.parent / "examples" / name
 
 
 def open_page(address: str) -> Opened:
@@ -30,7 +38,7 @@ def demo(
     page: Annotated[bool, typer.Option("--page", help="Show the page, until Ctrl-C.")] = False,
 ) -> None:
     """Start a real master and workers on loopback, run a script on them, and print who did what."""
-    path = script or str(Path(__file__).parent.parent / "examples" / "compute.py")
+    path = script or str(example("compute.py"))
     print(f"Starting a master and {workers} workers on this computer ...", flush=True)
     with EmbeddedCluster(workers=workers) as embedded:
         opened = open_page(embedded.address) if page else None

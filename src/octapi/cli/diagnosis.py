@@ -145,11 +145,11 @@ class Diagnosis:
     def _master_says(self) -> None:
         """Tell what the master finds wrong with itself."""
         try:
-            facts = asyncio.run(ask(any_way("", Settings.load()), CONNECT_S, hello(), Nodes()))
+            overview = asyncio.run(ask(any_way("", Settings.load()), CONNECT_S, hello(), Nodes()))
         except (OctapiError, TimeoutError) as error:
             self.add("note", "master", f"it does not say how it is: {error}")
             return
-        for text in facts.get("trouble", ()):
+        for text in overview.get("trouble", ()):
             self.add("fail", "database", text, "Make room on the disk, or let it be written; it goes on by itself.")
 
     def _multicast(self) -> dict[str, tuple[str, ...]]:
@@ -237,15 +237,15 @@ class Diagnosis:
         except (OSError, OctapiError, asyncio.IncompleteReadError, LookupError) as error:
             self.add("fail", "token", joining.reason(error))
 
-    def _token_stands(self, facts: dict[str, Any], token: Token) -> None:
+    def _token_stands(self, row: dict[str, Any], token: Token) -> None:
         """Tell how a token stands, by its master."""
-        if facts["state"] != "valid":
-            self.add("fail", "token", f"token {token.ident} is {facts['state']}: it lets nobody in", NEW_TOKEN)
+        if row["state"] != "valid":
+            self.add("fail", "token", f"token {token.ident} is {row['state']}: it lets nobody in", NEW_TOKEN)
             return
-        until = time.strftime("%Y-%m-%d %H:%M", time.localtime(facts["ends"]))
-        uses = "" if facts["uses"] is None else f", for {facts['uses']} more"
-        command = "octapi worker" if facts["role"] == "worker" else "octapi login"
-        self.add("ok", "token", f"token {token.ident} lets a {facts['role']} in ({command}) until {until}{uses}")
+        until = time.strftime("%Y-%m-%d %H:%M", time.localtime(row["ends"]))
+        uses = "" if row["uses"] is None else f", for {row['uses']} more"
+        command = "octapi worker" if row["role"] == "worker" else "octapi login"
+        self.add("ok", "token", f"token {token.ident} lets a {row['role']} in ({command}) until {until}{uses}")
 
     def _clock(self, behind_s: float) -> None:
         if abs(behind_s) > joining.CLOCK_S:

@@ -66,6 +66,6 @@ def until_drained(address: str, name: str, timeout_s: float) -> None:
 
 def state_of(address: str, name: str) -> str:
     """Return a worker's state; an empty text if it is not here."""
-    facts, _ = ask_master(address, said.Nodes())
-    rows: list[dict[str, Any]] = facts["workers"]
+    overview, _ = ask_master(address, said.Nodes())
+    rows: list[dict[str, Any]] = overview["workers"]
     return next((str(row["state"]) for row in rows if row["name"] == name), "")

@@ -32,7 +32,7 @@ def run(
     as_json: AsJson = False,
 ) -> None:
     """Run a command on workers, and print what each says."""
-    everywhere(on, as_json, lambda node: on_node(node, command))
+    everywhere(on, as_json, lambda worker: on_worker(worker, command))
 
 
 def copy(
@@ -42,17 +42,17 @@ def copy(
     as_json: AsJson = False,
 ) -> None:
     """Copy a file to workers."""
-    everywhere(on, as_json, lambda node: [*tool("scp"), "-r", "-p", "--", str(file), f"{node}:{to}"])
+    everywhere(on, as_json, lambda worker: [*tool("scp"), "-r", "-p", "--", str(file), f"{worker}:{to}"])
 
 
 def reboot(on: On = "", as_json: AsJson = False) -> None:
     """Reboot workers."""
-    everywhere(on, as_json, lambda node: on_node(node, ["octapi", "device", "reboot"]))
+    everywhere(on, as_json, lambda worker: on_worker(worker, ["octapi", "device", "reboot"]))
 
 
 def shutdown(on: On = "", as_json: AsJson = False) -> None:
     """Shut workers down. On balena nobody but a hand at its plug can switch such a device on again."""
-    everywhere(on, as_json, lambda node: on_node(node, ["octapi", "device", "shutdown"]))
+    everywhere(on, as_json, lambda worker: on_worker(worker, ["octapi", "device", "shutdown"]))
 
 
 def device(action: Annotated[str, typer.Argument(metavar="ACTION", help="reboot or shutdown")]) -> None:
@@ -68,9 +68,9 @@ def tool(name: str) -> list[str]:
     return [path, "-F", str(default_home() / ssh.DIRECTORY / "config"), "-o", "BatchMode=yes"]
 
 
-def on_node(node: str, command: Sequence[str]) -> list[str]:
+def on_worker(worker: str, command: Sequence[str]) -> list[str]:
     """Return the command that runs another on a worker; the words go to the worker's shell as they are."""
-    return [*tool("ssh"), node, "--", *command]
+    return [*tool("ssh"), worker, "--", *command]
 
 
 def everywhere(on: str, as_json: bool, make: Callable[[str], list[str]]) -> None:
@@ -82,7 +82,7 @@ def everywhere(on: str, as_json: bool, make: Callable[[str], list[str]]) -> None
         missing, known = ", ".join(unknown) or "at all", ", ".join(there) or "none"
         raise ActionFailed(f"No worker {missing} can be logged into now. There is: {known}.")
     with ThreadPoolExecutor(min(len(wanted), AT_ONCE)) as pool:
-        rows = list(pool.map(lambda node: attempt(node, make(node)), wanted))
+        rows = list(pool.map(lambda worker: attempt(worker, make(worker)), wanted))
     if as_json:
         print(json.dumps(rows))
     else:
@@ -93,10 +93,10 @@ def everywhere(on: str, as_json: bool, make: Callable[[str], list[str]]) -> None
         raise ActionFailed(f"It failed on {len(failed)} of {len(rows)}: {', '.join(failed)}.")
 
 
-def attempt(node: str, command: list[str]) -> dict[str, Any]:
+def attempt(worker: str, command: list[str]) -> dict[str, Any]:
     """Run one command to its end."""
     done = subprocess.run(command, capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL)
-    return {"name": node, "code": done.returncode, "stdout": done.stdout, "stderr": done.stderr}
+    return {"name": worker, "code": done.returncode, "stdout": done.stdout, "stderr": done.stderr}
 
 
 def show(row: dict[str, Any]) -> None:

@@ -35,8 +35,8 @@ def nodes(
     if watch:
         live_view.follow(address, live_view.node_rows, live_view.NODES, as_json)
         return
-    facts, _ = ask_master(address, Nodes())
-    rows = table(facts)
+    overview, _ = ask_master(address, Nodes())
+    rows = table(overview)
     if as_json:
         print(json.dumps(rows))
         return
@@ -44,9 +44,9 @@ def nodes(
         tables.show(HEAD, [cells(row) for row in rows], whole=("Name",))
     else:
         print("No worker has joined yet. 'octapi token create' on the master prints the line for a device.")
-    for text in other_releases(facts):
+    for text in other_releases(overview):
         print(f"octapi: {visible(text)}", file=sys.stderr)
-    for text in facts.get("trouble", ()):
+    for text in overview.get("trouble", ()):
         print(f"octapi: the master says: {visible(text)}", file=sys.stderr)
 
 
@@ -77,27 +77,27 @@ def remove(name: Annotated[str, typer.Argument(metavar="NAME", help="Name of the
         )
 
 
-def table(facts: dict[str, Any]) -> list[dict[str, Any]]:
+def table(overview: dict[str, Any]) -> list[dict[str, Any]]:
     """Put what runs and what is written down together; workers that are not here come last."""
-    here = {row["name"]: row for row in facts["workers"]}
-    members = {row["name"]: row for row in facts["members"] if row["role"] == "worker"}
+    here = {row["name"]: row for row in overview["workers"]}
+    members = {row["name"]: row for row in overview["members"] if row["role"] == "worker"}
     rows = []
     for name in (*here, *(name for name in members if name not in here)):
         member = members.get(name, {})
         row = dict(
             here.get(name, {"name": name}), online=name in here, since=member.get("since"), ends=member.get("ends")
         )
-        row["away_since"] = None if name in here else facts.get("seen", {}).get(name)
-        rows.append(row | {"certificate": standing(member, facts["time"])})
+        row["away_since"] = None if name in here else overview.get("seen", {}).get(name)
+        rows.append(row | {"certificate": standing(member, overview["time"])})
     return rows
 
 
-def other_releases(facts: dict[str, Any]) -> list[str]:
+def other_releases(overview: dict[str, Any]) -> list[str]:
     """Return a line for each worker that runs another release than the master."""
-    mine = facts.get("release", "")
+    mine = overview.get("release", "")
     return [
         f"{row['name']} runs OctaPi {row['release']}, the master {mine}. Install the same release on both."
-        for row in facts["workers"]
+        for row in overview["workers"]
         if mine and row.get("release") and row["release"] != mine
     ]
 

@@ -47,12 +47,12 @@ def show() -> None:
         if members and not settings.address and not is_master and all(member.role == "worker" for member in members):
             worker(members[0])
             return
-        facts, place = ask_workers(settings)
+        overview, place = ask_workers(settings)
     except (OctapiError, OSError, EOFError) as error:
         print(f"The master does not answer: {visible(in_words(error))}")
         tell("Next", [START if is_master else LOOK])
         return
-    cluster(facts, place, is_master)
+    cluster(overview, place, is_master)
 
 
 def identities(home: Path) -> Iterator[Identity]:
@@ -124,11 +124,13 @@ def worker(member: Identity) -> None:
     raise failed
 
 
-def cluster(facts: dict[str, Any], place: str, is_master: bool) -> None:
+def cluster(overview: dict[str, Any], place: str, is_master: bool) -> None:
     """Say who is in the cluster."""
-    workers = facts["workers"]
+    workers = overview["workers"]
     slots = sum(int(row["slots"]) for row in workers)
-    away = len({row["name"] for row in facts["members"] if row["role"] == "worker"} - {row["name"] for row in workers})
+    away = len(
+        {row["name"] for row in overview["members"] if row["role"] == "worker"} - {row["name"] for row in workers}
+    )
     more = f" ({away} more {'is' if away == 1 else 'are'} away)" if away else ""
     print(f"The master at {visible(place)} answers: {many(len(workers), 'worker')}{more}, {many(slots, 'slot')}.")
     if not workers and is_master:

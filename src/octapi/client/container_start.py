@@ -9,11 +9,10 @@ from typing import Final
 
 from octapi.errors import MasterNotFound, TrustError
 from octapi.settings import variable
+from octapi.text.back_off import FIRST_S, BackOff
 
 #: how long a container's master may take to start, in seconds
 START_S: Final = 60.0
-#: after how long a script says what it waits for, and how often again, in seconds
-SAY_S: Final = 2.0
 LOOK_S: Final = 0.1
 
 
@@ -30,13 +29,12 @@ def wait_for_master(patience_s: float = START_S) -> None:
     if role() != "master":
         return
     began = time.monotonic()
-    said = began
+    again = BackOff()
     while not is_ready():
         now = time.monotonic()
         if now - began > patience_s:
             raise MasterNotFound(NOT_READY.format(now - began))
-        if now - said > SAY_S:
-            said = now
+        if now - began > FIRST_S and again.is_due("", now):
             print("octapi: waiting for the master of this container to start ...", file=sys.stderr, flush=True)
         time.sleep(LOOK_S)
 

@@ -6,6 +6,7 @@ import contextlib
 import time
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
+from octapi.text.back_off import FIRST_S, BackOff
 from octapi.text.escape import shown
 from octapi.text.stderr import say
 
@@ -19,8 +20,6 @@ if TYPE_CHECKING:
 
 #: how long the processes of Dask's tasks may take to start before the client is used without them, in seconds
 START_S: Final = 60.0
-#: how long a wait may last before it is told, and how often it is told again, in seconds
-FIRST_S, AGAIN_S = 2.0, 5.0
 LOOK_S: Final = 0.05
 
 
@@ -99,7 +98,8 @@ def open_client(place: Place) -> Client:
     """Open a client, and wait until the workers there are have started what runs Dask's tasks."""
     security: dict[str, Any] = {}
     if place.trust is not None:
-        from octapi.engine.dask_comm import Guard, GuardedSecurity
+        from octapi.engine.dask_comm import GuardedSecurity
+        from octapi.engine.guard import Guard
 
         security["security"] = GuardedSecurity(Guard(place.trust, "client"))
     client = client_class()(place.address, set_as_default=True, **security)
@@ -114,11 +114,10 @@ def open_client(place: Place) -> Client:
 def until_ready(client: Client, names: Iterable[str], tell: Callable[[str], None]) -> None:
     """Wait, aloud, until the workers' processes for Dask's tasks have come; go on without those that take too long."""
     began = time.monotonic()
-    told = began + FIRST_S - AGAIN_S
-    while (missing := missing_workers(client, names)) and time.monotonic() - began < START_S:
-        if time.monotonic() - told >= AGAIN_S:
-            told = time.monotonic()
-            tell(f"waiting for Dask's processes on {', '.join(missing)} ({told - began:.0f} s).")
+    again = BackOff()
+    while (missing := missing_workers(client, names)) and (waited_s := time.monotonic() - began) < START_S:
+        if waited_s >= FIRST_S and again.is_due(", ".join(missing), waited_s):
+            tell(f"waiting for Dask's processes on {', '.join(missing)} ({waited_s:.0f} s).")
         time.sleep(LOOK_S)
     if missing:
         tell(f"going on without Dask's processes on {', '.join(missing)}; their workers' logs say what is wrong there.")

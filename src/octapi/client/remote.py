@@ -24,6 +24,7 @@ from octapi.protocol.messages import Channel, kinds, parse, plain, word_of
 from octapi.protocol.outcome import MISSING, WorkerInfo
 from octapi.protocol.reliable import Outbox, ReceivedCounter
 from octapi.settings import Internal, internal
+from octapi.text.back_off import BackOff
 from octapi.text.reasons import in_words
 from octapi.text.stderr import say
 
@@ -116,6 +117,7 @@ class RemoteLink:
 
     async def _connect(self) -> FrameStream:
         deadline = asyncio.get_running_loop().time() + self.settings.patience_s
+        again = BackOff()
         while True:
             try:
                 self.writer = await self.way.open(self.settings.patience_s)
@@ -126,7 +128,8 @@ class RemoteLink:
                         f"No master answers at {self.way.label} ({in_words(error)}). Start one there with "
                         "'octapi master', or check the address and the firewall."
                     ) from error
-                say(f"octapi: waiting for the master at {self.way.label} ({in_words(error)})")
+                if again.is_due(in_words(error), time.monotonic()):
+                    say(f"octapi: waiting for the master at {self.way.label} ({in_words(error)})")
                 await asyncio.sleep(1)
 
     async def _greet(self, reader: FrameStream, patience_s: float, again: bool = False) -> dict[str, Any]:

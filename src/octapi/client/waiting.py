@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import shutil
 import time
 from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 from octapi.client.item_range import ItemRange
 from octapi.protocol.outcome import DRAINED, DRAINING, MISSING, OK, SILENT
+from octapi.text.back_off import FIRST_S, BackOff, cause_of
 from octapi.text.stderr import is_terminal, say
 
 if TYPE_CHECKING:
@@ -20,9 +22,6 @@ if TYPE_CHECKING:
     from octapi.client.queue import ComputationQueue
     from octapi.protocol.outcome import WorkerInfo
 
-#: how long a wait may last before it is told, and how often it is told again, in seconds
-FIRST_S = 2.0
-AGAIN_S = 5.0
 #: what is larger takes a time that is worth to be told, in bytes
 LARGE = 1 << 20
 
@@ -122,11 +121,11 @@ def stuck(queue: ComputationQueue) -> list[AnyBatch]:
 
 
 class StatusLine:
-    """Tells on one line, which is updated in place on a terminal."""
+    """Tells on one line, which is updated in place on a terminal that is wide enough."""
 
     def __init__(self) -> None:
         self._since: float | None = None
-        self._told = 0.0
+        self._again = BackOff()
         self._open_line = False
         self.has_told = False
 
@@ -134,22 +133,30 @@ class StatusLine:
         """Take the present reason for waiting, and tell it when it is time."""
         now = time.monotonic()
         if text is None:
-            if self._open_line:
-                say("")
-                self._open_line = False
+            self._end_line()
             self._since = None
             return
         self._since = now if self._since is None else self._since
-        if now - self._since < FIRST_S or now - self._told < AGAIN_S:
+        if now - self._since < FIRST_S:
             return
-        self._told = now
-        self.has_told = True
         line = f"octapi: {text} ({now - self._since:.0f} s)"
-        if is_terminal():
+        in_place = is_terminal() and len(line) < shutil.get_terminal_size().columns
+        if self._again.is_due(cause_of(text), now, in_place):
+            self._tell(line, in_place)
+
+    def _tell(self, line: str, in_place: bool) -> None:
+        self.has_told = True
+        if in_place:
             say(f"\r\x1b[K{line}", end="")
             self._open_line = True
         else:
+            self._end_line()
             say(line)
+
+    def _end_line(self) -> None:
+        if self._open_line:
+            say("")
+            self._open_line = False
 
 
 async def speak(dispatcher: Core) -> None:

@@ -112,8 +112,8 @@ def pids_of(uid: int, place: Path = Path("/proc")) -> list[int]:
                 status = (entry / "status").read_text()
             except OSError:
                 continue  # it has ended meanwhile
-            facts = dict(line.split(":", 1) for line in status.splitlines() if ":" in line)
-            if str(uid) in facts["Uid"].split() and not facts["State"].strip().startswith("Z"):
+            fields = dict(line.split(":", 1) for line in status.splitlines() if ":" in line)
+            if str(uid) in fields["Uid"].split() and not fields["State"].strip().startswith("Z"):
                 found.append(int(entry.name))
     return found
 

@@ -94,12 +94,12 @@ def check(path: Path, mode: int) -> None:
     """Raise :exc:`IdentityProblem` if ``path`` belongs to somebody else or grants more than ``mode``."""
     if not hasattr(os, "getuid"):
         return
-    facts = path.stat()
-    if facts.st_uid not in (os.geteuid(), 0):
-        raise IdentityProblem(f"{path} belongs to another user (uid {facts.st_uid}). Use a directory of your own.")
-    if stat.S_IMODE(facts.st_mode) & ~mode:
+    status = path.stat()
+    if status.st_uid not in (os.geteuid(), 0):
+        raise IdentityProblem(f"{path} belongs to another user (uid {status.st_uid}). Use a directory of your own.")
+    if stat.S_IMODE(status.st_mode) & ~mode:
         raise IdentityProblem(
-            f"{path} has mode {stat.S_IMODE(facts.st_mode):04o}, so others may have read or changed it. "
+            f"{path} has mode {stat.S_IMODE(status.st_mode):04o}, so others may have read or changed it. "
             f"Run 'chmod {mode:04o} {path}' if you know that nobody did."
         )
 

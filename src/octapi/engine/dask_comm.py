@@ -9,10 +9,8 @@ from __future__ import annotations
 
 import asyncio
 import struct
-import weakref
-from typing import TYPE_CHECKING, Any, Final, NamedTuple, cast
+from typing import TYPE_CHECKING, Any, Final, cast
 
-import msgpack
 from distributed.comm.core import CommClosedError, FatalCommClosedError
 from distributed.comm.registry import backends
 from distributed.comm.tcp import (
@@ -24,30 +22,25 @@ from distributed.comm.tcp import (
     read_bytes_rw,
 )
 from distributed.comm.utils import from_frames
-from distributed.core import Status, error_message
-from distributed.protocol.core import msgpack_opts
-from distributed.protocol.serialize import Serialized, msgpack_decode_default
+from distributed.core import error_message
 from distributed.protocol.utils import unpack_frames
 from distributed.security import Security
 from tornado.iostream import StreamClosedError
 
 from octapi.engine.dask_frames import size_of
+from octapi.engine.plain_frames import MESSAGE_LIMIT, NO_PICKLES, PLAIN, check_size, loads_plain
 from octapi.errors import MessageRefused, PeerRefused, RoleRefused
-from octapi.protocol.checked import plain
 from octapi.trust import policy
-from octapi.trust.address_owners import AddressOwners
-from octapi.trust.contexts import HANDSHAKE_S, Trust
-from octapi.trust.names import CLIENT, MASTER, WORKER, Peer
+from octapi.trust.contexts import HANDSHAKE_S
+from octapi.trust.names import MASTER, WORKER, Peer
 from octapi.trust.nested_clients import is_nested
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Iterator, Sequence
+    from collections.abc import Iterator
 
-    from octapi.trust.nested_clients import NestedClients
+    from octapi.engine.guard import Guard
 
 SCHEME: Final = "octapi"
-#: the longest message that is read, in bytes; longer ones are a mistake or an attack
-MESSAGE_LIMIT: Final = 1 << 33
 #: the longest message of somebody who has not yet introduced himself to Dask
 GREETING_LIMIT: Final = 1 << 16
 #: the longest request of a worker of whom the scheduler expects neither results nor the graphs of tasks
@@ -56,87 +49,6 @@ REQUEST_LIMIT: Final = 64 << 20
 TOGETHER: Final = 32 << 20
 #: connections that may be in the middle of introducing themselves
 HALF_OPEN_LIMIT: Final = 128
-NO_PICKLES: Final = "A pickle came where none is read."
-#: what a message of Dask may hold besides plain values; keys of tasks lie deep in lists
-PLAIN: Final = plain(40, 5_000_000, leaves=(Serialized, Status), is_dask=True)
-
-
-class Guard:
-    """One Dask server's rules: who may be here, what they may call, and who is here now."""
-
-    def __init__(self, trust: Trust, side: str) -> None:
-        self.trust = trust
-        self.side = side
-        self.address_owners = AddressOwners()
-        self.comms: weakref.WeakSet[GuardedComm] = weakref.WeakSet()
-        self.half_open = 0
-        #: the longest message of a worker with results, in bytes
-        self.results_limit = MESSAGE_LIMIT
-        #: ``host:port`` of the scheduler, where only the master may answer
-        self.scheduler = ""
-        #: whether this process takes Dask's own tasks and data; an agent never does
-        self.takes_tasks = True
-        #: whether this worker takes part in a run of a shuffle, and whether an actor lives here
-        self.knows_shuffle: Callable[[str, int], Awaitable[bool]] = knows_no_shuffle
-        self.knows_actor: Callable[[str], bool] = lambda _: False
-        #: the clients inside tasks, on the scheduler's side
-        self.nested: NestedClients | None = None
-
-    def check(self, peer: Peer, message: dict[str, Any], *, is_stream: bool, opened: str = "") -> None:
-        """Raise :exc:`RoleRefused` unless ``peer`` may send ``message`` here.
-
-        ``opened`` is the request that turned the connection into a stream.
-        """
-        if self.nested is not None and peer.role == WORKER and is_nested(message, opened, is_stream=is_stream):
-            return self.nested.check(peer, message, opened, is_stream=is_stream)
-        policy.check(self.side, peer, message, is_stream=is_stream)
-        if self.side == policy.SCHEDULER_SIDE:
-            self.address_owners.check(peer, message, is_stream=is_stream)
-        if self.side == policy.WORKER_SIDE and not self.takes_tasks and is_for_tasks(message, is_stream=is_stream):
-            raise RoleRefused(
-                f"An agent may not be asked for {message['op']!r:.60}: Dask's tasks have a process of their own, "
-                "and none where a worker was started with --no-dask."
-            )
-        return None
-
-    def drop(self, idents: set[str]) -> list[str]:
-        """Cut every connection of these members, and return the addresses of those that were workers."""
-        for comm in [comm for comm in self.comms if comm.peer is not None and comm.peer.ident in idents]:
-            comm.abort()
-        return self.address_owners.addresses(idents)
-
-    def expected(self, address: str) -> tuple[str, ...]:
-        """Return the roles that may answer at an address."""
-        if self.trust.identity.role == CLIENT or address == self.scheduler:
-            return (MASTER,)
-        return (WORKER,)
-
-    def check_bearer(self, address: str, peer: Peer) -> None:
-        """Raise :exc:`PeerRefused` when another worker answers than the one that registered an address."""
-        bearer = self.address_owners.by_address.get(address)
-        if self.side == policy.SCHEDULER_SIDE and bearer is not None and bearer.ident != peer.ident:
-            raise PeerRefused(f"it is {peer}, and {bearer} registered there")
-
-
-async def knows_no_shuffle(shuffle: str, run: int) -> bool:
-    """Know none, as a scheduler."""
-    return False
-
-
-#: what brings code or data of Dask's own into a worker
-TASK_OPS: Final = policy.words(
-    "compute-task run run_coroutine actor_execute plugin-add upload_file update_data "
-    "shuffle_receive acquire-replicas gather"
-)
-
-
-def is_for_tasks(message: dict[str, Any], *, is_stream: bool) -> bool:
-    """Say whether a message is for a process of Dask's tasks: every single request, which nobody makes of an agent.
-
-    Dask's worker ends for good at an odd one, also where it only forgets keys.
-    """
-    operation = str(message.get("op"))
-    return operation in TASK_OPS if is_stream else operation != "close"
 
 
 class GuardedComm(TLS):  # type: ignore[misc]
@@ -339,47 +251,6 @@ def pieces(message: Any) -> list[Any]:
     return found
 
 
-def check_size(size: int, limit: int) -> None:
-    """Raise ValueError for a message that is too long."""
-    if size > limit:
-        raise ValueError(f"a message of {size:,} bytes; the limit is {limit:,}")
-
-
-class Held(NamedTuple):
-    """What a message holds besides plain values: anything serialized or pickled, and whether any of it is pickled."""
-
-    anything: bool
-    pickles: bool
-
-
-def loads_plain(frames: Sequence[Any], *, takes_pickles: bool = False) -> tuple[Any, Held]:
-    """Read a message without unpickling anything, and say what it holds besides plain values.
-
-    What is serialized stays so; with ``takes_pickles`` None stands for what is pickled, else :exc:`RoleRefused` is
-    raised.
-    """
-    serialized, pickles = False, False
-
-    def decode(plain: dict[Any, Any]) -> Any:
-        nonlocal serialized, pickles
-        if "__Pickled__" in plain:
-            if not takes_pickles:
-                raise RoleRefused(NO_PICKLES)
-            pickles = True
-            return None
-        if "__Serialized__" not in plain:
-            return msgpack_decode_default(plain)
-        serialized = True
-        offset = plain["__Serialized__"]
-        if isinstance(offset, int) and 0 < offset < len(frames):
-            header = msgpack.loads(frames[offset], object_hook=msgpack_decode_default, use_list=False, **msgpack_opts)
-            return Serialized(header, frames[offset + 1 : offset + 1 + header["num-sub-frames"]])
-        return msgpack_decode_default(plain)
-
-    message = msgpack.loads(frames[0], object_hook=decode, use_list=False, **msgpack_opts)
-    return message, Held(serialized or pickles, pickles)
-
-
 class GuardedConnector(TLSConnector):  # type: ignore[misc]
     """Connects, and looks who answers."""
 
@@ -392,7 +263,7 @@ class GuardedConnector(TLSConnector):  # type: ignore[misc]
         comm = cast("GuardedComm", await super().connect(address, deserialize, **arguments))
         try:
             comm.peer = guard.trust.admit(comm.extra_info.get("peercert"), guard.expected(address))
-            guard.check_bearer(f"{self.prefix}{address}", comm.peer)
+            guard.check_owner(f"{self.prefix}{address}", comm.peer)
         except PeerRefused as error:
             comm.abort()
             guard.trust.on_refused(f"whoever answers at {address}: {error}")

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
     from distributed.core import Server
 
-    from octapi.engine.dask_comm import Guard
+    from octapi.engine.guard import Guard
 
 #: Dask's own settings for workers on small boards: no profiler, and memory is the slots' affair
 WORKER_SETTINGS = {

@@ -9,7 +9,9 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
+import shlex
 import shutil
+import sys
 import zipfile
 from importlib import metadata
 from pathlib import Path
@@ -17,6 +19,7 @@ from typing import TYPE_CHECKING, Final
 
 from packaging.requirements import Requirement
 
+import octapi
 from octapi import _version
 from octapi.errors import WheelProblem
 from octapi.install.wheel_index import normal
@@ -46,6 +49,8 @@ def needed(root: str = ROOT, environment: Mapping[str, str] | None = None) -> di
         try:
             package = found.get(name) or metadata.distribution(requirement.name)
         except metadata.PackageNotFoundError as error:
+            if must_be and name == "octapi" and (checkout() / "scripts" / "install").exists():
+                raise WheelProblem(from_source(checkout(), sys.prefix != sys.base_prefix)) from error
             if must_be:
                 raise WheelProblem(f"{requirement.name} is not installed here, and OctaPi needs it.") from error
             continue
@@ -55,16 +60,33 @@ def needed(root: str = ROOT, environment: Mapping[str, str] | None = None) -> di
     return found
 
 
+def checkout() -> Path:
+    """Return the directory of the source that this process runs from, where nothing is installed."""
+    return Path(octapi.__file__).parents[2]
+
+
+def from_source(place: Path, is_venv: bool) -> str:
+    """Say why OctaPi that runs from its source in ``place`` has no wheel, and the line that brings one.
+
+    A virtual environment takes it by its own pip; on the system's Python the installer makes an environment.
+    """
+    why = f"This OctaPi runs from its source in {place}, and wheels for devices are made of what is installed."
+    if is_venv:
+        return f"{why} Run this, and try again: {sys.executable} -m pip install {shlex.quote(str(place))}"
+    own = shlex.quote(str(place / "scripts" / "install"))
+    return f"{why} Run this, and start the master again with the octapi that it installs: sudo {own}"
+
+
 def requirements(
     package: metadata.Distribution, extras: Iterable[str], environment: Mapping[str, str] | None = None
 ) -> Iterator[tuple[Requirement, bool]]:
     """Yield what a distribution needs, and whether only one of ``extras`` needs it."""
-    facts = dict(environment or {})
+    markers = dict(environment or {})
     for text in package.requires or ():
         row = Requirement(text)
-        if row.marker is None or row.marker.evaluate(facts | {"extra": ""}):
+        if row.marker is None or row.marker.evaluate(markers | {"extra": ""}):
             yield row, False
-        elif any(row.marker.evaluate(facts | {"extra": extra}) for extra in extras):
+        elif any(row.marker.evaluate(markers | {"extra": extra}) for extra in extras):
             yield row, True
 
 
@@ -78,6 +100,8 @@ def pack(package: metadata.Distribution, target: Path) -> Path:
             "Install OctaPi with its installer, or get all wheels with 'octapi wheels fetch'."
         )
     if json.loads(package.read_text("direct_url.json") or "{}").get("dir_info", {}).get("editable"):
+        if normal(name) == "octapi":
+            raise WheelProblem(from_source(checkout(), sys.prefix != sys.base_prefix))
         raise WheelProblem(f"{name} is installed as editable here; install it without -e to give it to devices.")
     rows = {
         file.as_posix(): Path(str(file.locate()))

@@ -29,7 +29,6 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("octapi.install")
 
-ALPN: Final = "http/1.1"
 #: connections at once, and of these from one address
 MOST: Final = 16
 MOST_OF_ONE: Final = 4

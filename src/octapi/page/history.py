@@ -91,9 +91,9 @@ def row_of(kept: Kept, story: RunTrace) -> dict[str, Any]:
     """Return a run for people: the same row as of a run that goes on."""
     run = Run()
     run.story = story
-    run.facts = {"run": kept.id, "script": kept.script, "user": kept.user, "host": kept.host, "since": kept.submitted}
-    run.facts |= {"ended": kept.ended, "functions": list(kept.functions), "slots": kept.slots, "state": kept.state}
-    run.facts |= {"waiting": kept.waiting, "running": kept.running, "is_detached": kept.state == "gone"}
+    run.summary = {"run": kept.id, "script": kept.script, "user": kept.user, "host": kept.host, "since": kept.submitted}
+    run.summary |= {"ended": kept.ended, "functions": list(kept.functions), "slots": kept.slots, "state": kept.state}
+    run.summary |= {"waiting": kept.waiting, "running": kept.running, "is_detached": kept.state == "gone"}
     if not story.done and not story.failed:
         story.done, story.failed = kept.done, kept.failed
     return run.row(kept.ended or kept.submitted)

@@ -30,7 +30,7 @@ class Run:
     """One run: what its script says, its story, and how quickly it goes."""
 
     def __init__(self) -> None:
-        self.facts: Row = {}
+        self.summary: Row = {}
         self.story = RunTrace()
         self.counts: deque[tuple[float, int]] = deque(maxlen=40)
 
@@ -46,19 +46,19 @@ class Run:
 
     def rate(self, now: float) -> float:
         """Return jobs a second in the last seconds."""
-        if self.facts.get("ended") or len(self.counts) < 2:
+        if self.summary.get("ended") or len(self.counts) < 2:
             return 0.0
         (then, before), (_, after) = self.counts[0], self.counts[-1]
         return max(0, after - before) / max(now - then, 1e-3)
 
     def row(self, now: float) -> Row:
         """Return it for people."""
-        facts, story = self.facts, self.story
-        left = int(facts.get("waiting") or 0) + int(facts.get("running") or 0)
+        summary, story = self.summary, self.story
+        left = int(summary.get("waiting") or 0) + int(summary.get("running") or 0)
         rate = self.rate(now)
-        first = story.first if story.first is not None else float(facts.get("since") or now)
+        first = story.first if story.first is not None else float(summary.get("since") or now)
         wall = max(0.0, (story.last if story.last is not None else first) - first)
-        slots = int(facts.get("slots") or 0) or sum(1 for _ in story.workers)
+        slots = int(summary.get("slots") or 0) or sum(1 for _ in story.workers)
         known = (
             "run",
             "number",
@@ -72,10 +72,10 @@ class Run:
             "functions",
             "state",
         )
-        found = {key: facts.get(key) for key in known}
-        found["functions"] = sorted({*(facts.get("functions") or ()), *story.functions})
+        found = {key: summary.get(key) for key in known}
+        found["functions"] = sorted({*(summary.get("functions") or ()), *story.functions})
         counts = {key: getattr(story, key) for key in ("done", "failed", "cancelled", "retried")}
-        found |= counts | {"waiting": int(facts.get("waiting") or 0), "running": int(facts.get("running") or 0)}
+        found |= counts | {"waiting": int(summary.get("waiting") or 0), "running": int(summary.get("running") or 0)}
         found |= {"finished": self.finished(), "total": self.finished() + left, "slots": slots}
         found |= {"rate": round(rate, 2), "eta_s": round(left / rate, 1) if rate and left else None}
         found |= {"busy_s": round(story.busy_s, 3), "wall_s": round(wall, 3)}
@@ -161,7 +161,7 @@ class Model:
         for name in frame["gone"]:
             self._workers.pop(name, None)
         for name, row in frame["runs"].items():
-            self._runs.setdefault(name, Run()).facts.update(row)
+            self._runs.setdefault(name, Run()).summary.update(row)
         for name in frame["forgotten"]:
             self._runs.pop(name, None)
         for name, stories in frame["stories"].items():

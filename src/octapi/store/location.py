@@ -29,9 +29,9 @@ def closed_to(path: Path, account: Account) -> str:
     """Return a directory above ``path`` that an account cannot pass through; an empty text if there is none."""
     for part in path.resolve().parents:
         if part.exists():
-            facts = part.stat()
-            needed = stat.S_IXUSR if facts.st_uid == account.uid else stat.S_IXOTH
-            if not facts.st_mode & needed:
+            status = part.stat()
+            needed = stat.S_IXUSR if status.st_uid == account.uid else stat.S_IXOTH
+            if not status.st_mode & needed:
                 return str(part)
     return ""
 

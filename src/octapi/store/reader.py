@@ -182,19 +182,19 @@ class Reader:
     # ---- nodes
 
     def nodes(self) -> list[WorkerRow]:
-        """Return every node that ever was in; times are epoch seconds."""
+        """Return every worker that ever was in; times are epoch seconds."""
         found = self.rows(f"SELECT {', '.join(NODE_COLUMNS)} FROM nodes ORDER BY name")
         return [cast("WorkerRow", dict(zip(NODE_COLUMNS, row, strict=True))) for row in found]
 
     def events(self, name: str, limit: int = 100) -> list[WorkerEvent]:
-        """Return what happened to a node, the latest first."""
+        """Return what happened to a worker, the latest first."""
         found = self.rows(
             "SELECT at, event, text FROM node_events WHERE name = ? ORDER BY rowid DESC LIMIT ?", name, limit
         )
         return [WorkerEvent(at=row[0], event=row[1], text=row[2]) for row in found]
 
     def health(self, name: str) -> list[dict[str, Any]]:
-        """Return how a node was over time, the earliest first: ``at`` (epoch seconds) and what was measured."""
+        """Return how a worker was over time, the earliest first: ``at`` (epoch seconds) and what was measured."""
         found = self.rows("SELECT at, data FROM node_health WHERE name = ? ORDER BY at", name)
         return [{"at": row[0]} | kept(row[1]) for row in found]
 

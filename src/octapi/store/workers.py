@@ -1,6 +1,6 @@
 """Who was in the cluster, when, and how they were: small rows for years of history.
 
-A node is ``here``, ``left`` (it said so), ``lost`` (its connection broke or it fell silent), ``removed`` (its owner
+A worker is ``here``, ``left`` (it said so), ``lost`` (its connection broke or it fell silent), ``removed`` (its owner
 took it out), or ``unknown`` (the master ended while it was here).
 """
 
@@ -17,10 +17,10 @@ if TYPE_CHECKING:
 HERE: Final = "here"
 LOST: Final = "lost"
 
-#: how often a node's health is kept, in seconds, and for how long
+#: how often a worker's health is kept, in seconds, and for how long
 HEALTH_EVERY_S = 600.0
 HEALTH_KEPT_S = 7 * 86400.0
-#: how many events of one node are kept
+#: how many events of one worker are kept
 EVENTS_KEPT = 500
 
 JOIN = """INSERT INTO nodes VALUES (:name, 'here', :address, :host, :slots, :platform, :python, :release, :memory, :now,

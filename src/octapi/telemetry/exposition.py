@@ -208,21 +208,21 @@ def discovery(workers: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
     """Return the workers' doors for Prometheus's HTTP service discovery, from what workers say of themselves.
 
     Each is told once for its own metrics, and once more if a node_exporter stands behind it.  A worker without such a
-    door, or with one that makes no sense, is left out.
+    exporter, or with one that makes no sense, is left out.
     """
     found = []
     for facts in workers:
-        door = facts.get("metrics")
-        port = door.get("port") if isinstance(door, dict) else None
+        exporter = facts.get("metrics")
+        port = exporter.get("port") if isinstance(exporter, dict) else None
         if not isinstance(port, int) or not 0 < port < 1 << 16:
             continue
-        assert isinstance(door, dict)
-        host = door.get("host") or facts["address"]
+        assert isinstance(exporter, dict)
+        host = exporter.get("host") or facts["address"]
         if not isinstance(host, str) or not ADDRESS.fullmatch(host):
             continue
         target = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
         labels = {"worker": facts["name"], "slots": str(facts["slots"])}
         found.append({"targets": [target], "labels": labels | {"job": "octapi-worker", "__metrics_path__": "/metrics"}})
-        if door.get("node"):
+        if exporter.get("node"):
             found.append({"targets": [target], "labels": labels | {"job": "node", "__metrics_path__": "/node"}})
     return found

@@ -37,7 +37,7 @@ def is_journal(stream: TextIO | None = None, told: str | None = None) -> bool:
     """
     told = os.environ.get("JOURNAL_STREAM", "") if told is None else told
     try:
-        facts = os.fstat((stream or sys.stderr).fileno())
+        status = os.fstat((stream or sys.stderr).fileno())
     except (OSError, ValueError, AttributeError):  # closed, or there is none
         return False
-    return told == f"{facts.st_dev}:{facts.st_ino}"
+    return told == f"{status.st_dev}:{status.st_ino}"

@@ -87,26 +87,26 @@ class AddressOwners:
         if "client" in message:
             raise RoleRefused(f"{peer} may not speak for a client.")
         if operation in ("heartbeat_worker", "unregister"):
-            self._check_bearer(peer, message.get("address"))
+            self._check_owner(peer, message.get("address"))
             if operation == "heartbeat_worker":
                 reads(HEARTBEAT, message, "sign of life")
         elif "worker" in message and operation not in NAMES_OTHERS:
-            self._check_bearer(peer, message["worker"])
+            self._check_owner(peer, message["worker"])
         return None
 
-    def _check_bearer(self, peer: Peer, address: object) -> None:
-        bearer = self.by_address.get(address) if isinstance(address, str) else None
-        if bearer is None or bearer.ident != peer.ident:
-            raise RoleRefused(f"{peer} may not speak for {bearer or f'{address!r:.80}'}.")
+    def _check_owner(self, peer: Peer, address: object) -> None:
+        owner = self.by_address.get(address) if isinstance(address, str) else None
+        if owner is None or owner.ident != peer.ident:
+            raise RoleRefused(f"{peer} may not speak for {owner or f'{address!r:.80}'}.")
 
     def _register(self, peer: Peer, message: dict[str, Any]) -> None:
         facts = reads(REGISTRATION, message, "registration")
         address, name = facts["address"], facts["name"]
-        bearer = self.by_address.get(address)
+        owner = self.by_address.get(address)
         if name != peer.name:
             raise RoleRefused(f"{peer} may not register as {name!r}.")
-        if bearer is not None and bearer.ident != peer.ident:
-            raise RoleRefused(f"{peer} may not register at the address of {bearer}.")
+        if owner is not None and owner.ident != peer.ident:
+            raise RoleRefused(f"{peer} may not register at the address of {owner}.")
         self.by_address[address] = peer
 
     def check_client(self, peer: Peer, message: dict[str, Any], *, is_stream: bool) -> None:
@@ -118,9 +118,9 @@ class AddressOwners:
             return
         if not isinstance(name, str) or len(name) > 300:
             raise MessageRefused("the name of a client is no text of at most 300 characters")
-        bearer = self.by_client.get(name)
-        if bearer is not None and bearer.ident != peer.ident:
-            raise RoleRefused(f"{peer} may not speak for {bearer}.")
+        owner = self.by_client.get(name)
+        if owner is not None and owner.ident != peer.ident:
+            raise RoleRefused(f"{peer} may not speak for {owner}.")
         if message.get("op") == "register-client":
             self.by_client[name] = peer
 

@@ -128,7 +128,7 @@ class Authority:
     # ---- signing
 
     def sign(self, peer: Peer, public: ec.EllipticCurvePublicKey, life_s: float | None = None) -> dict[str, Any]:
-        """Sign a certificate, and return what its bearer is told."""
+        """Sign a certificate, and return what its holder is told."""
         root, now = self.state.roots[0], self.now()
         begins, ends = now - certificates.BACKDATE_S, now + (life_s or self.state.life_s)
         return {
@@ -210,8 +210,8 @@ class Authority:
         """
         public = certificates.proven_key(csr, nonce)
         ident = self.ledger.local_ident(self.state.cluster_id, uid, is_owner=is_owner)
-        bearer = self.ledger.bearer(CLIENT, check_name(name))
-        if bearer is not None and bearer.ident != ident:
+        holder = self.ledger.holder(CLIENT, check_name(name))
+        if holder is not None and holder.ident != ident:
             name = f"{name[:50]}-{uid}"
         answer = self._enter(Peer(self.state.cluster_id, CLIENT, name, ident), public, {}, life_s)
         self.save()

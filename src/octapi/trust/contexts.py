@@ -144,8 +144,8 @@ def subject_of(pem: str) -> str:
     """Return the name of an authority from its own certificate, as :func:`issuer_of` returns it."""
     probe = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     probe.load_verify_locations(cadata=pem)
-    (facts,) = probe.get_ca_certs()
-    return str(facts["subject"])
+    (certificate,) = probe.get_ca_certs()
+    return str(certificate["subject"])
 
 
 def issuer_of(certificate: dict[str, Any]) -> str:

@@ -35,15 +35,15 @@ CLOCK_S: Final = 3600.0
 
 
 class Greeting:
-    """What the door says first: its facts, and how far this device's clock is behind the master's, in seconds."""
+    """What the door says first: its answer, and how far this device's clock is behind the master's, in seconds."""
 
-    def __init__(self, facts: dict[str, Any]) -> None:
-        self.time = float(facts["time"])
-        self.nonce: bytes = facts["nonce"]
-        self.cluster: str = facts["cluster"]
-        self.cluster_id: str = facts["cluster_id"]
-        self.authority: str = facts["authority"]
-        self.protocol: int = facts["protocol"]
+    def __init__(self, answer: dict[str, Any]) -> None:
+        self.time = float(answer["time"])
+        self.nonce: bytes = answer["nonce"]
+        self.cluster: str = answer["cluster"]
+        self.cluster_id: str = answer["cluster_id"]
+        self.authority: str = answer["authority"]
+        self.protocol: int = answer["protocol"]
         self.behind_s = self.time - time.time()
 
 
@@ -60,9 +60,9 @@ async def conversation(
         ATTEMPT_S,
     )
     try:
-        facts = await asyncio.wait_for(wire.read_frame(reader, enrolment_server.FRAME_LIMIT), ATTEMPT_S)
+        answer = await asyncio.wait_for(wire.read_frame(reader, enrolment_server.FRAME_LIMIT), ATTEMPT_S)
         try:
-            greeting = Greeting(facts)
+            greeting = Greeting(answer)
         except (KeyError, TypeError, ValueError) as error:
             raise PeerRefused(f"Something answers at {address}, but not as an OctaPi master does.") from error
         if greeting.protocol != enrolment_server.PROTOCOL:

@@ -158,7 +158,7 @@ class Ledger:
         """Return the members that were not removed."""
         return (member for member in self.members.values() if member.removed is None)
 
-    def bearer(self, role: str, name: str) -> Member | None:
+    def holder(self, role: str, name: str) -> Member | None:
         """Return who bears a name."""
         return next((member for member in self.active() if (member.role, member.name) == (role, name)), None)
 
@@ -168,12 +168,12 @@ class Ledger:
         Raises :exc:`TokenRefused` when another device bears it, and :exc:`TrustError` for a name that cannot be one.
         """
         check_name(name)
-        bearer = self.bearer(role, name)
+        holder = self.holder(role, name)
         known = self.members.get(proven or "")
         own = known if known is not None and known.removed is None and known.role == role else None
-        if bearer is not None and bearer is not own:
+        if holder is not None and holder is not own:
             raise TokenRefused(
-                f"The name {name!r} is taken by another {role}, which joined {ago(now - bearer.since)}. "
+                f"The name {name!r} is taken by another {role}, which joined {ago(now - holder.since)}. "
                 f"Give this device another with --name, or remove the other on the master: octapi nodes remove {name}"
             )
         if own is None or own.name != name:  # who bears a name since an earlier release keeps it

@@ -57,5 +57,5 @@ class NestedClients:
 
     def _is_own(self, peer: Peer, name: str) -> bool:
         """Say whether this client was made on that worker."""
-        bearer = self._address_owners.by_client.get(name)
-        return bearer is not None and bearer.ident == peer.ident and name.startswith(PREFIX)
+        owner = self._address_owners.by_client.get(name)
+        return owner is not None and owner.ident == peer.ident and name.startswith(PREFIX)

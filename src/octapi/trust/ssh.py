@@ -345,7 +345,7 @@ def reachable(home: Path) -> list[str]:
     return [host.removesuffix(".octapi") for host in hosts]
 
 
-def program(home: Path, node: str, command: Sequence[str]) -> list[str]:
+def program(home: Path, worker: str, command: Sequence[str]) -> list[str]:
     """Return the command that logs into a worker.  Raises :exc:`TrustError` when it cannot be reached that way."""
     ssh, config = shutil.which("ssh"), home / DIRECTORY / "config"
     if ssh is None:
@@ -353,6 +353,6 @@ def program(home: Path, node: str, command: Sequence[str]) -> list[str]:
     if not config.exists():
         raise TrustError("There is no master on this device: 'octapi ssh' works where 'octapi master' runs.")
     hosts = reachable(home)
-    if node not in hosts:
-        raise TrustError(f"No worker {node!r} can be logged into now. There is: {', '.join(hosts) or 'none'}.")
-    return [ssh, "-F", str(config), f"{node}.octapi", *(["--", *command] if command else [])]
+    if worker not in hosts:
+        raise TrustError(f"No worker {worker!r} can be logged into now. There is: {', '.join(hosts) or 'none'}.")
+    return [ssh, "-F", str(config), f"{worker}.octapi", *(["--", *command] if command else [])]

@@ -9,7 +9,7 @@ import subprocess
 import sys
 from typing import TYPE_CHECKING, Any
 
-from octapi.engine.dask_comm import Guard
+from octapi.engine.guard import Guard
 from octapi.errors import MasterNotFound, NotAMember, TrustError
 from octapi.text.addresses import split
 from octapi.trust import identity as identities

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
     from distributed import Worker
 
-    from octapi.engine.dask_comm import Guard
+    from octapi.engine.guard import Guard
     from octapi.protocol.news import AgentNews
     from octapi.worker.certificate_renewer import CertificateRenewer
 

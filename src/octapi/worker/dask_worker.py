@@ -14,8 +14,8 @@ import dask
 from octapi.device.limits import be_first_to_die
 from octapi.device.parent import die_with
 from octapi.device.signals import until_signalled
-from octapi.engine.dask_comm import Guard
 from octapi.engine.dask_nodes import WORKER_SETTINGS, QuietWorker, answer_refusals, guarded, quiet_logs
+from octapi.engine.guard import Guard
 from octapi.protocol import stdio_json
 from octapi.telemetry import logs
 from octapi.trust import policy

@@ -18,6 +18,7 @@ from octapi.device.signals import until_signalled
 from octapi.errors import IdentityProblem, MasterNotFound, NotAMember, PeerRefused, TrustError
 from octapi.protocol import stdio_json
 from octapi.telemetry import heartbeat, logs
+from octapi.text.back_off import BackOff
 from octapi.text.reasons import in_words
 from octapi.trust import identity as identities
 from octapi.trust import joining, local_master, ssh
@@ -42,8 +43,6 @@ JOIN_FIRST = (
 )
 #: how long to wait before the master is looked for again, in seconds
 AGAIN_S = 3.0
-#: how often a worker that finds no master says so, in seconds
-SAY_S = 15.0
 #: how long the master may take to hear that this worker leaves, in seconds; containers are killed after ten
 LEAVE_S = 2.0
 
@@ -255,7 +254,7 @@ class Service:
     async def find(self, member: CertificateRenewer) -> str:
         """Return ``host:port`` of the scheduler, by known addresses, then by multicast; go on until it is there."""
         loop = asyncio.get_running_loop()
-        said = -SAY_S
+        again = BackOff()
         self.state = "looking for the master"
         while True:
             known = list(member.identity.addresses)
@@ -272,8 +271,7 @@ class Service:
                 return await member.find([address for row in own for address in row.addresses])
             except MasterNotFound:
                 others = ", ".join(sorted({row.cluster for row in rows if row not in own})) or "none"
-            if loop.time() - said >= SAY_S:
-                said = loop.time()
+            if again.is_due(f"{why} {others}", loop.time()):
                 log.warning(
                     f"waiting for the master. {why} In the network: {len(own)} of this cluster; others: {others}."
                 )

@@ -42,8 +42,8 @@ if TYPE_CHECKING:
 
     from distributed.scheduler import Scheduler
 
-    from octapi.engine.dask_comm import Guard
     from octapi.engine.dask_nodes import QuietScheduler
+    from octapi.engine.guard import Guard
 
 #: how often clients and workers are looked at, in seconds
 LOOK_S: Final = 1.0

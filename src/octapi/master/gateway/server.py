@@ -37,7 +37,7 @@ from octapi.trust.nested_clients import NestedClients
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from octapi.engine.dask_comm import Guard
+    from octapi.engine.guard import Guard
 
 log = logging.getLogger("octapi.master.gateway")
 
@@ -126,7 +126,7 @@ def main() -> None:
     start = stdio_json.read_first()
     stdio_json.take_path(start)
     logs.set_up("octapi master", logs.options_of(start))
-    from octapi.engine.dask_comm import Guard
+    from octapi.engine.guard import Guard
 
     clock = Clock()
     clock.set(start["time"])

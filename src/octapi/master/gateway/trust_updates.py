@@ -9,7 +9,7 @@ from octapi.protocol import orders, replies, wire
 from octapi.trust.identity import Identity
 
 if TYPE_CHECKING:
-    from octapi.engine.dask_comm import Guard
+    from octapi.engine.guard import Guard
     from octapi.master.gateway.gateway import Gateway
 
 

@@ -20,8 +20,8 @@ from octapi.protocol.messages import word_of
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from octapi.engine.dask_comm import Guard
     from octapi.engine.dask_nodes import QuietScheduler
+    from octapi.engine.guard import Guard
     from octapi.master.gateway.batches import Batches
     from octapi.master.gateway.claims import Claims
     from octapi.master.gateway.clients import Clients

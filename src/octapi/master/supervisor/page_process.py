@@ -117,7 +117,7 @@ def bind(host: str, port: int) -> socket.socket:
 class PageProcess:
     """Keeps the page's process running.
 
-    ``facts()`` say what it must know: the ``news`` of members and authorities, the ``places`` where the gateway is
+    ``standing()`` say what it must know: the ``news`` of members and authorities, the ``places`` where the gateway is
     reached, the ``hosts`` at which others reach this device, and so on.
     """
 
@@ -126,15 +126,15 @@ class PageProcess:
         page_config: PageConfig,
         home: Path,
         authority: Authority,
-        facts: Callable[[], dict[str, Any]],
+        standing: Callable[[], dict[str, Any]],
     ) -> None:
         self.page_config = page_config
         self.authority = authority
         #: the page's own ident, by which the scheduler knows that it may see everything
         self.ident = secrets.token_hex(8)
-        self._facts = facts
+        self._standing = standing
         #: carries out what people ask for on the page
-        self.desk: ControlSocket | None = None
+        self.control_socket: ControlSocket | None = None
         self.refusals: deque[dict[str, Any]] = deque(maxlen=REFUSALS)
         self.links = Links(home / "page" / "links.json", authority.now)
         self.port = 0
@@ -158,14 +158,16 @@ class PageProcess:
     @property
     def host(self) -> str:
         """Return the address to listen on."""
-        return self.page_config.listen or (LOOPBACK if self.page_config.proxy else self._facts()["listen"] or "0.0.0.0")
+        return self.page_config.listen or (
+            LOOPBACK if self.page_config.proxy else self._standing()["listen"] or "0.0.0.0"
+        )
 
     def link(self, token: str) -> str:
         """Return the address that lets somebody in; behind a proxy none that leads past it through the network."""
         named = [name for name in self.page_config.names.replace(" ", "").split(",") if name and "*" not in name]
         if self.page_config.proxy and named:
             return f"https://{named[0]}/login?token={token}"
-        found = [] if self.page_config.proxy else self._facts()["hosts"]
+        found = [] if self.page_config.proxy else self._standing()["hosts"]
         hosts = named + ([] if self.host in ("0.0.0.0", "::") else [self.host]) + found
         host = hosts[0] if hosts else LOOPBACK
         if ":" in host:
@@ -259,13 +261,13 @@ class PageProcess:
         await self._process.wait()
 
     def _start(self, handle: int, account: Account | None) -> dict[str, Any]:
-        facts = self._facts()
-        ports = {"clients": facts["places"][0][1]}
+        standing = self._standing()
+        ports = {"clients": standing["places"][0][1]}
         identity = self.authority.identity(CLIENT, "page", ident=self.ident).with_answer({"master": ports})
-        start: dict[str, Any] = facts["news"] | {
+        start: dict[str, Any] = standing["news"] | {
             "fd": handle,
             "account": account,
-            "places": facts["places"],
+            "places": standing["places"],
             "has_keeper": True,
             "log": logs.plain(),
         }
@@ -274,8 +276,8 @@ class PageProcess:
         start["proxy_from"] = self.page_config.proxy_from
         start["here"] = None if self._here is None else self._here.fileno()
         start |= {"refusals": list(self.refusals), "dask": self.dask}
-        if facts["state"]:
-            start["history"] = str(location.database(facts["state"]))
+        if standing["state"]:
+            start["history"] = str(location.database(standing["state"]))
         if self.is_secure:
             start["tls"] = self._read_tls()
         return start
@@ -284,8 +286,8 @@ class PageProcess:
         """Return the certificate for browsers with its key: the one kept, while it is good and its names are ours."""
         if not self.is_secure:
             return ""
-        facts, now = self._facts(), self.authority.now()
-        names, root = sorted({*self.names(), *facts["hosts"], "localhost"}), self.authority.state.roots[0].ident
+        standing, now = self._standing(), self.authority.now()
+        names, root = sorted({*self.names(), *standing["hosts"], "localhost"}), self.authority.state.roots[0].ident
         kept = json.loads(files.read(self._tls_path)) if self._tls_path.exists() else {}
         if kept.get("names") != names or kept.get("root") != root or kept["ends"] - now < TLS_LIFE_S / 3:
             ends = now + TLS_LIFE_S
@@ -331,14 +333,16 @@ class PageProcess:
             return {"no_install": str(error)}
 
     def _answer(self, request: dict[str, Any]) -> dict[str, Any]:
-        assert self.desk is not None
+        assert self.control_socket is not None
         try:
             if request["op"] == "remove":
-                return {"ok": self.desk.do_remove({"name": str(request.get("name"))})}
+                return {"ok": self.control_socket.do_remove({"name": str(request.get("name"))})}
             if request["op"] == "token-create":
                 life_s = min(float(request.get("life_s") or 3600.0), TOKEN_LIFE_S)
                 return {
-                    "ok": self.desk.do_token_create({"role": WORKER, "life_s": life_s, "uses": request.get("uses")})
+                    "ok": self.control_socket.do_token_create(
+                        {"role": WORKER, "life_s": life_s, "uses": request.get("uses")}
+                    )
                 }
         except (OctapiError, ValueError, TypeError) as error:
             return {"error": type(error).__name__, "text": str(error)}

@@ -19,11 +19,6 @@ class RetryingWrites:
     def __init__(self) -> None:
         self._failing: dict[str, tuple[str, Callable[[], None]]] = {}
 
-    @property
-    def is_failing(self) -> bool:
-        """Say whether something is to be tried again."""
-        return bool(self._failing)
-
     def retry(self) -> None:
         """Try again what could not be written."""
         for what, (_, write) in list(self._failing.items()):

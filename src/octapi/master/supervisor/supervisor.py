@@ -18,18 +18,19 @@ from typing import TYPE_CHECKING, Any
 from octapi.device import children, discovery, files
 from octapi.device.accounts import SCHEDULER_ACCOUNT, files_of, unprivileged
 from octapi.device.signals import until_signalled
-from octapi.errors import ClusterError, MessageRefused, StateError, TrustError
+from octapi.errors import ClusterError, MessageRefused, StateError
 from octapi.install import wheel_index
 from octapi.install.wheel_server import WheelServer
 from octapi.master.supervisor.metrics_access import MetricsAccess
 from octapi.master.supervisor.page_process import PageConfig, PageProcess
 from octapi.master.supervisor.retry_writes import RetryingWrites
 from octapi.master.supervisor.script_runner import ScriptRunner
+from octapi.master.supervisor.ssh_access import SshAccess
 from octapi.protocol import stdio_json
 from octapi.settings import Settings, state_dir
 from octapi.store import location
 from octapi.telemetry import heartbeat, logs
-from octapi.trust import local_master, names, ssh
+from octapi.trust import local_master, names
 from octapi.trust.control_socket import ControlSocket
 from octapi.trust.enrolment_server import EnrolmentServer
 from octapi.trust.names import CLIENT, MASTER
@@ -85,14 +86,17 @@ class MasterSupervisor:
         self.advertise = [part.strip() for part in advertise.split(",") if part.strip()]
         self.page_process = PageProcess(page or PageConfig(is_wanted=False), home, authority, self.page_facts)
         counter = WheelServer(home / wheel_index.DIRECTORY)
-        self.door = EnrolmentServer(authority, self.page_process.refused, self.changed, self.standing, counter)
-        self.desk = ControlSocket(authority, self.addresses, self.standing_here, self.renewing, self.page_process)
-        self.page_process.desk = self.desk
+        self.enrolment_server = EnrolmentServer(
+            authority, self.page_process.refused, self.changed, self.standing, counter
+        )
+        self.control_socket = ControlSocket(
+            authority, self.addresses, self.standing_here, self.renewing, self.page_process
+        )
+        self.page_process.control_socket = self.control_socket
         self._state_place = ""
-        self.sshd = ssh.Sshd(home, ssh_port)
         self.metrics = metrics or MetricsAccess(home)
         self.metrics.attach(authority, self.tell)
-        self.desk.metrics_token = self.metrics.hand_out
+        self.control_socket.metrics_token = self.metrics.hand_out
         self.scheduler: asyncio.subprocess.Process | None = None
         self.identity: Identity | None = None
         self.runner: ScriptRunner | None = None
@@ -101,6 +105,7 @@ class MasterSupervisor:
         self.announcement: discovery.Announcement | None = None
         self._announced: list[str] = []
         self._disk = RetryingWrites()
+        self.ssh = SshAccess(home, ssh_port, authority, self._disk)
         self._account: Account | None = None
         self._heard = 0.0
         self._told_refused = 0
@@ -165,7 +170,7 @@ class MasterSupervisor:
             "authorities": self.authority.authorities(),
             "roster": self.roster(),
             "metrics": self.metrics.key(),
-            "refused": self.door.refused,
+            "refused": self.enrolment_server.refused,
             "viewers": [self.page_process.ident],
             "owners": [self.authority.owner_ident(uid) for uid in sorted({0, os.geteuid()})],
         }
@@ -185,7 +190,7 @@ class MasterSupervisor:
     def tell(self, **more: Any) -> None:
         """Tell the scheduler, which tells the workers, and the page."""
         self.page_process.tell(**self.page_facts()["news"])
-        self._told_refused = self.door.refused
+        self._told_refused = self.enrolment_server.refused
         self.send(self.news() | more)
 
     def send(self, message: dict[str, Any]) -> None:
@@ -201,7 +206,7 @@ class MasterSupervisor:
         self.tell()
         if self.runner is not None:
             self.runner.owners_removed(set(self.authority.removed()))
-        self._write_ssh()
+        self.ssh.write(self.workers)
 
     def renewing(self, is_new_authority: bool) -> None:
         """Members or authorities changed; after a new authority everybody gets new certificates."""
@@ -209,7 +214,7 @@ class MasterSupervisor:
         if not is_new_authority:
             return self.changed()
         self.tell(renew=True)
-        self._write_ssh()
+        self.ssh.write(self.workers)
         asyncio.get_running_loop().call_later(SPREAD_S, self._renew_own)
         return None
 
@@ -217,37 +222,7 @@ class MasterSupervisor:
         self.identity = self.authority.identity(MASTER, "master")
         self.tell(identity=self.identity.to_json())
         self._disk.attempt("the page's certificate", self.page_process.renew)
-        self._renew_sshd()
-
-    # ---- SSH
-
-    def _renew_sshd(self) -> None:
-        if self.sshd.process is not None:
-            self._disk.attempt(
-                "the certificate of this master's sshd",
-                lambda: self.sshd.renew(self.authority.ssh_host(ssh.host_key(self.home))),
-            )
-
-    def _write_ssh(self) -> None:
-        self._disk.attempt("the master's certificate for SSH", self._write_ssh_client)
-        self._write_ssh_config()
-
-    def _write_ssh_config(self) -> None:
-        self._disk.attempt("the list of workers for SSH", lambda: ssh.write_config(self.home, self.workers))
-
-    def _write_ssh_client(self) -> None:
-        revoked = [member.ssh_key for member in self.authority.ledger.removed()]
-        public = ssh.key(self.home / ssh.DIRECTORY / "id_ed25519")
-        ssh.write_client(self.home, self.authority.ssh_user(public), self.authority.ssh_authority(), revoked)
-
-    def _start_ssh(self) -> None:
-        """Let the owner of keys in ``authorized_keys`` log into this master, and nobody else but the master itself."""
-        if not self.sshd.port:
-            return
-        try:
-            self.sshd.start(self.authority.ssh_host(ssh.host_key(self.home)))
-        except (TrustError, OSError) as error:
-            log.warning(f"SSH is off: {error}")
+        self.ssh.renew()
 
     # ---- running
 
@@ -255,13 +230,13 @@ class MasterSupervisor:
         """Run until a signal comes.  Raises OSError when a port is taken, and :exc:`ClusterError`."""
         try:
             self.metrics.open()
-            self.join_port = await self.door.listen(self.listen, self.join_port)
-            await self.desk.listen(socket_path(self.home))
+            self.join_port = await self.enrolment_server.listen(self.listen, self.join_port)
+            await self.control_socket.listen(socket_path(self.home))
             self.metrics.share()
             await self._start_scheduler()
             self.page_process.start(self._account)
-            self._write_ssh()
-            self._start_ssh()
+            self.ssh.write(self.workers)
+            self.ssh.start()
             await self._announce()
             if self.runner is not None:
                 await self.runner.open()
@@ -296,9 +271,9 @@ class MasterSupervisor:
         ready = await self.scheduler.stdout.readline()
         if not ready:
             raise ClusterError("The scheduler did not start; its own message is above.")
-        facts = json.loads(ready)
-        self.port, self.dask_port = facts["port"], facts["dask_port"]
-        self.page_process.dask = facts.get("dashboard", "")
+        answer = json.loads(ready)
+        self.port, self.dask_port = answer["port"], answer["dask_port"]
+        self.page_process.dask = answer.get("dashboard", "")
 
     def _prepare_state(self, account: Account | None) -> str:
         """Make the directory of what survives the master, and return the state directory; an empty text if it fails."""
@@ -333,7 +308,7 @@ class MasterSupervisor:
     def _take(self, message: dict[str, Any]) -> None:
         if message["kind"] == "workers":
             self.workers = message["rows"]
-            self._write_ssh_config()
+            self.ssh.write_config(self.workers)
         elif message["kind"] == "ask":
             answering = asyncio.create_task(self._answer(message))
             self._answering.add(answering)
@@ -394,21 +369,21 @@ class MasterSupervisor:
             assert self.identity is not None
             await asyncio.sleep(min(LOOK_S, max(0.1, self.identity.renew_at() - self.authority.now())))
             await self._announce()
-            if self.door.refused != self._told_refused:
+            if self.enrolment_server.refused != self._told_refused:
                 self.tell()
             self._disk.retry()
             if self.authority.now() >= self.identity.renew_at():
                 self._renew_own()
-                self._write_ssh()
+                self.ssh.write(self.workers)
                 self._disk.attempt("the authority's state", self.authority.save)
             if self.runner is not None:
                 self.runner.introduce_again(RUN_RENEW_S)
 
     async def close(self) -> None:
         """End everything."""
-        await self.door.close()
-        await self.desk.close()
-        self.sshd.stop()
+        await self.enrolment_server.close()
+        await self.control_socket.close()
+        self.ssh.stop()
         self.metrics.close()
         await self.page_process.close()
         if self.runner is not None:

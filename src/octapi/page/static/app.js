@@ -40,17 +40,37 @@ function showTrouble() {
   document.body.classList.toggle("stale", Boolean(since));
   document.getElementById("live").classList.toggle("off", Boolean(since));
   text(document.querySelector("#live span"), since ? "not live" : "live");
-  if (since) text(trouble, `The master does not answer since ${clock(since)} (${span(Math.max(0, now() - since))}). What you see is from then; this page comes back by itself. ${words}`);
+  if (since) {
+    text(
+      trouble,
+      `The master does not answer since ${clock(since)} (${
+        span(Math.max(0, now() - since))
+      }). What you see is from then; this page comes back by itself. ${words}`,
+    );
+  }
 }
 
 document.getElementById("projector-button").addEventListener("click", () => {
   location.hash = "#/projector";
   document.documentElement.requestFullscreen?.().catch(() => null);
 });
-document.getElementById("logout").addEventListener("click", async () => { await post("/logout"); location.reload(); });
-addEventListener("keydown", (event) => { if (event.key === "Escape" && document.body.classList.contains("projector") && !document.fullscreenElement) location.hash = "#/"; });
-addEventListener("fullscreenchange", () => { if (!document.fullscreenElement && document.body.classList.contains("projector")) location.hash = "#/"; });
-addEventListener("hashchange", () => { show(); main.focus({ preventScroll: true }); scrollTo(0, 0); });
+document.getElementById("logout").addEventListener("click", async () => {
+  await post("/logout");
+  location.reload();
+});
+addEventListener("keydown", (event) => {
+  if (event.key === "Escape" && document.body.classList.contains("projector") && !document.fullscreenElement) {
+    location.hash = "#/";
+  }
+});
+addEventListener("fullscreenchange", () => {
+  if (!document.fullscreenElement && document.body.classList.contains("projector")) location.hash = "#/";
+});
+addEventListener("hashchange", () => {
+  show();
+  main.focus({ preventScroll: true });
+  scrollTo(0, 0);
+});
 listen(showTrouble);
 setInterval(showTrouble, 1000);
 

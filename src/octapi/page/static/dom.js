@@ -20,7 +20,7 @@ function set(node, attributes) {
   for (const [name, value] of Object.entries(attributes)) {
     if (value === null || value === undefined || value === false) continue;
     if (name.startsWith("on")) node.addEventListener(name.slice(2), value);
-    else if (name === "style") for (const [key, text] of Object.entries(value)) node.style.setProperty(key, text);
+    else if (name === "style") { for (const [key, text] of Object.entries(value)) node.style.setProperty(key, text); }
     else node.setAttribute(name, value === true ? "" : String(value));
   }
 }
@@ -34,7 +34,9 @@ export function fill(node, ...children) {
 export function progress(bar, row) {
   const total = Math.max(row.total, 1);
   const [done, failed, cancelled] = bar.children;
-  for (const [part, jobs] of [[done, row.done], [failed, row.failed], [cancelled, row.cancelled]]) part.style.width = `${(100 * jobs) / total}%`;
+  for (const [part, jobs] of [[done, row.done], [failed, row.failed], [cancelled, row.cancelled]]) {
+    part.style.width = `${(100 * jobs) / total}%`;
+  }
   bar.title = `${row.done} done, ${row.failed} failed, ${row.cancelled} cancelled, of ${row.total}`;
 }
 
@@ -60,7 +62,12 @@ export function keyed(parent, rows, key, make, update) {
     else place = place.nextSibling;
     update(node, row);
   }
-  for (const [name, node] of known) if (!seen.has(name)) { node.remove(); known.delete(name); }
+  for (const [name, node] of known) {
+    if (!seen.has(name)) {
+      node.remove();
+      known.delete(name);
+    }
+  }
 }
 
 let dialogNumber = 0;
@@ -69,19 +76,32 @@ let dialogNumber = 0;
 export function confirmed(title, words, action) {
   return new Promise((resolve) => {
     const id = `dialog-${++dialogNumber}`;
-    const done = (answer) => { dialog.close(); dialog.remove(); resolve(answer); };
-    const dialog = h("dialog", { "aria-labelledby": id },
-      h("h2", { id }, title), h("p", {}, words),
-      h("div", { class: "row end" },
+    const done = (answer) => {
+      dialog.close();
+      dialog.remove();
+      resolve(answer);
+    };
+    const dialog = h(
+      "dialog",
+      { "aria-labelledby": id },
+      h("h2", { id }, title),
+      h("p", {}, words),
+      h(
+        "div",
+        { class: "row end" },
         h("button", { type: "button", onclick: () => done(false) }, "Leave it"),
-        h("button", { type: "button", class: "danger", onclick: () => done(true) }, action)));
+        h("button", { type: "button", class: "danger", onclick: () => done(true) }, action),
+      ),
+    );
     dialog.addEventListener("cancel", () => done(false));
     document.body.append(dialog);
     dialog.showModal();
   });
 }
 
-export function say(words) { text(document.getElementById("said"), words); }
+export function say(words) {
+  text(document.getElementById("said"), words);
+}
 
 /** Offer data as a file. */
 export function download(name, data, type) {
@@ -110,26 +130,77 @@ function sorted(rows, column, direction) {
   const key = (row) => column.value(row) ?? "";
   return [...rows].sort((a, b) => {
     const [x, y] = [key(a), key(b)];
-    return direction * (typeof x === "number" && typeof y === "number" ? x - y : String(x).localeCompare(String(y), undefined, { numeric: true }));
+    return direction *
+      (typeof x === "number" && typeof y === "number"
+        ? x - y
+        : String(x).localeCompare(String(y), undefined, { numeric: true }));
   });
 }
 
 /** A table that can be saved and sorted; columns are {title, value(row), show?(row), number?, short?}. */
 export function table(caption, columns, rows, name) {
   const head = h("tr"), body = h("tbody");
-  const cell = (c, at, row) => h(at ? "td" : "th", { scope: at ? null : "row", "data-title": c.title, title: c.short ? String(c.value(row) ?? "") : null, class: c.number ? "number" : c.short ? "short" : null }, c.show ? c.show(row) : String(c.value(row) ?? "–"));
+  const cell = (c, at, row) =>
+    h(at ? "td" : "th", {
+      scope: at ? null : "row",
+      "data-title": c.title,
+      title: c.short ? String(c.value(row) ?? "") : null,
+      class: c.number ? "number" : c.short ? "short" : null,
+    }, c.show ? c.show(row) : String(c.value(row) ?? "–"));
   const draw = () => {
     const [title, direction] = orders.get(name) ?? [null, 1];
     const column = columns.find((c) => c.title === title);
-    fill(head, columns.map((c) => {
-      const words = c.fixed ? c.title : h("button", { type: "button", class: "sort", onclick: () => { orders.set(name, [c.title, c === column ? -direction : c.number ? -1 : 1]); draw(); } }, c.title);
-      return h("th", { scope: "col", class: c.number ? "number" : null, "aria-sort": c === column ? (direction > 0 ? "ascending" : "descending") : null }, words);
-    }));
-    fill(body, (column ? sorted(rows, column, direction) : rows).map((row) => h("tr", {}, columns.map((c, at) => cell(c, at, row)))));
+    fill(
+      head,
+      columns.map((c) => {
+        const words = c.fixed ? c.title : h("button", {
+          type: "button",
+          class: "sort",
+          onclick: () => {
+            orders.set(name, [c.title, c === column ? -direction : c.number ? -1 : 1]);
+            draw();
+          },
+        }, c.title);
+        return h("th", {
+          scope: "col",
+          class: c.number ? "number" : null,
+          "aria-sort": c === column ? (direction > 0 ? "ascending" : "descending") : null,
+        }, words);
+      }),
+    );
+    fill(
+      body,
+      (column ? sorted(rows, column, direction) : rows).map((row) =>
+        h("tr", {}, columns.map((c, at) => cell(c, at, row)))
+      ),
+    );
   };
   draw();
-  const save = () => download(`${name}.csv`, csv(columns.map((c) => c.title), rows.map((row) => columns.map((c) => c.value(row)))), "text/csv");
-  return h("figure", { class: "table" },
-    h("figcaption", {}, h("span", {}, caption), rows.length ? h("button", { type: "button", class: "quiet small", onclick: save, "aria-label": `Save ${caption} as CSV` }, "CSV") : null),
-    h("div", { class: "scroll", tabindex: "0", role: "group", "aria-label": caption }, h("table", {}, h("thead", {}, head), body)));
+  const save = () =>
+    download(
+      `${name}.csv`,
+      csv(columns.map((c) => c.title), rows.map((row) => columns.map((c) => c.value(row)))),
+      "text/csv",
+    );
+  return h(
+    "figure",
+    { class: "table" },
+    h(
+      "figcaption",
+      {},
+      h("span", {}, caption),
+      rows.length
+        ? h(
+          "button",
+          { type: "button", class: "quiet small", onclick: save, "aria-label": `Save ${caption} as CSV` },
+          "CSV",
+        )
+        : null,
+    ),
+    h(
+      "div",
+      { class: "scroll", tabindex: "0", role: "group", "aria-label": caption },
+      h("table", {}, h("thead", {}, head), body),
+    ),
+  );
 }

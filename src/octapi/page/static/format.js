@@ -1,12 +1,16 @@
 // Numbers and times for people.
 const whole = new Intl.NumberFormat("en");
 
-export function count(value) { return value === null || value === undefined ? "–" : whole.format(Math.round(value)); }
+export function count(value) {
+  return value === null || value === undefined ? "–" : whole.format(Math.round(value));
+}
 
 const compact = new Intl.NumberFormat("en", { notation: "compact", maximumSignificantDigits: 3 });
 
 /** Counts that must fit: a hundred thousand and more are shortened. */
-export function short(value) { return value >= 1e5 ? compact.format(value) : count(value); }
+export function short(value) {
+  return value >= 1e5 ? compact.format(value) : count(value);
+}
 
 export function rate(value) {
   if (!value) return "0";
@@ -32,9 +36,15 @@ export function bytes(value) {
   return `${value} B`;
 }
 
-export function percent(value) { return value === null || value === undefined ? "–" : `${Math.round(value * 100)} %`; }
+export function percent(value) {
+  return value === null || value === undefined ? "–" : `${Math.round(value * 100)} %`;
+}
 
-export function clock(epoch) { return epoch ? new Date(epoch * 1000).toLocaleTimeString([], { hour: "2-digit", minute: "2-digit", second: "2-digit" }) : "–"; }
+export function clock(epoch) {
+  return epoch
+    ? new Date(epoch * 1000).toLocaleTimeString([], { hour: "2-digit", minute: "2-digit", second: "2-digit" })
+    : "–";
+}
 
 export function moment(epoch) {
   if (!epoch) return "–";
@@ -43,4 +53,6 @@ export function moment(epoch) {
   return isToday ? clock(epoch) : then.toLocaleString([], { dateStyle: "medium", timeStyle: "short" });
 }
 
-export function plural(number, word) { return `${count(number)} ${word}${number === 1 ? "" : "s"}`; }
+export function plural(number, word) {
+  return `${count(number)} ${word}${number === 1 ? "" : "s"}`;
+}

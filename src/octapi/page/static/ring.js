@@ -1,4 +1,5 @@
-// The ring: the master in the middle, workers around it, their slots as lights. On a canvas, so that hundreds stay smooth.
+// The ring: the master in the middle, workers around it, their slots as lights.
+// On a canvas, so that hundreds stay smooth.
 import { colour, isDark, read } from "./colours.js";
 
 const FLASH_MS = 650;
@@ -17,7 +18,10 @@ export class Ring {
     this.observer.observe(canvas);
   }
 
-  close() { this.observer.disconnect(); cancelAnimationFrame(this.frame); }
+  close() {
+    this.observer.disconnect();
+    cancelAnimationFrame(this.frame);
+  }
 
   update(workers, flashes, totals) {
     const now = performance.now();
@@ -30,12 +34,14 @@ export class Ring {
     for (const name of this.born.keys()) if (!names.has(name)) this.born.delete(name);
     this.workers = workers;
     this.totals = totals;
-    if (!calm.matches) for (const name of flashes) this.flashes.set(name, now);
+    if (!calm.matches) { for (const name of flashes) this.flashes.set(name, now); }
     this.until = now + FLASH_MS + 50;
     this.soon();
   }
 
-  soon() { if (!this.frame) this.frame = requestAnimationFrame(() => this.draw()); }
+  soon() {
+    if (!this.frame) this.frame = requestAnimationFrame(() => this.draw());
+  }
 
   draw() {
     this.frame = 0;
@@ -57,8 +63,16 @@ export class Ring {
   }
 
   paint(g, width, height, now) {
-    const ink = read("--ink"), muted = read("--muted"), track = read("--track"), line = read("--line"), accent = read("--accent"), bad = read("--alarm");
-    const rows = [...this.workers, ...[...this.dying.values()].map(([, row]) => ({ ...row, isDying: true }))].sort((a, b) => a.name.localeCompare(b.name, undefined, { numeric: true }));
+    const ink = read("--ink"),
+      muted = read("--muted"),
+      track = read("--track"),
+      line = read("--line"),
+      accent = read("--accent"),
+      bad = read("--alarm");
+    const rows = [...this.workers, ...[...this.dying.values()].map(([, row]) => ({ ...row, isDying: true }))].sort((
+      a,
+      b,
+    ) => a.name.localeCompare(b.name, undefined, { numeric: true }));
     const heights = rows.map((_, index) => Math.sin(-Math.PI / 2 + (2 * Math.PI * index) / rows.length));
     const lean = rows.length > 2 ? (Math.max(...heights) + Math.min(...heights)) / 2 : 0;
     const small = Math.min(width, height);
@@ -69,7 +83,9 @@ export class Ring {
     const size = Math.max(4, Math.min(small * most, Math.PI * small * (rings > 1 ? 0.2 : 0.36) * rings / count));
     // few workers do not reach all around: what they leave is theirs, and a wide card has a wide ring
     const free = small / 2 - size * 1.15 - (showNames ? Math.max(20, size * 0.62) : 4);
-    const outer = rows.length > 2 ? free * Math.min(1.34, 2 / Math.max(0.1, Math.max(...heights) - Math.min(...heights))) : free;
+    const outer = rows.length > 2
+      ? free * Math.min(1.34, 2 / Math.max(0.1, Math.max(...heights) - Math.min(...heights)))
+      : free;
     const middle = [width / 2, height / 2 - lean * outer];
     const stretch = rings > 1 ? 1 : Math.max(1, Math.min(1.6, (width / 2 - size * 1.9) / outer));
     g.lineCap = "round";

@@ -3,7 +3,17 @@ import { learn } from "./colours.js";
 
 const base = new URL("./", document.baseURI);
 
-export const state = { workers: {}, runs: {}, samples: [], events: [], totals: {}, lost: {}, trouble: { since: null, text: "" }, time: 0, isKnown: false };
+export const state = {
+  workers: {},
+  runs: {},
+  samples: [],
+  events: [],
+  totals: {},
+  lost: {},
+  trouble: { since: null, text: "" },
+  time: 0,
+  isKnown: false,
+};
 export const story = { run: "", rows: null };
 export const me = {};
 const listeners = new Set();
@@ -11,14 +21,24 @@ let source = null;
 let ahead = 0;
 
 /** The cluster's time in epoch seconds. */
-export function now() { return Date.now() / 1000 + ahead; }
+export function now() {
+  return Date.now() / 1000 + ahead;
+}
 
-export function listen(handle) { listeners.add(handle); return () => listeners.delete(handle); }
-function tell(news) { for (const handle of [...listeners]) handle(news); }
+export function listen(handle) {
+  listeners.add(handle);
+  return () => listeners.delete(handle);
+}
+function tell(news) {
+  for (const handle of [...listeners]) handle(news);
+}
 
 export async function get(path) {
   const answer = await fetch(new URL(`api/v1/${path}`, base), { credentials: "same-origin" });
-  if (answer.status === 401) { location.reload(); throw new Error("logged out"); }
+  if (answer.status === 401) {
+    location.reload();
+    throw new Error("logged out");
+  }
   const found = await answer.json();
   if (!answer.ok) throw new Error(found.error);
   return found;
@@ -26,7 +46,9 @@ export async function get(path) {
 
 export async function post(path, body = {}) {
   const answer = await fetch(new URL(path.startsWith("/") ? path.slice(1) : `api/v1/${path}`, base), {
-    method: "POST", credentials: "same-origin", body: JSON.stringify(body),
+    method: "POST",
+    credentials: "same-origin",
+    body: JSON.stringify(body),
     headers: { "content-type": "application/json", "x-octapi": "1" },
   });
   const found = await answer.json();
@@ -49,7 +71,9 @@ export function connect(run) {
   source.addEventListener("state", (event) => take(JSON.parse(event.data)));
   source.addEventListener("story", (event) => takeStory(JSON.parse(event.data)));
   source.onerror = () => {
-    if (!state.trouble.since) state.trouble = { since: now(), text: "This page's own connection broke; it comes back by itself." };
+    if (!state.trouble.since) {
+      state.trouble = { since: now(), text: "This page's own connection broke; it comes back by itself." };
+    }
     tell({ kind: "trouble" });
     if (source.readyState === EventSource.CLOSED) setTimeout(again, 1500);
   };
@@ -71,7 +95,13 @@ function take(news) {
   ahead = news.time ? news.time - Date.now() / 1000 : ahead;
   const flashes = [];
   if (news.full) {
-    Object.assign(state, { workers: news.workers, runs: news.runs, samples: news.samples, events: news.events, trouble: news.trouble });
+    Object.assign(state, {
+      workers: news.workers,
+      runs: news.runs,
+      samples: news.samples,
+      events: news.events,
+      trouble: news.trouble,
+    });
     for (const row of Object.values(news.runs)) learn(row.run, row.functions ?? []);
   } else {
     state.trouble = { since: null, text: "" };
@@ -104,9 +134,24 @@ function takeStory(news) {
 
 /** Merge news of a story by the same rules as the master's. */
 export function mergeStory(old, news) {
-  const rows = (news.whole ? null : old) ?? { workers: new Map(), functions: new Map(), buckets: new Map(), causes: new Map(), pieces: [], output: [] };
+  const rows = (news.whole ? null : old) ??
+    { workers: new Map(), functions: new Map(), buckets: new Map(), causes: new Map(), pieces: [], output: [] };
   if (news.anew) rows.buckets.clear();
-  for (const key of ["began", "first", "last", "width_s", "done", "failed", "cancelled", "retried", "is_few", "unheard", "busy_s"]) rows[key] = news[key];
+  for (
+    const key of [
+      "began",
+      "first",
+      "last",
+      "width_s",
+      "done",
+      "failed",
+      "cancelled",
+      "retried",
+      "is_few",
+      "unheard",
+      "busy_s",
+    ]
+  ) rows[key] = news[key];
   for (const row of news.workers) rows.workers.set(row[0], row);
   for (const row of news.functions) rows.functions.set(row[0], row);
   for (const row of news.buckets) rows.buckets.set(`${row[0]}|${row[1]}`, row);
