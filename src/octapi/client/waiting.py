@@ -9,6 +9,7 @@ from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 from octapi.client.item_range import ItemRange
+from octapi.client.link import DASK
 from octapi.protocol.outcome import DRAINED, DRAINING, MISSING, OK, SILENT
 from octapi.text.stderr import is_terminal, say
 
@@ -25,6 +26,8 @@ FIRST_S = 2.0
 AGAIN_S = 5.0
 #: what is larger takes a time that is worth to be told, in bytes
 LARGE = 1 << 20
+NO_WORKER = "wait: no worker has joined the cluster yet. Start one with 'octapi worker'."
+NO_DASK_WORKER = "wait: the cluster of Dask has no worker. Scale it up, or start one with 'dask worker'."
 
 
 def reason(queue: ComputationQueue, workers: Mapping[str, WorkerInfo]) -> str | None:
@@ -51,7 +54,7 @@ def jobs(count: int) -> str:
 def reason_of_all(queue: ComputationQueue, workers: Mapping[str, WorkerInfo]) -> str:
     """Say why no worker at all takes a queue's jobs now; an empty text when one does."""
     if not workers:
-        return "wait: no worker has joined the cluster yet. Start one with 'octapi worker'."
+        return NO_DASK_WORKER if queue.dispatcher.kind == DASK else NO_WORKER
     usable = queue.usable(workers.values())
     if not queue.slots_of(usable):
         wanted = queue.wanted or "Check the nodes that the script names."
