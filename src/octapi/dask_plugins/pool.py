@@ -41,6 +41,8 @@ class Pool(WorkerPlugin):  # type: ignore[misc]
         self.name = name
         self.label = label
         self.worker: Worker | None = None
+        #: its script has ended, so nobody hears what it says
+        self.is_unheard = False
         self.agent: Agent | None = None
         self.reporting: asyncio.Task[None] | None = None
 
@@ -73,6 +75,8 @@ class Pool(WorkerPlugin):  # type: ignore[misc]
         """Send a message to the script, if the connection stands."""
         assert self.worker is not None
         assert self.agent is not None
+        if self.is_unheard:
+            return
         body = wire.pack(message)
         with contextlib.suppress(CommClosedError):  # the worker closes soon
             held = len(self.agent.batches)
@@ -95,6 +99,7 @@ def take(worker: Worker, name: str, body: bytes | None) -> None:
     """Give a message to the pool that it is for; None ends the pool."""
     pool = worker.plugins.get(name)
     if body is None and isinstance(pool, Pool):
+        pool.is_unheard = True
         worker.loop.add_callback(worker.plugin_remove, name=name)
     elif body is not None and isinstance(pool, Pool):
         pool.handle(body)
