@@ -61,8 +61,8 @@ class Cluster(Calls, concurrent.futures.Executor):  # type: ignore[misc]  # its 
     jobs done, rate and time left, or where there is no terminal a line every 5 s; by default on a terminal only.
     ``page`` opens the page on this computer's loopback for as long as the cluster lives, and prints its link on stderr.
     ``dask`` is a Dask cluster that is there already, instead of ``address``: a :class:`distributed.Client`, a cluster
-    such as ``LocalCluster``, or a scheduler's address such as ``tcp://192.168.1.10:8786``.  Its workers need OctaPi, and
-    each gives as many slots as it has threads; it is not closed with this cluster.
+    such as ``LocalCluster``, or a scheduler's address such as ``tcp://192.168.1.10:8786``.  Its workers need OctaPi;
+    each gives as many slots as it has threads.  It is not closed with this cluster.
     ``pool`` are those of :class:`concurrent.futures.ProcessPoolExecutor` by name: ``max_workers`` (also as first
     argument) is ``slots``, ``mp_context`` and ``max_tasks_per_child`` are not needed, ``initializer`` is refused.
 

@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import asyncio
 import pickle
-from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgpack
 
-from octapi.client.link import Link
 from octapi.protocol import orders, wire
 from octapi.protocol.computation import SOURCE, Computation
-from octapi.protocol.outcome import WorkerInfo
 from octapi.protocol.records import Outcome, outcomes
 from octapi.protocol.specs import BatchSpec
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from octapi.client.link import Link
+    from octapi.protocol.outcome import WorkerInfo
 
 WAIT_S = 60.0
 
@@ -119,7 +122,9 @@ class Bench:
 
     def forget(self, digest: str) -> None:
         """Forget a computation on the worker that ran it, and wait until it is cleaned up there."""
-        worker = next(event[1] for event in self.heard.events if event[0] == "message" and event[2:] == ("ready", digest))
+        worker = next(
+            event[1] for event in self.heard.events if event[0] == "message" and event[2:] == ("ready", digest)
+        )
         self.tell(orders.Forget(digest), worker)
         self.until_said(digest, "closed")
 

@@ -7,21 +7,22 @@ import os
 import subprocess
 import sys
 import tempfile
-import time
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import octapi
 from octapi.client.connect import way_to
 from octapi.client.dask_link import DaskLink
 from octapi.client.dask_target import target_of
-from octapi.client.link import Link
 from octapi.client.local import LocalLink
 from octapi.client.remote import RemoteLink
 from octapi.device import children
 from octapi.settings import Settings
 from octapi.testing import EmbeddedCluster
 from tests.harness import until
+
+if TYPE_CHECKING:
+    from octapi.client.link import Link
 
 SLOTS = 2
 STOP_S = 10.0
@@ -149,8 +150,3 @@ def kill(process: subprocess.Popen[str]) -> None:
     """End a worker without a word."""
     process.kill()
     process.wait()
-
-
-def deadline(seconds: float = 60.0) -> float:
-    """Return a time by which something must have happened."""
-    return time.monotonic() + seconds

@@ -4,9 +4,9 @@ import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
-import octapi
 import pytest
 
+import octapi
 from octapi.errors import JobCrashed, WorkerLost
 from tests.harness import until
 from tests.links.bench import Bench
@@ -36,9 +36,7 @@ def test_a_worker_that_joins_gets_the_batch_that_waits_for_it(cluster_bench: Ben
     cluster_bench.until(lambda: "late" not in cluster_bench.heard.workers)
 
 
-def test_a_worker_that_joins_begins_the_setup_of_what_names_it(
-    cluster_bench: Bench, cluster_place: RemoteSite
-) -> None:
+def test_a_worker_that_joins_begins_the_setup_of_what_names_it(cluster_bench: Bench, cluster_place: RemoteSite) -> None:
     text = "def prepare():\n    return 0\ndef f():\n    return 1\n"
     digest = cluster_bench.define(text, setup="prepare", limits={"named": 1})
     process = cluster_place.add("named")
@@ -180,9 +178,7 @@ def test_a_cancelled_job_is_cancelled_and_the_slot_goes_on(cluster_place: Remote
         assert cluster.submit(abs, -1).result(timeout=60) == 1
 
 
-def test_files_and_output_come_home(
-    cluster_place: RemoteSite, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_files_and_output_come_home(cluster_place: RemoteSite, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def write() -> str:
         import pathlib
 

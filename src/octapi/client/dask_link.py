@@ -20,7 +20,7 @@ from octapi.client.dask_pools import DaskPool, HeldBatch, choose, label_of
 from octapi.client.link import DASK
 from octapi.dask_plugins.pool import HEALTH, HELLO, LEAVING, install
 from octapi.dask_plugins.relay import FOR_RELAY, FOR_SCRIPT, JOINED, LEFT, Relay
-from octapi.errors import ClusterError, MasterLost, MasterNotFound, VersionMismatch
+from octapi.errors import ClusterError, MasterLost, MasterNotFound
 from octapi.protocol import orders, wire
 from octapi.protocol.messages import plain
 from octapi.protocol.outcome import OK, SILENT, WorkerInfo
@@ -124,7 +124,12 @@ class DaskLink:
         assert self.client is not None
         here = len(await self.client.scheduler.ncores())
         deadline = asyncio.get_running_loop().time() + max(self.settings.patience_s, 1.0)
-        while not self.failed and len(self.pools) < here and asyncio.get_running_loop().time() < deadline:
+
+        def is_awaited() -> bool:
+            is_early = asyncio.get_running_loop().time() < deadline
+            return is_early and not self.failed and len(self.pools) < here
+
+        while is_awaited():  # noqa: ASYNC110 - they come, fail or take too long
             await asyncio.sleep(0.01)
         if self.failed:
             raise self._unable()
@@ -365,14 +370,13 @@ class DaskLink:
 
     def _tell_of_batch(self, order: orders.Cancel | orders.Stop | orders.Recall) -> None:
         assert self.receiver is not None
-        batch = self.batches.get(int(order.key)) if isinstance(order.key, int) else None
-        if batch is None:
-            return
-        if batch.pool is not None:
-            return self._order([batch.pool], order)
-        self.waiting.remove(batch)
-        del self.batches[batch.ident]
-        self.receiver.message("", ("end", batch.ident, "returned", batch.spec.get("skip", 0), {}))
+        batch = self.batches.get(order.key) if isinstance(order.key, int) else None
+        if batch is not None and batch.pool is not None:
+            self._order([batch.pool], order)
+        elif batch is not None:
+            self.waiting.remove(batch)
+            del self.batches[batch.ident]
+            self.receiver.message("", ("end", batch.ident, "returned", batch.spec.get("skip", 0), {}))
 
     def report(self, summary: dict[str, Any]) -> None:
         """Tell adaptive clusters how many slots could be used, and the page of this script, if there is one."""

@@ -54,7 +54,8 @@ def jobs(count: int) -> str:
 def reason_of_all(queue: ComputationQueue, workers: Mapping[str, WorkerInfo]) -> str:
     """Say why no worker at all takes a queue's jobs now; an empty text when one does."""
     if not workers:
-        return NO_DASK_WORKER if queue.dispatcher.kind == DASK else NO_WORKER
+        link = queue.dispatcher.link
+        return NO_DASK_WORKER if link is not None and link.kind == DASK else NO_WORKER
     usable = queue.usable(workers.values())
     if not queue.slots_of(usable):
         wanted = queue.wanted or "Check the nodes that the script names."

@@ -35,7 +35,7 @@ LEAVING: Final = "leaving"
 
 
 class Pool(WorkerPlugin):  # type: ignore[misc]
-    """An agent in the process of a Dask worker.  ``name`` is the relay's, ``label`` what the script calls the worker."""
+    """An agent in the process of a Dask worker.  ``name`` is the relay's, ``label`` what people call the worker."""
 
     def __init__(self, name: str, label: str) -> None:
         self.name = name

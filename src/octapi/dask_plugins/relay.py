@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("octapi.dask")
 
-#: operations on Dask's streams: a script to its relay, the relay to a pool, a pool to the relay, the relay to its script
+#: operations on Dask's streams: script to relay, relay to pool, pool to relay, relay to script
 FOR_RELAY: Final = "octapi-for-relay"
 FOR_POOL: Final = "octapi-for-pool"
 FROM_POOL: Final = "octapi-from-pool"
