@@ -21,6 +21,12 @@ from octapi.protocol.specs import BatchSpec, ComputationFacts
 from tests.harness import until
 from tests.links.sites import DaskProcesses, DaskSite, kill
 
+#: Dask's own local clusters leave sockets to the garbage collector
+pytestmark = [
+    pytest.mark.filterwarnings("ignore:unclosed:ResourceWarning"),
+    pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
+]
+
 
 @pytest.fixture(scope="module")
 def site() -> Iterator[DaskSite]:
@@ -68,7 +74,7 @@ def test_an_address_is_enough_and_its_scheme_may_be_left_out(site: DaskSite) -> 
 @pytest.mark.parametrize("processes", [True, False], ids=["processes", "threads"])
 def test_a_local_cluster_is_one_with_as_many_slots_as_threads(processes: bool) -> None:
     with (
-        LocalCluster(n_workers=2, threads_per_worker=2, processes=processes, dashboard_address=None) as dask,
+        LocalCluster(n_workers=2, threads_per_worker=2, processes=processes, dashboard_address=":0") as dask,
         octapi.Cluster(dask=dask) as cluster,
     ):
         assert {worker.name: worker.slots for worker in cluster.workers()} == {"0": 2, "1": 2}
@@ -104,14 +110,14 @@ def test_a_closed_client_and_a_closed_cluster_are_refused(site: DaskSite) -> Non
     client.close()
     with pytest.raises(AddressError, match="is closed"):
         octapi.Cluster(dask=client)
-    with LocalCluster(n_workers=0, processes=False, dashboard_address=None) as dask:
+    with LocalCluster(n_workers=0, processes=False, dashboard_address=":0") as dask:
         pass
     with pytest.raises(ClusterError):
         octapi.Cluster(dask=dask)
 
 
 async def in_the_loop_of_its_cluster() -> None:
-    async with LocalCluster(n_workers=0, processes=False, dashboard_address=None, asynchronous=True) as dask:
+    async with LocalCluster(n_workers=0, processes=False, dashboard_address=":0", asynchronous=True) as dask:
         octapi.Cluster(dask=dask)
 
 
@@ -262,7 +268,7 @@ def test_a_script_waits_aloud_for_workers_and_an_adaptive_cluster_brings_and_tak
         time.sleep(0.2)
         return number
 
-    with LocalCluster(n_workers=0, threads_per_worker=1, dashboard_address=None) as dask:
+    with LocalCluster(n_workers=0, threads_per_worker=1, dashboard_address=":0") as dask:
         dask.adapt(minimum=0, maximum=2, interval="100ms", wait_count=2)
         with octapi.Cluster(dask=dask) as cluster:
             assert cluster.workers() == ()
@@ -275,7 +281,7 @@ def test_a_script_waits_aloud_for_workers_and_an_adaptive_cluster_brings_and_tak
 
 def test_a_cluster_that_shrinks_leaves_the_workers_that_have_jobs(tmp_path: Path) -> None:
     with (
-        LocalCluster(n_workers=3, threads_per_worker=1, dashboard_address=None) as dask,
+        LocalCluster(n_workers=3, threads_per_worker=1, dashboard_address=":0") as dask,
         octapi.Cluster(dask=dask) as cluster,
     ):
         job = cluster.submit(wait_for, str(tmp_path / "go"))
@@ -292,7 +298,7 @@ def test_a_cluster_that_shrinks_leaves_the_workers_that_have_jobs(tmp_path: Path
 
 def test_jobs_of_a_worker_that_is_retired_or_restarted_run_elsewhere(tmp_path: Path) -> None:
     with (
-        LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=None) as dask,
+        LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=":0") as dask,
         Client(dask) as client,
         octapi.Cluster(dask=client) as cluster,
     ):
@@ -308,7 +314,7 @@ def test_jobs_of_a_worker_that_is_retired_or_restarted_run_elsewhere(tmp_path: P
 
 
 def test_a_worker_whose_process_is_killed_under_its_nanny_comes_back(tmp_path: Path) -> None:
-    with LocalCluster(n_workers=1, threads_per_worker=1, dashboard_address=None) as dask, Client(dask) as client:
+    with LocalCluster(n_workers=1, threads_per_worker=1, dashboard_address=":0") as dask, Client(dask) as client:
         pid = next(iter(client.run(os.getpid).values()))
         with octapi.Cluster(dask=client) as cluster:
             job = cluster.submit(wait_for, str(tmp_path / "go"))
