@@ -1,7 +1,5 @@
 """``Cluster(dask=...)``: what it takes, refuses and leaves behind, and Dask clusters that change under it."""
 
-import os
-import signal
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -69,16 +67,6 @@ def test_an_address_is_enough_and_its_scheme_may_be_left_out(site: DaskSite) -> 
     with octapi.Cluster(dask=site.dask.address.removeprefix("tcp://")) as cluster:
         assert cluster.submit(abs, -3).result(timeout=60) == 3
         assert cluster.dask.submit(abs, -5).result(timeout=60) == 5
-
-
-@pytest.mark.parametrize("processes", [True, False], ids=["processes", "threads"])
-def test_a_local_cluster_is_one_with_as_many_slots_as_threads(processes: bool) -> None:
-    with (
-        LocalCluster(n_workers=2, threads_per_worker=2, processes=processes, dashboard_address=":0") as dask,
-        octapi.Cluster(dask=dask) as cluster,
-    ):
-        assert {worker.name: worker.slots for worker in cluster.workers()} == {"0": 2, "1": 2}
-        assert list(cluster.map(abs, range(-500, 0))) == list(range(500, 0, -1))
 
 
 def test_two_scripts_share_a_cluster_of_dask_with_dasks_own_tasks(site: DaskSite) -> None:
@@ -257,73 +245,6 @@ def test_jobs_that_have_no_result_fail_when_the_scheduler_is_lost(processes: Das
     assert processes.address in str(error)
     assert "run the script again" in str(error)
     assert isinstance(late, MasterLost)
-
-
-def test_a_script_waits_aloud_for_workers_and_an_adaptive_cluster_brings_and_takes_them(
-    capsys: pytest.CaptureFixture[str],
-) -> None:
-    def work(number: int) -> int:
-        import time
-
-        time.sleep(0.2)
-        return number
-
-    with LocalCluster(n_workers=0, threads_per_worker=1, dashboard_address=":0") as dask:
-        dask.adapt(minimum=0, maximum=2, interval="100ms", wait_count=2)
-        with octapi.Cluster(dask=dask) as cluster:
-            assert cluster.workers() == ()
-            jobs = [cluster.submit(work, number) for number in range(30)]
-            until(lambda: len(cluster.workers()) == 2, 60)
-            assert [job.result(timeout=60) for job in jobs] == list(range(30))
-            until(lambda: not cluster.workers(), 60)
-            assert cluster.submit(work, 7).result(timeout=60) == 7
-
-
-def test_a_cluster_that_shrinks_leaves_the_workers_that_have_jobs(tmp_path: Path) -> None:
-    with (
-        LocalCluster(n_workers=3, threads_per_worker=1, dashboard_address=":0") as dask,
-        octapi.Cluster(dask=dask) as cluster,
-    ):
-        job = cluster.submit(wait_for, str(tmp_path / "go"))
-        until(job.running)
-        busy = job.worker
-        dask.adapt(minimum=0, maximum=3, interval="50ms", wait_count=1)
-        until(lambda: len(cluster.workers()) == 1)
-        assert [worker.name for worker in cluster.workers()] == [busy]
-        (tmp_path / "go").touch()
-
-        assert job.result(timeout=60)
-        assert job.worker == busy
-
-
-def test_jobs_of_a_worker_that_is_retired_or_restarted_run_elsewhere(tmp_path: Path) -> None:
-    with (
-        LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=":0") as dask,
-        Client(dask) as client,
-        octapi.Cluster(dask=client) as cluster,
-    ):
-        job = cluster.submit(wait_for, str(tmp_path / "go"))
-        until(job.running)
-        rows = client.scheduler_info()["workers"]
-        client.retire_workers([next(place for place, row in rows.items() if str(row["name"]) == job.worker)])
-        until(lambda: len(cluster.workers()) == 1)
-        client.restart(wait_for_workers=False)
-        (tmp_path / "go").touch()
-
-        assert job.result(timeout=60)
-
-
-def test_a_worker_whose_process_is_killed_under_its_nanny_comes_back(tmp_path: Path) -> None:
-    with LocalCluster(n_workers=1, threads_per_worker=1, dashboard_address=":0") as dask, Client(dask) as client:
-        pid = next(iter(client.run(os.getpid).values()))
-        with octapi.Cluster(dask=client) as cluster:
-            job = cluster.submit(wait_for, str(tmp_path / "go"))
-            until(job.running)
-            os.kill(pid, signal.SIGKILL)
-            until(lambda: not job.running() or job.worker is None or not is_running(pid))
-            (tmp_path / "go").touch()
-
-            assert job.result(timeout=60)
 
 
 # ---- its decisions

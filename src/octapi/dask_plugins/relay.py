@@ -139,7 +139,12 @@ def widen_target(scheduler: Scheduler) -> None:
     """Let adaptive clusters count our jobs when they decide how many workers they want."""
     asked = scheduler.handlers["adaptive_target"]
     if getattr(asked, "func", None) is not adaptive_target:
-        scheduler.handlers["adaptive_target"] = partial(adaptive_target, scheduler, asked)
+
+        def answer(target_duration: float | None = None) -> int:
+            return adaptive_target(scheduler, asked, target_duration=target_duration)
+
+        answer.func = adaptive_target  # type: ignore[attr-defined]
+        scheduler.handlers["adaptive_target"] = answer
 
 
 def adaptive_target(scheduler: Scheduler, asked: Callable[..., int], **how: Any) -> int:
