@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Unpack
 from octapi.client import payload
 from octapi.client.calls import BUFFERSIZE, Calls
 from octapi.client.connect import connect
+from octapi.client.dask_target import connect as connect_dask
 from octapi.client.dispatcher import forked_error
 from octapi.client.items import Items
 from octapi.client.lifetime import Lifetime
@@ -59,14 +60,18 @@ class Cluster(Calls, concurrent.futures.Executor):  # type: ignore[misc]  # its 
     is said on stderr.  ``slots`` bounds the processes of a local cluster.  ``progress`` shows a bar with
     jobs done, rate and time left, or where there is no terminal a line every 5 s; by default on a terminal only.
     ``page`` opens the page on this computer's loopback for as long as the cluster lives, and prints its link on stderr.
+    ``dask`` is a Dask cluster that is there already, instead of ``address``: a :class:`distributed.Client`, a cluster
+    such as ``LocalCluster``, or a scheduler's address such as ``tcp://192.168.1.10:8786``.  Its workers need OctaPi;
+    each gives as many slots as it has threads.  It is not closed with this cluster.
     ``pool`` are those of :class:`concurrent.futures.ProcessPoolExecutor` by name: ``max_workers`` (also as first
     argument) is ``slots``, ``mp_context`` and ``max_tasks_per_child`` are not needed, ``initializer`` is refused.
 
     A script that ends without :meth:`shutdown` has its jobs done first.  In a process that is forked from the one that
     made the cluster, it raises :exc:`octapi.errors.ClusterForked`.
 
-    Raises :exc:`octapi.errors.MasterNotFound` when an address was given and nobody answers there, and
-    :exc:`octapi.errors.AddressError` for an address or a number of slots that cannot be used.
+    Raises :exc:`octapi.errors.MasterNotFound` when an address was given and nobody answers there,
+    :exc:`octapi.errors.AddressError` for an address or a number of slots that cannot be used, and
+    :exc:`octapi.errors.ClusterError` when processes of the Dask cluster cannot run OctaPi's jobs.
     """
 
     def __init__(
@@ -76,10 +81,11 @@ class Cluster(Calls, concurrent.futures.Executor):  # type: ignore[misc]  # its 
         slots: int | None = None,
         progress: bool | None = None,
         page: bool = False,
+        dask: object = None,
         **pool: Unpack[PoolArguments],
     ) -> None:
         place, bound = slots_of(address, slots, pool)
-        self.engine: Dispatcher = connect(place, slots=bound)
+        self.engine: Dispatcher = connect(place, slots=bound) if dask is None else connect_dask(dask, place)
         self._life = Lifetime(self.engine)
         self._dropped = weakref.finalize(self, self._life.let_go)
         self._dropped.atexit = False
@@ -102,7 +108,8 @@ class Cluster(Calls, concurrent.futures.Executor):  # type: ignore[misc]  # its 
         """A :class:`distributed.Client` on the same devices, started when it is first asked for.
 
         It is Dask's current client until it is closed, which the end of the cluster does too: ``compute()`` and
-        whatever else of Dask looks for a client finds it, from all threads.  On this computer alone it starts a Dask
+        whatever else of Dask looks for a client finds it, from all threads.  A client given as ``dask=`` is returned as
+        it is.  On this computer alone it starts a Dask
         cluster of its own with as many processes as slots.  Raises :exc:`~octapi.errors.ClusterClosed`.
         """
         with self._lock:

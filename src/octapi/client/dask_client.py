@@ -29,6 +29,7 @@ class Place(NamedTuple):
     address: str
     trust: Trust | None
     names: tuple[str, ...] = ()
+    security: Any = None
 
 
 class Dask:
@@ -41,12 +42,23 @@ class Dask:
         self._client: Client | None = None
 
     def client(self) -> Client:
-        """Return the client; it is Dask's current one until it is closed, then the one before is again."""
+        """Return the client; it is Dask's current one until it is closed, then the one before is again.
+
+        The script's own one, with which it said where its Dask cluster is, is returned as it is.
+        """
+        given = self._given()
+        if given is not None:
+            return given
         if self._client is None or self._client.status in ("closing", "closed"):
             if self._place is None:
                 self._place = self._find()
             self._client = open_client(self._place)
         return self._client
+
+    def _given(self) -> Client | None:
+        link = self._engine.link
+        given = None if link is None or link.target is None else link.target.client
+        return given if given is not None and given.status == "running" else None
 
     def close(self) -> None:
         """Close the client, and what was started for it."""
@@ -57,6 +69,8 @@ class Dask:
     def _find(self) -> Place:
         """Return the address of Dask's scheduler, and what is needed to connect; on one computer alone start one."""
         link = self._engine.link
+        if link is not None and link.target is not None:
+            return Place(link.dask_address, None, security=link.target.security)
         if link is not None and link.dask_address:
             return Place(link.dask_address, None if link.endpoint is None else link.endpoint.trust)
         from octapi.testing import EmbeddedCluster
@@ -96,7 +110,7 @@ def client_class() -> type[Client]:
 
 def open_client(place: Place) -> Client:
     """Open a client, and wait until the workers there are have started what runs Dask's tasks."""
-    security: dict[str, Any] = {}
+    security: dict[str, Any] = {} if place.security is None else {"security": place.security}
     if place.trust is not None:
         from octapi.engine.dask_comm import GuardedSecurity
         from octapi.engine.guard import Guard

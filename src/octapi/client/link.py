@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from octapi.client.dask_target import DaskTarget
     from octapi.client.endpoint import MasterEndpoint
     from octapi.protocol.news import News
     from octapi.protocol.outcome import WorkerInfo
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
 #: kinds of links
 LOCAL = "local"
 REMOTE = "remote"
+DASK = "dask"
 
 
 class Receiver(Protocol):
@@ -55,8 +57,9 @@ class Link(Protocol):
     """A way to slots.  All methods run on the dispatcher's thread.
 
     ``recovery`` is what another process needs to find this client's jobs if it crashes.  ``endpoint`` is the master,
-    and ``dask_address`` where its scheduler takes Dask's clients; None and empty on this computer alone.  ``on_report``
-    gets what a master is told of the jobs: a page of one script listens there.
+    and ``dask_address`` where its scheduler takes Dask's clients; None and empty on this computer alone.  ``target`` is
+    the Dask cluster that was there before OctaPi, if that is where the slots are.  ``on_report`` gets what a master is
+    told of the jobs: a page of one script listens there.
     """
 
     kind: str
@@ -64,6 +67,7 @@ class Link(Protocol):
     is_connected: bool
     endpoint: MasterEndpoint | None
     dask_address: str
+    target: DaskTarget | None
     on_report: Callable[[dict[str, Any]], None]
 
     @property

@@ -14,6 +14,7 @@ from octapi.protocol.outcome import WorkerInfo
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from octapi.client.dask_target import DaskTarget
     from octapi.client.endpoint import MasterEndpoint
     from octapi.client.link import Receiver
     from octapi.pool.agent import Agent
@@ -30,6 +31,7 @@ class LocalLink:
         self.is_connected = True
         self.endpoint: MasterEndpoint | None = None
         self.dask_address = ""
+        self.target: DaskTarget | None = None
         self.travel = (0, 0)
         self.slots = slots
         self.agent: Agent | None = None

@@ -31,6 +31,7 @@ from octapi.text.stderr import say
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from octapi.client.dask_target import DaskTarget
     from octapi.client.endpoint import MasterEndpoint
     from octapi.client.link import Receiver
     from octapi.protocol.specs import BatchSpec, ComputationFacts
@@ -70,6 +71,7 @@ class RemoteLink:
         self.writer: FrameStream | None = None
         self.tasks: list[asyncio.Task[None]] = []
         self.dask_address = ""
+        self.target: DaskTarget | None = None
         self.run_id = ""
         self.closing = False
         self.is_connected = False

@@ -10,6 +10,7 @@ from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 from octapi.client.item_range import ItemRange
+from octapi.client.link import DASK
 from octapi.protocol.outcome import DRAINED, DRAINING, MISSING, OK, SILENT
 from octapi.text.back_off import FIRST_S, BackOff, cause_of
 from octapi.text.stderr import is_terminal, say
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
 
 #: what is larger takes a time that is worth to be told, in bytes
 LARGE = 1 << 20
+NO_WORKER = "wait: no worker has joined the cluster yet. Start one with 'octapi worker'."
+NO_DASK_WORKER = "wait: the cluster of Dask has no worker. Scale it up, or start one with 'dask worker'."
 
 
 def reason(queue: ComputationQueue, workers: Mapping[str, WorkerInfo]) -> str | None:
@@ -50,7 +53,8 @@ def jobs(count: int) -> str:
 def reason_of_all(queue: ComputationQueue, workers: Mapping[str, WorkerInfo]) -> str:
     """Say why no worker at all takes a queue's jobs now; an empty text when one does."""
     if not workers:
-        return "wait: no worker has joined the cluster yet. Start one with 'octapi worker'."
+        link = queue.dispatcher.link
+        return NO_DASK_WORKER if link is not None and link.kind == DASK else NO_WORKER
     usable = queue.usable(workers.values())
     if not queue.slots_of(usable):
         wanted = queue.wanted or "Check the nodes that the script names."
