@@ -12,12 +12,13 @@ from typing import Any, NamedTuple
 from octapi.client.endpoint import MasterEndpoint, refused
 from octapi.client.master_rpc import MasterRpc
 from octapi.client.remote import hello
-from octapi.errors import ClusterError, JobCrashed, WorkerLost
+from octapi.errors import BatchRefused, ClusterError, JobCrashed, WorkerLost
 from octapi.protocol import outcome, wire
 from octapi.protocol.client_messages import Fetch, Settled
 from octapi.protocol.exits import exit_phrase
 from octapi.protocol.outcome import Extra, WorkerInfo
 from octapi.protocol.records import outcomes
+from octapi.text.stderr import say
 
 #: how long to wait for the master's first answer, in seconds
 ANSWER_S = 10.0
@@ -67,7 +68,10 @@ class Recovery:
         elif kind == "complete":
             self.complete = True
         elif kind == "agent":
-            self._agent(rest[0], *rest[1])
+            try:
+                self._agent(rest[0], *rest[1])
+            except BatchRefused as error:  # the other workers' outcomes are none the worse for it
+                say(f"octapi: outcomes of jobs that {rest[0]} ran are left out: {error}")
 
     def _agent(self, worker: str, kind: str, ident: Any, *rest: Any) -> None:
         if kind == "results":

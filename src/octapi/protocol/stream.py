@@ -23,6 +23,8 @@ SCRATCH: Final = 64 << 10
 PAGES: Final = 1 << 20
 #: how much is given to the transport at once, in bytes
 PIECE: Final = 256 << 10
+#: how long what was said last may take to go out, in seconds
+CLOSE_S: Final = 10.0
 
 
 class FrameStream(asyncio.BufferedProtocol):
@@ -216,8 +218,10 @@ class FrameStream(asyncio.BufferedProtocol):
         self._send()
 
     async def wait_closed(self) -> None:
-        """Wait until it has hung up."""
-        await self._closed
+        """Wait until it has hung up; another side that takes nothing more is not waited for."""
+        await asyncio.wait((self._closed,), timeout=CLOSE_S)
+        if not self._closed.done():
+            self.transport.abort()
 
     def get_extra_info(self, name: str, default: Any = None) -> Any:
         """Return what is known of the other side, as asyncio's transports do."""
