@@ -10,6 +10,8 @@ import msgpack
 
 from octapi.protocol import orders, wire
 from octapi.protocol.computation import SOURCE, Computation
+from octapi.protocol.messages import plain
+from octapi.protocol.news import LOST, Lost, News, Unreadable
 from octapi.protocol.records import Outcome, outcomes
 from octapi.protocol.specs import BatchSpec
 
@@ -34,8 +36,11 @@ class Recorder:
         self.workers = dict(workers)
         self.events.append(("workers", *sorted(workers)))
 
-    def message(self, worker: str, message: tuple[Any, ...]) -> None:
-        self.events.append(("message", worker, *message))
+    def message(self, worker: str, said: News) -> None:
+        assert not isinstance(said, Unreadable), said
+        word = LOST if isinstance(said, Lost) else plain(said)[0]
+        fields = [bytes(wire.buffer_of(part)) if isinstance(part, wire.Payload) else part for part in said]
+        self.events.append(("message", worker, word, *fields))
 
     def link_lost(self, error: Exception) -> None:
         self.lost = error
@@ -94,7 +99,7 @@ class Bench:
         self._serial += 1
         ident = self._serial
         data = msgpack.packb([pickle.dumps((args, {})) for args in arguments])
-        spec = BatchSpec(form=wire.JOBS, data=data, jobs=len(arguments), worker=None)
+        spec = BatchSpec(form=wire.JOBS, data=wire.blob(data), jobs=len(arguments), worker=None)
         self.do(lambda: self.link.run(ident, 1, digest, spec | more))  # type: ignore[arg-type]
         return ident
 

@@ -21,10 +21,11 @@ from octapi.client.link import DASK
 from octapi.dask_plugins.pool import HEALTH, HELLO, LEAVING, install
 from octapi.dask_plugins.relay import FOR_RELAY, FOR_SCRIPT, JOINED, LEFT, Relay
 from octapi.errors import ClusterError, MasterLost, MasterNotFound
-from octapi.protocol import orders, wire
+from octapi.protocol import news, orders, wire
 from octapi.protocol.messages import plain
 from octapi.protocol.outcome import OK, SILENT, WorkerInfo
 from octapi.protocol.specs import ComputationFacts
+from octapi.protocol.worker_messages import End
 from octapi.text.reasons import in_words
 from octapi.text.stderr import say
 
@@ -219,7 +220,7 @@ class DaskLink:
             pool.refused.add(message[1])
         elif message[0] == "ready":
             pool.refused.discard(message[1])
-        self.receiver.message(pool.info.name, message)
+        self.receiver.message(pool.info.name, news.read(message))
         self._place()
 
     def _of_batch(self, pool: DaskPool, message: tuple[Any, ...]) -> None:
@@ -230,7 +231,7 @@ class DaskLink:
         if kind == "end":
             del pool.held[ident]
             self.batches.pop(ident, None)
-        self.receiver.message(pool.info.name, message)
+        self.receiver.message(pool.info.name, news.read(message))
         if kind == "end":
             self._place()
 
@@ -250,7 +251,7 @@ class DaskLink:
         self._tell_workers()
         for batch in list(pool.held.values()):
             self.batches.pop(batch.ident, None)
-            self.receiver.message(pool.info.name, ("lost", batch.ident, batch.spec["jobs"]))
+            self.receiver.message(pool.info.name, news.Lost(batch.ident, batch.spec["jobs"]))
         self._place()
 
     def _infos(self) -> dict[str, WorkerInfo]:
@@ -376,7 +377,7 @@ class DaskLink:
         elif batch is not None:
             self.waiting.remove(batch)
             del self.batches[batch.ident]
-            self.receiver.message("", ("end", batch.ident, "returned", batch.spec.get("skip", 0), {}))
+            self.receiver.message("", End(batch.ident, "returned", batch.spec.get("skip", 0), {}))
 
     def report(self, summary: dict[str, Any]) -> None:
         """Tell adaptive clusters how many slots could be used, and the page of this script, if there is one."""

@@ -23,10 +23,13 @@ from octapi.device import sensors
 from octapi.namespaces.dispy import Namespace
 from octapi.pool.agent import Agent
 from octapi.protocol import wire
-from octapi.protocol.messages import Channel, parse
+from octapi.protocol.messages import Channel, parse, plain
+from octapi.protocol.worker_messages import End
 
 if TYPE_CHECKING:
     from distributed import Worker
+
+    from octapi.protocol.news import AgentNews
 
 #: what a pool says of itself, beside what an agent says
 HELLO: Final = "hello"
@@ -54,14 +57,14 @@ class Pool(WorkerPlugin):  # type: ignore[misc]
         worker.stream_handlers[FOR_POOL] = partial(take, worker)
         trim(worker.batched_stream)
         here = sensors.Sensors()
-        self.post((HELLO, facts(worker, self.label, here)))
+        self.send((HELLO, facts(worker, self.label, here)))
         self.reporting = asyncio.get_running_loop().create_task(self._report(here))
 
     def teardown(self, worker: Worker) -> None:
         """Say that this worker goes on purpose, and stop the slots."""
         if self.reporting is not None:
             self.reporting.cancel()
-        self.post((LEAVING,))
+        self.send((LEAVING,))
         if self.agent is not None:
             self.agent.close()
 
@@ -69,9 +72,13 @@ class Pool(WorkerPlugin):  # type: ignore[misc]
         """Tell how this device is, again and again."""
         while True:
             await asyncio.sleep(sensors.PERIOD_S)
-            self.post((HEALTH, here.read()))
+            self.send((HEALTH, here.read()))
 
-    def post(self, message: tuple[Any, ...]) -> None:
+    def post(self, news: AgentNews) -> None:
+        """Send what the agent says to the script."""
+        self.send(plain(news))
+
+    def send(self, message: tuple[Any, ...]) -> None:
         """Send a message to the script, if the connection stands."""
         assert self.worker is not None
         assert self.agent is not None
@@ -92,7 +99,7 @@ class Pool(WorkerPlugin):  # type: ignore[misc]
             if message[0] == "run":
                 self.agent.drop(message[1])
                 text = f"{type(error).__name__}: {error}"
-                self.post(("end", message[1], "refused", 0, {"text": text, "is_batch": True}))
+                self.post(End(message[1], "refused", 0, {"text": text, "is_batch": True}))
 
 
 def take(worker: Worker, name: str, body: bytes | None) -> None:
