@@ -14,7 +14,7 @@ class Gate:
     def __init__(self) -> None:
         self.taken: list[Any] = []
         self.took, self.gone = asyncio.Event(), asyncio.Event()
-        self.client: Any = SimpleNamespace(writer=None, is_alive=lambda: None, send=lambda *_: None)
+        self.client: Any = SimpleNamespace(writer=None, keeps=False, is_alive=lambda: None, send=lambda *_: None)
         self.happened: list[object] = []
         self.client.take = self.happened.append
         self.sessions = self.requests = self
