@@ -18,7 +18,6 @@ from octapi.errors import (
     VersionMismatch,
 )
 from octapi.protocol import wire
-from octapi.protocol.client_messages import Bye
 from octapi.protocol.messages import kind_of, plain
 from octapi.protocol.stream import FrameStream, connect
 from octapi.text.reasons import in_words
@@ -183,6 +182,8 @@ async def ask(way: MasterEndpoint, patience_s: float, hello: dict[str, Any], que
 
     Raises :exc:`MasterNotFound` and what :func:`refused` returns.
     """
+    from octapi.protocol.client_messages import Bye  # a script on this computer alone needs none of them
+
     stream = None
     try:
         stream = await way.open(patience_s)

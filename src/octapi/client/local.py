@@ -22,6 +22,10 @@ if TYPE_CHECKING:
     from octapi.protocol.specs import BatchSpec, ComputationFacts
 
 
+#: how long a script has this computer for itself before its load is looked at, in seconds
+QUIET_S = 1.0
+
+
 class LocalLink:
     """This computer's own cores, without Dask: the agent runs in the dispatcher's loop."""
 
@@ -58,6 +62,7 @@ class LocalLink:
 
     async def _report(self) -> None:
         """Tell how this computer is, again and again."""
+        await asyncio.sleep(QUIET_S)
         from octapi.device import sensors  # psutil is not for the first milliseconds of a script
 
         assert self.receiver is not None
