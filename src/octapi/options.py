@@ -8,6 +8,7 @@ import math
 import numbers
 import operator
 import os
+import types
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, SupportsIndex, TypedDict, cast
 
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
 RETRIES = 2
 #: the longest time limit, in seconds: about a year
 LONGEST_S = 366 * 86_400.0
+#: marks an option that slots are told: a computation has a field of the same name
+FOR_SLOTS = types.MappingProxyType({"for_slots": True})
 
 
 @dataclasses.dataclass(frozen=True)
@@ -35,12 +38,14 @@ class Options:
     Raises :exc:`octapi.errors.OptionError` for a value that cannot be used.
     """
 
-    timeout_s: float | None = None
+    timeout_s: float | None = dataclasses.field(default=None, metadata=FOR_SLOTS)
     retries: int = RETRIES
     worker: str | None = None
     files: tuple[str | Path, ...] = ()
     files_to: str | Path = ""
     wait_for_worker: bool = True
+    #: the names and values of what slots are told, as fields of :class:`octapi.protocol.computation.Computation`
+    for_slots: tuple[tuple[str, Any], ...] = dataclasses.field(default=(), init=False, repr=False)
 
     def __post_init__(self) -> None:
         """Check every value, and bring it to its type."""
@@ -54,6 +59,8 @@ class Options:
         }
         for name, value in checked.items():
             object.__setattr__(self, name, value)
+        own = (field.name for field in dataclasses.fields(self) if field.metadata == FOR_SLOTS)
+        object.__setattr__(self, "for_slots", tuple((name, checked[name]) for name in own))
 
 
 class OptionArguments(TypedDict, total=False):
@@ -69,7 +76,7 @@ class OptionArguments(TypedDict, total=False):
 
 def options_of(given: OptionArguments) -> Options:
     """Make options of what was given by name.  Raises :exc:`OptionError`."""
-    known = [field.name for field in dataclasses.fields(Options)]
+    known = [field.name for field in dataclasses.fields(Options) if field.init]
     for name in given:
         if name not in known:
             near = difflib.get_close_matches(name, known, 1, 0.5)

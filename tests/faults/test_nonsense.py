@@ -131,7 +131,7 @@ class Loop:
 @pytest.fixture(scope="module")
 def agent() -> Iterator[Loop]:
     found = Loop()
-    found.do(lambda: found.agent.on_define("abs", of_function("abs", pickle.dumps(abs), None, ()).to_bytes(), {}))
+    found.do(lambda: found.agent.on_define("abs", of_function("abs", pickle.dumps(abs), (), ()).to_bytes(), {}))
     yield found
     found.close()
 
@@ -175,14 +175,14 @@ def test_an_agent_refuses_a_batch_that_it_cannot_use(agent: Loop, field: str, va
 @given(field=st.sampled_from(sorted(Computation.__dataclass_fields__)), value=plain, own=plain)
 def test_an_agent_refuses_a_computation_that_it_cannot_use(agent: Loop, field: str, value: Any, own: Any) -> None:
     """Its fields are of their types, or it is refused; nothing of it is begun."""
-    fields = msgpack.unpackb(of_function("abs", pickle.dumps(abs), None, ()).to_bytes()) | {field: value}
+    fields = msgpack.unpackb(of_function("abs", pickle.dumps(abs), (), ()).to_bytes()) | {field: value}
     digest = f"odd-{next(NUMBERS)}"
     known = set(agent.agent.computations.known)
     if is_refused(Computation.from_bytes, msgpack.packb(fields)):
         agent.do(lambda: agent.agent.on_define(digest, msgpack.packb(fields), {}))
         assert "cannot be used" in agent.until(lambda message: message[:2] == ("refused", digest))[2]
     if is_refused(specs.own_facts, own):
-        agent.do(lambda: agent.agent.on_define(digest, of_function("abs", pickle.dumps(abs), None, ()).to_bytes(), own))
+        agent.do(lambda: agent.agent.on_define(digest, of_function("abs", pickle.dumps(abs), (), ()).to_bytes(), own))
     assert set(agent.agent.computations.known) == known
 
 
@@ -229,7 +229,7 @@ def define(name: str = "odd") -> tuple[Any, ...]:
     return (
         "define",
         name,
-        of_function("abs", pickle.dumps(abs), None, ()).to_bytes(),
+        of_function("abs", pickle.dumps(abs), (), ()).to_bytes(),
         {"limits": None, "workers": {}, "python": ""},
     )
 

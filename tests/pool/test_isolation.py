@@ -488,8 +488,42 @@ def open_descriptors(_: int) -> list[str]:
 
 
 def test_a_job_has_no_descriptors_but_its_own(cluster: octapi.Cluster) -> None:
-    """Neither its slot's connection to the agent nor the memory that both share: who has them speaks as the slot."""
-    assert set(cluster.submit(open_descriptors, 0).result(60)) <= {"/dev/null", "pipe"}
+    """Neither its slot's connection to the agent nor the memory that both share: who has them speaks as the slot.
+
+    What it has is a way for its outcome, and memory for a large one, which no other job gets.
+    """
+    assert set(cluster.submit(open_descriptors, 0).result(60)) <= {"/dev/null", "pipe", "/memfd"}
+
+
+def spoils_shared_memory(size: int) -> bytes:
+    """Write into, shorten and seal the memory for outcomes, and return a large one."""
+    import fcntl
+    import os
+    import pathlib
+
+    for number in range(3, 256):
+        try:
+            name = str(pathlib.Path(f"/proc/self/fd/{number}").readlink())
+        except OSError:
+            continue
+        if name.startswith("/memfd:octapi-outcome"):
+            os.write(number, b"junk" * 1000)
+            fcntl.fcntl(number, fcntl.F_ADD_SEALS, fcntl.F_SEAL_GROW)
+    return b"y" * size
+
+
+def large(size: int) -> bytes:
+    import os
+
+    return os.urandom(1) and b"x" * size
+
+
+def test_a_job_that_spoils_the_memory_for_outcomes_spoils_its_own(cluster: octapi.Cluster) -> None:
+    """Its large outcome is lost with it; those before and after are whole."""
+    assert cluster.submit(spoils_shared_memory, 10).result(60) == b"y" * 10
+    assert cluster.submit(large, 3_000_000).result(60) == b"x" * 3_000_000
+    assert isinstance(cluster.submit(spoils_shared_memory, 3_000_000).exception(60), octapi.JobCrashed)
+    assert cluster.submit(large, 3_000_000).result(60) == b"x" * 3_000_000
 
 
 def begins_a_frame(_: int) -> str:

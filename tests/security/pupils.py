@@ -18,7 +18,7 @@ from tests.security.table import attack, expected
 from tests.security.visitors import SECRET, with_secrets
 from tests.security.well import all_is_well
 
-ABS = of_function("abs", pickle.dumps(abs), None, ()).to_bytes()
+ABS = of_function("abs", pickle.dumps(abs), (), ()).to_bytes()
 DATA = msgpack.packb([pickle.dumps(((-5,), {}))])
 BATCH: dict[str, Any] = {"form": wire.JOBS, "data": DATA, "jobs": 1, "ids": b"\0" * 8, "worker": None}
 #: a script that does nothing until it is stopped

@@ -17,6 +17,9 @@ from octapi.protocol.computation import Computation, File
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    #: options that slots are told, by the names of a computation's fields
+    OwnOptions = tuple[tuple[str, Any], ...]
+
 
 def call_bytes(args: tuple[object, ...], kwargs: dict[str, object]) -> bytes:
     """Pickle a call's arguments: by name where that works on a worker, else by value.
@@ -70,14 +73,14 @@ def function_bytes(function: Callable[..., object]) -> bytes:
         raise blame.for_function(function, error) from error
 
 
-def of_function(title: str, code: bytes, timeout_s: float | None, files: tuple[File, ...]) -> Computation:
+def of_function(title: str, code: bytes, options: OwnOptions, files: tuple[File, ...]) -> Computation:
     """Describe a callable, pickled in ``code``, so that workers can run it."""
-    return of_script(Computation(kinds.FUNCTION, title, code, files=files, timeout_s=timeout_s))
+    return of_script(Computation(kinds.FUNCTION, title, code, files=files, **dict(options)))
 
 
-def of_calls(title: str, is_bound: bool, timeout_s: float | None, files: tuple[File, ...]) -> Computation:
+def of_calls(title: str, is_bound: bool, options: OwnOptions, files: tuple[File, ...]) -> Computation:
     """Describe calls that bring their function; ``is_bound`` says that bytecode is among it."""
-    return of_script(Computation(kinds.CALL, title, files=files, python_bound=is_bound, timeout_s=timeout_s))
+    return of_script(Computation(kinds.CALL, title, files=files, python_bound=is_bound, **dict(options)))
 
 
 def of_script(found: Computation) -> Computation:

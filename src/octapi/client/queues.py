@@ -37,8 +37,8 @@ class Options(Protocol):
     """What of the options of a call makes another computation."""
 
     @property
-    def timeout_s(self) -> float | None:
-        """Seconds after which a job is stopped."""
+    def for_slots(self) -> tuple[tuple[str, Any], ...]:
+        """What slots are told, by the names of a computation's fields."""
 
     @property
     def files(self) -> tuple[str | Path, ...]:
@@ -135,10 +135,10 @@ class ComputationQueues:
         given, own = self._enclosures.read(options.files) if options.files else ((), b"")
         files = (*given, *carried.files)
         if isinstance(what, Title):
-            found = payload.of_calls(what.name, what.is_bound, options.timeout_s, files)
+            found = payload.of_calls(what.name, what.is_bound, options.for_slots, files)
         else:
             what = what if what.data is not None else fresh(function)
-            found = payload.of_function(payload.name(function), what.data or b"", options.timeout_s, files)
+            found = payload.of_function(payload.name(function), what.data or b"", options.for_slots, files)
         key = key_of(options, what, own, carried.digest)
         with self._lock:
             queue = self._queues.get(key)
@@ -163,4 +163,4 @@ class ComputationQueues:
 
 def key_of(options: Options, what: Content | Title, files: bytes, modules: bytes) -> Hashable:
     """Return what tells queues apart."""
-    return what if type(what) is Title else what[0], options.timeout_s, options.files_to, files, modules
+    return what if type(what) is Title else what[0], options.for_slots, options.files_to, files, modules

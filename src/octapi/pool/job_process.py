@@ -90,27 +90,24 @@ class Pipes:
         self.frames, self.frames_end = os.pipe()
         for fd in (self.out, self.err, self.frames):
             os.set_blocking(fd, False)
-        self._share()
 
-    def _share(self) -> None:
-        """Make memory for a large outcome, where the system has it; it takes none until it is used."""
+    def share(self) -> None:
+        """Make memory for a large outcome of the next job alone, where the system has it; unused it takes none."""
         if hasattr(os, "memfd_create"):
-            self.large = os.memfd_create("octapi-outcome", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
+            fresh = os.memfd_create("octapi-outcome", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
+            if self.large >= 0:
+                os.close(self.large)
+            self.large = fresh
 
     def take_large(self, size: int) -> memoryview:
-        """Return the large outcome that a job process has written, and make memory for the next.
+        """Return the large outcome that a job process has written.
 
-        Raises ValueError when less is there: nobody may shorten it afterwards.
+        Raises OSError and ValueError when it is not there: nobody may shorten it afterwards.
         """
-        fd = self.large
-        self._share()
-        try:
-            fcntl.fcntl(fd, fcntl.F_ADD_SEALS, fcntl.F_SEAL_SHRINK)
-            if os.fstat(fd).st_size < size:
-                raise ValueError("its outcome was cut short by the job itself")
-            return memoryview(mmap.mmap(fd, size, prot=mmap.PROT_READ))
-        finally:
-            os.close(fd)
+        fcntl.fcntl(self.large, fcntl.F_ADD_SEALS, fcntl.F_SEAL_SHRINK)
+        if os.fstat(self.large).st_size < size:
+            raise ValueError("its outcome was cut short by the job itself")
+        return memoryview(mmap.mmap(self.large, size, prot=mmap.PROT_READ))
 
     def renew(self) -> None:
         """Begin anew, after a job process that was killed while it wrote."""
@@ -232,6 +229,7 @@ def run(
     if pipes.has_said:
         pipes.has_said = False
         os.write(2, NEW_JOB)
+    pipes.share()
     signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGINT,))
     try:
         pid = os.fork()
@@ -265,8 +263,8 @@ class Sender:
             return self.send(OUTCOME, times + data)
         if os.getpid() == self._owner:
             rest = memoryview(data)
-            while rest:
-                rest = rest[os.write(self._large, rest) :]
+            while rest:  # at its place, wherever the job has written
+                rest = rest[os.pwrite(self._large, rest, len(data) - len(rest)) :]
         return self.send(LARGE, times + SIZE.pack(len(data)))
 
     def send(self, kind: bytes, body: bytes) -> None:
