@@ -25,6 +25,8 @@ NOT_DEAD: Final[list[tuple[str, str, str]]] = [
     ("client/dask_client.py", DASK, "_restart"),
     ("client/job_errors.py", USERS, "is_out_of_memory"),
     ("client/pool_arguments.py", USERS, "max_workers mp_context initializer initargs max_tasks_per_child"),
+    ("dask_plugins/pool.py", DASK, "teardown"),
+    ("dask_plugins/relay.py", DASK, "remove_client valid_workers_downscaling"),
     ("device/discovery.py", LIBRARY, "service_type state_change"),
     ("dispy/argument_types.py", DISPY, "node_port scheduler_node"),
     ("dispy/cluster.py", DISPY, "ipv4_udp_multicast dispy_job_depends submit_job_id submit_node update_time"),

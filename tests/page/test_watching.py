@@ -39,7 +39,11 @@ class Unread:
     def __init__(self) -> None:
         self.bytes = 0
         self.is_aborted = False
-        self.transport = SimpleNamespace(get_write_buffer_size=lambda: self.bytes, abort=self.abort)
+        self.transport = SimpleNamespace(abort=self.abort)
+
+    @property
+    def unsent(self) -> int:
+        return self.bytes
 
     def write(self, data: bytes) -> None:
         self.bytes += len(data)

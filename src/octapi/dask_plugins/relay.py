@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from distributed.batched import BatchedSend
     from distributed.scheduler import Scheduler, WorkerState
 
-log = logging.getLogger("octapi.dask")
+log = logging.getLogger("octapi.dask_plugins")
 
 #: operations on Dask's streams: script to relay, relay to pool, pool to relay, relay to script
 FOR_RELAY: Final = "octapi-for-relay"

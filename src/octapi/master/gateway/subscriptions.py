@@ -91,7 +91,7 @@ class Seen:
     def is_behind(self, now: float) -> bool:
         """Say whether it has too much to read already, and hang up on it if that has been so for long."""
         writer = self.client.writer
-        if writer is None or writer.transport.get_write_buffer_size() <= UNREAD_BYTES:
+        if writer is None or writer.unsent <= UNREAD_BYTES:
             self.behind_since = None
             return False
         if self.behind_since is None:
