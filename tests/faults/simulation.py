@@ -55,7 +55,6 @@ class Pipe:
     def __init__(self) -> None:
         self.frames: deque[bytes] = deque()
         self.is_closed = False
-        self.transport = SimpleNamespace(abort=self.close)
         self.unsent = 0
 
     def write(self, data: bytes) -> None:
@@ -70,6 +69,9 @@ class Pipe:
 
     def is_closing(self) -> bool:
         return self.is_closed
+
+    def abort(self) -> None:
+        self.close()
 
     def close(self) -> None:
         self.is_closed = True

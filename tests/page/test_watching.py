@@ -39,7 +39,6 @@ class Unread:
     def __init__(self) -> None:
         self.bytes = 0
         self.is_aborted = False
-        self.transport = SimpleNamespace(abort=self.abort)
 
     @property
     def unsent(self) -> int:

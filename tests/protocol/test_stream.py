@@ -127,3 +127,29 @@ def test_a_long_message_is_memory_that_may_be_written_to() -> None:
     found = asyncio.run(talk())
     found.view[0] = 7
     assert found.view[0] == 7
+
+
+def test_what_came_before_the_end_is_read_after_it() -> None:
+    async def talk() -> list[Any]:
+        sender, reader = await pair()
+        wire.write(sender, map(wire.frame, ["one", "two", "three"]))
+        sender.close()
+        await sender.wait_closed()
+        await reader.wait_closed()  # it has seen the end, and nobody has read yet
+        return [await wire.read_frame(reader) for _ in range(3)]
+
+    assert asyncio.run(talk()) == ["one", "two", "three"]
+
+
+def test_after_this_side_hung_up_nothing_more_is_read() -> None:
+    async def talk() -> None:
+        sender, reader = await pair()
+        wire.write(sender, map(wire.frame, ["one", "two", "three"]))
+        assert await wire.read_frame(reader) == "one"
+        reader.abort()
+        with pytest.raises(ConnectionAbortedError):
+            await wire.read_frame(reader)
+        sender.close()
+        await asyncio.gather(sender.wait_closed(), reader.wait_closed())
+
+    asyncio.run(talk())

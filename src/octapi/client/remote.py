@@ -284,7 +284,7 @@ class RemoteLink:
             told = now
             self._acknowledge()
         if now - self._heard > SILENT_S:
-            self.writer.transport.abort()
+            self.writer.abort()
         return told
 
     def _acknowledge(self) -> None:

@@ -62,7 +62,7 @@ class FrameStream(asyncio.BufferedProtocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Let who waits know that nothing more will come, and that nothing more will go out."""
-        self._has_ended, self._error = True, exc
+        self._has_ended, self._error = True, self._error or exc
         self._queue.clear()
         self._queued = 0
         self._drained.set()
@@ -217,11 +217,19 @@ class FrameStream(asyncio.BufferedProtocol):
         self._is_ending = True
         self._send()
 
+    def abort(self) -> None:
+        """Hang up at once: nothing more is sent, and nothing that has come is read any more."""
+        self._is_ending = self._has_ended = True
+        self._error = ConnectionAbortedError("this side hung up")
+        self._start = self._end = 0
+        self.transport.abort()
+        self._wake()
+
     async def wait_closed(self) -> None:
         """Wait until it has hung up; another side that takes nothing more is not waited for."""
         await asyncio.wait((self._closed,), timeout=CLOSE_S)
         if not self._closed.done():
-            self.transport.abort()
+            self.abort()
 
     def get_extra_info(self, name: str, default: Any = None) -> Any:
         """Return what is known of the other side, as asyncio's transports do."""

@@ -67,7 +67,7 @@ class Listener:
         try:
             peer = self._admit(stream)
             client = await self._greet(stream, peer)
-            while client is not None and not stream.is_closing():
+            while client is not None:
                 body = await wire.read_body(stream, self._limit(client), progress=client.is_alive)
                 if client.writer is not stream:
                     break  # it is back over another connection, where it sends this again

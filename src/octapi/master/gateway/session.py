@@ -172,7 +172,7 @@ class ClientSession:
             return
         if self.writer.unsent > self.outbox.bytes + UNREAD_LIMIT:
             log.warning(f"hung up on run {self.run}: it does not read what it is told.")
-            self.writer.transport.abort()
+            self.writer.abort()
             return
         self.writer.write(wire.pack(plain(message)))
 

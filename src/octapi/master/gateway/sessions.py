@@ -206,7 +206,7 @@ class Sessions:
                     client.pulsed_at = now
                     client.acknowledge()
                 if now - client.heard_at > SILENT_S and not client.is_detached:
-                    client.writer.transport.abort()
+                    client.writer.abort()
             if client.claims:
                 self._claims.settle(client, now)
             if client.held:

@@ -97,7 +97,7 @@ class Seen:
         if self.behind_since is None:
             self.behind_since = now
         elif now - self.behind_since > UNREAD_S:
-            writer.transport.abort()
+            writer.abort()
         if sum(map(len, self.stories.values())) > UNTOLD:
             self.is_new, self.stories = True, {}
         return True
