@@ -415,3 +415,39 @@ def test_watchers_hear_of_workers_and_one_that_raises_silences_no_other(capsys: 
     core.workers_changed({})
     assert heard == [("joined", "red"), ("left", "red")]
     assert "a watcher's own" in capsys.readouterr().err
+
+
+class Unwilling:
+    """A link that cannot make computations known."""
+
+    travel = (0, 0)
+
+    def __init__(self) -> None:
+        self.sent: list[int] = []
+
+    def define(self, *_: Any) -> None:
+        raise ValueError("it is too long")
+
+    def run(self, ident: int, *_: Any) -> None:
+        self.sent.append(ident)
+
+    def tell(self, *_: Any) -> None:
+        """Take what is told."""
+
+
+@pytest.mark.parametrize("count", [1, 3, 50])
+def test_jobs_fail_once_and_nothing_is_sent_when_their_computation_cannot_be_made_known(
+    count: int, capsys: pytest.CaptureFixture[str]
+) -> None:
+    core, link = LinkedCore(), Unwilling()
+    core.link = link  # type: ignore[assignment]
+    core.workers_changed({"red": RED})
+    queue = ComputationQueue(core, Computation(FUNCTION, "f"), None, ComputationListener())
+    jobs = [Job() for _ in range(count)]
+    for job in jobs:
+        queue.submit(job)
+
+    assert [[told[0] for told in job.told] for job in jobs] == [[outcome.FAULT]] * count
+    assert link.sent == []
+    assert core.batches == {}
+    assert "could not be made known" in capsys.readouterr().err

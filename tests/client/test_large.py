@@ -1,5 +1,6 @@
 """Large arguments and results: whole, private to their job, and as they were at the call."""
 
+import os
 from collections.abc import Iterator
 from typing import Any
 
@@ -100,3 +101,33 @@ def test_small_jobs_and_large_ones_do_not_mix_their_results(cluster: octapi.Clus
     jobs = [cluster.submit(given_back, bytes([number]) * size) for number, size in enumerate(sizes)]
 
     assert [job.result() for job in jobs] == [bytes([number]) * size for number, size in enumerate(sizes)]
+
+
+def test_a_process_that_is_forked_later_has_an_array_of_its_own(cluster: octapi.Cluster) -> None:
+    """What it writes there is not seen by the script."""
+    found = cluster.submit(given_back, np.zeros(1_000_000)).result()
+    pid = os.fork()
+    if pid == 0:
+        found[:] = 7
+        os._exit(0)
+    os.waitpid(pid, 0)
+
+    assert not found.any()
+
+
+def limits_files(size: int) -> bytes:
+    import resource
+
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000))
+    return b"x" * size
+
+
+def test_a_limit_on_files_does_not_hold_for_a_large_result(cluster: octapi.Cluster) -> None:
+    assert cluster.submit(limits_files, 3_000_000).result() == b"x" * 3_000_000
+
+
+def test_an_array_keeps_its_order_of_axes(cluster: octapi.Cluster) -> None:
+    array = np.asfortranarray(np.ones((400, 500)))
+    array.setflags(write=False)
+
+    assert cluster.submit(given_back, array).result().flags.f_contiguous

@@ -150,7 +150,7 @@ def says_no_event(room: str) -> str:
 def says_outcomes(room: str) -> str:
     """Write records as a slot writes them to its agent: index, kind, length, times."""
     record = struct.pack("<IBxxxIdd", 1, 0, 0, float("nan"), float("inf"))
-    say(struct.pack("<IB", len(record) + 8, 1) + struct.pack("<Q", 1) + record)
+    say(struct.pack("<IBQ8x", len(record) + 16, 1, 1) + record)
     return "it said outcomes"
 
 

@@ -15,6 +15,7 @@ from octapi.client.local import LocalLink
 from octapi.device import files
 from octapi.device.limits import cores
 from octapi.errors import AddressError, ClusterError, IdentityProblem, MasterNotFound, NotAMember, PeerRefused
+from octapi.protocol import wire
 from octapi.settings import Settings, default_home, is_there
 from octapi.text.addresses import split
 from octapi.text.escape import many
@@ -82,7 +83,8 @@ def slots_of(slots: object) -> int | None:
 def configure(dispatcher: Dispatcher, settings: Settings) -> None:
     """Give a dispatcher the limits that are set."""
     dispatcher.crash_workers = settings.crash_workers
-    dispatcher.largest = min(settings.largest_mb, getattr(dispatcher.link, "largest_mb", settings.largest_mb)) << 20
+    most = min(settings.largest_mb, getattr(dispatcher.link, "largest_mb", settings.largest_mb))
+    dispatcher.largest = min(most << 20, wire.LARGEST)
 
 
 def remote(way: MasterEndpoint, settings: Settings, recoverable: bool) -> Dispatcher:

@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import itertools
 import uuid
+from collections import deque
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, TypeVarTuple
 
@@ -69,7 +70,7 @@ class Core:
         self.largest = 1 << 30
         self.recorder = RunRecorder()
         #: what is decided and not yet carried out
-        self.instructions: list[Instruction] = []
+        self.instructions: deque[Instruction] = deque()
         self._news = NewsHandlers(self)
         #: how often the master wants to hear of this client, in seconds
         self.pace_s = PACE_S
@@ -152,7 +153,7 @@ class Core:
 
     def take_instructions(self) -> list[Instruction]:
         """Return what was decided since this was asked last."""
-        found, self.instructions = self.instructions, []
+        found, self.instructions = list(self.instructions), deque()
         return found
 
     def sending_failed(self, ident: int, error: BaseException) -> None:
@@ -167,12 +168,20 @@ class Core:
             self.run_safely(queue.pump)
 
     def defining_failed(self, digest: str, error: BaseException) -> None:
-        """A computation could not be made known: that is tried again with what waits, some times."""
+        """A computation could not be made known: its jobs fail, and none of its batches that wait to go out does."""
         queue = self.queues.get(digest)
-        if queue is not None:
-            self.complain(error, f"{queue.computation.name} could not be made known")
-            queue.is_introduced = False
-            queue.stumble(error, [])
+        if queue is None:
+            return
+        self.complain(error, f"{queue.computation.name} could not be made known")
+        queue.is_introduced = False
+        unsent = [it for it in self.instructions if isinstance(it, Send) and it.digest == digest]
+        self.instructions = deque(it for it in self.instructions if it not in unsent)
+        entries = queue.take_waiting()
+        for it in unsent:
+            queue.batches.pop(it.ident, None)
+            entries += self.batches.pop(it.ident).give_back(0)
+        queue.spoil(entries, error)
+        self.forget_if_over(queue)
 
     def forget_if_over(self, queue: ComputationQueue) -> None:
         """Forget a queue that is closed and has no batches on their way."""

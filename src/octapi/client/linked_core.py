@@ -53,8 +53,7 @@ class LinkedCore(Core):
         self._is_carrying = True
         try:
             while self.instructions:
-                for instruction in self.take_instructions():
-                    self._carry(instruction)
+                self._carry(self.instructions.popleft())
         finally:
             self._is_carrying = False
 

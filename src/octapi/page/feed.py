@@ -105,7 +105,9 @@ class GatewayFeed:
                 self._on_frame(message[1])
                 self._fresh.set()
             elif kind in self._answers:
-                self._answers.pop(kind).set_result(message[1])
+                answer = self._answers.pop(kind)
+                if not answer.done():  # nobody waits for it any more
+                    answer.set_result(message[1])
 
     def _hang_up(self) -> None:
         if self._writer is not None:

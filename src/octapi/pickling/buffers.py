@@ -79,7 +79,7 @@ def dumps(obj: object, lifted: Collection[int] = ()) -> tuple[bytes, list[memory
 
 def reduced(array: Any) -> Any:
     """Pickle an array so that it can be written to where it is loaded, as with a pickle that holds all."""
-    return (array if array.flags.writeable else array.copy()).__reduce_ex__(5)
+    return (array if array.flags.writeable else array.copy(order="K")).__reduce_ex__(5)
 
 
 def lift(args: Sequence[object]) -> tuple[Sequence[object], set[int]]:

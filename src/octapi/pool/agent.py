@@ -406,6 +406,7 @@ class Agent:
     def _leave(self, batch: Batch) -> None:
         if self.batches.pop(batch.ident, None) is not None:
             self.alone -= batch.alone
+            batch.data = b""  # a timer may still know the batch
 
     def _finish(self, batch: Batch, reason: str, stop: int, info: dict[str, Any]) -> None:
         self._leave(batch)

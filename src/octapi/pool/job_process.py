@@ -104,10 +104,14 @@ class Pipes:
 
         Raises OSError and ValueError when it is not there: nobody may shorten it afterwards.
         """
-        fcntl.fcntl(self.large, fcntl.F_ADD_SEALS, fcntl.F_SEAL_SHRINK)
-        if os.fstat(self.large).st_size < size:
-            raise ValueError("its outcome was cut short by the job itself")
-        return memoryview(mmap.mmap(self.large, size, prot=mmap.PROT_READ))
+        fd, self.large = self.large, -1  # it is not to stay while the slot is idle
+        try:
+            fcntl.fcntl(fd, fcntl.F_ADD_SEALS, fcntl.F_SEAL_SHRINK)
+            if os.fstat(fd).st_size < size:
+                raise ValueError("its outcome was cut short by the job itself")
+            return memoryview(mmap.mmap(fd, size, prot=mmap.PROT_READ))
+        finally:
+            os.close(fd)
 
     def renew(self) -> None:
         """Begin anew, after a job process that was killed while it wrote."""
@@ -261,10 +265,12 @@ class Sender:
         times = TIMES.pack(kind, started, ended)
         if len(data) < SHARED or self._large < 0:
             return self.send(OUTCOME, times + data)
-        if os.getpid() == self._owner:
+        try:
             rest = memoryview(data)
-            while rest:  # at its place, wherever the job has written
+            while rest and os.getpid() == self._owner:  # at its place, wherever the job has written
                 rest = rest[os.pwrite(self._large, rest, len(data) - len(rest)) :]
+        except OSError:  # a limit on files that the job has set, or a seal: a pipe knows neither
+            return self.send(OUTCOME, times + data)
         return self.send(LARGE, times + SIZE.pack(len(data)))
 
     def send(self, kind: bytes, body: bytes) -> None:

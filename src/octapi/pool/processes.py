@@ -10,7 +10,6 @@ import json
 import os
 import signal
 import socket
-import struct
 import subprocess
 import sys
 import tempfile
@@ -463,5 +462,5 @@ async def frames(child: SlotProcess, on_frame: Callable[[SlotProcess, int, wire.
 
 def sequence_of(body: wire.Buffer) -> tuple[int, memoryview]:
     """Split a results frame into its sequence number and its records."""
-    (number,) = struct.unpack_from("<Q", body)
-    return number, memoryview(body)[8:]
+    (number,) = recorder.SEQUENCE.unpack_from(body)
+    return number, memoryview(body)[recorder.SEQUENCE.size :]

@@ -18,12 +18,14 @@ from octapi.protocol import checked, outcome, wire
 if TYPE_CHECKING:
     import socket
 
-SENDS_RESULTS: Final = b"R"  # sequence (8 bytes), then records
-SENDS_GROUPS: Final = b"G"  # sequence (8 bytes), then records, plain values of consecutive jobs in one
+SENDS_RESULTS: Final = b"R"  # sequence (8 bytes and a gap), then records
+SENDS_GROUPS: Final = b"G"  # sequence (8 bytes and a gap), then records, plain values of consecutive jobs in one
 SENDS_END: Final = b"E"  # index of the first job not started (4 bytes)
 SENDS_EVENT: Final = b"V"  # msgpack of (index, kind, ...) for provisional results and files
 SENDS_REFUSAL: Final = b"X"  # text: the computation cannot be loaded
 HEAD: Final = struct.Struct("<IB")
+#: the number of a frame of records, and a gap so that arrays in them begin where they may
+SEQUENCE: Final = struct.Struct("<Q8x")
 RECORD_SIZE: Final = wire.RECORD.size
 #: what a slot may send as an event, besides the index of its job
 EVENTS: Final = {
@@ -69,7 +71,7 @@ class Recorder:
             if then:
                 self._write(then)
             return
-        number = struct.pack("<Q", cells[shared_state.SEQUENCE])
+        number = SEQUENCE.pack(cells[shared_state.SEQUENCE])
         if self.grouped:
             self.close_group(time.time_ns())
             self.send(SENDS_GROUPS, number + b"".join(self.parts), then)
@@ -105,7 +107,7 @@ class Recorder:
         size = RECORD_SIZE + length
         if size > shared_state.SIZE // 2:
             self.flush()
-            head = struct.pack("<Q", cells[shared_state.SEQUENCE]) + head
+            head = SEQUENCE.pack(cells[shared_state.SEQUENCE]) + head
             self._write(HEAD.pack(len(head) + len(data), SENDS_RESULTS[0]) + head)
             self._write(data)
             cells[shared_state.SEQUENCE] += 1

@@ -70,7 +70,7 @@ class Slot:
         self.index = 0
         self.namespace = namespace
         self.loaded: dict[str, LoadedComputation] = {}
-        self.largest = int(internal(Internal.SLOT_LARGEST) or 1 << 30)
+        self.largest = min(int(internal(Internal.SLOT_LARGEST) or 1 << 30), wire.LARGEST)
         self.current = ""
         self.pipes = job_process.Pipes()
         self.imports = Imports()
@@ -154,6 +154,7 @@ class Slot:
                 self.run_batch(*message[1:])
             elif message[0] == "forget":
                 self.forget(message[1])
+            message = None  # not to stay while the slot is idle
 
     def define(self, digest: str, spec: bytes) -> None:
         """Take a computation, and load it."""

@@ -103,7 +103,7 @@ SUMMARY: Final = record(
     {
         "waiting": COUNT, "running": COUNT, "done": COUNT, "failed": COUNT, "slots": COUNT,
         "functions": listing(WORD, 10_000),
-        "story": or_refusal(STORY),  # a false one is left out, for jobs matter more
+        "story": maybe(or_refusal(STORY)),  # a false one is left out, for jobs matter more
     },
     rest=plain(),
 )  # fmt: skip

@@ -11,6 +11,8 @@ import mmap
 from collections import deque
 from typing import TYPE_CHECKING, Any, Final
 
+from octapi.errors import ClusterError
+
 if TYPE_CHECKING:
     import ssl
     from collections.abc import Callable
@@ -123,11 +125,12 @@ class FrameStream(asyncio.BufferedProtocol):
     async def read_in_place(self, size: int, progress: Callable[[], None] | None = None) -> Buffer:
         """Return so many bytes; ``progress`` is called as parts of a long piece come.
 
-        What is long is memory of its own that may be written to.  Raises what :meth:`readexactly` raises.
+        What is long is memory of its own that may be written to.  Raises what :meth:`readexactly` raises, and
+        :exc:`ClusterError` when there is no memory for it.
         """
         if size <= SCRATCH // 2:
             return await self.readexactly(size)
-        whole = memoryview(mmap.mmap(-1, size)) if size > PAGES else memoryview(bytearray(size))
+        whole = pages(size) if size > PAGES else memoryview(bytearray(size))
         here = min(size, self._end - self._start)
         whole[:here] = self._view[self._start : self._start + here]
         self._long, self._filled = whole, here
@@ -239,6 +242,17 @@ class FrameStream(asyncio.BufferedProtocol):
         """Go on with TLS, as the side that connected.  Raises OSError and ssl.SSLError when that fails."""
         loop = asyncio.get_running_loop()
         self.transport = await loop.start_tls(self.transport, self, context)
+
+
+def pages(size: int) -> memoryview:
+    """Return memory of its own, which a process that is forked later does not share.
+
+    Raises :exc:`ClusterError` when there is not so much.
+    """
+    try:
+        return memoryview(mmap.mmap(-1, size, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS))
+    except OSError as error:  # not a broken connection: the same would come again
+        raise ClusterError(f"There is no memory for a message of {size:,} bytes ({error.strerror}).") from error
 
 
 async def connect(host: str, port: int) -> FrameStream:

@@ -27,6 +27,8 @@ BUFFERS: Final = (bytes, bytearray, memoryview)
 PROTOCOL: Final = 3
 OLDEST_PROTOCOL: Final = 3
 FRAME_LIMIT: Final = 1 << 32
+#: the most that one outcome can be: 32 bits say how long it is, with what stands before it
+LARGEST: Final = (1 << 32) - (1 << 24)
 #: what may be in a frame beside the arguments or the result of one job: others of its batch, names, places
 ROOM: Final = 64 << 20
 #: the longest frame of a member that only asks: a part of an upload

@@ -41,6 +41,9 @@ async def _pour_one(spool: OutcomeSpool, fetcher: ClientSession, client: ClientS
             for frame in client.outbox.since(sent):
                 fetcher.write(frame)
             sent = client.outbox.last
+            await fetcher.drain()
+            if sent != client.outbox.last:
+                continue
             if client.is_complete:
                 break
             await client.news.wait()

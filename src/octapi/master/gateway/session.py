@@ -166,11 +166,12 @@ class ClientSession:
     def send(self, message: Any) -> None:
         """Send one of :mod:`octapi.protocol.replies`, if it is connected.
 
-        Who asks and asks and reads no answer is cut off: what waits for it lies in this process's memory.
+        Who asks and asks and reads no answer is cut off: what waits for it lies in this process's memory.  What is kept
+        of others is poured out as fast as it is read.
         """
         if self.writer is None or self.writer.is_closing():
             return
-        if self.writer.unsent > self.outbox.bytes + UNREAD_LIMIT:
+        if self.writer.unsent > self.outbox.bytes + UNREAD_LIMIT and not self.fetching:
             log.warning(f"hung up on run {self.run}: it does not read what it is told.")
             self.writer.abort()
             return
