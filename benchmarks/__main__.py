@@ -63,6 +63,8 @@ PLAN = {
         {"octapi": 20_000, "octapi cluster": 20_000, "pool": 20_000, "joblib": 20_000, "cf": 20_000},
     ),
     "efficiency": ("", {"octapi cluster": 20, "octapi dispy cluster": 20, "cf": 20, "dask": 20, "ray": 20}),
+    "argument": ("MB/s", dict.fromkeys(("octapi cluster", "octapi", "dask", "cf"), 100_000_000)),
+    "result": ("MB/s", dict.fromkeys(("octapi cluster", "octapi", "dask", "cf"), 100_000_000)),
     "round_trip": ("ms", {"octapi cluster": 200, "octapi": 200, "dask": 100, "ray": 100, "parsl": 100, "cf": 100}),
 }
 
@@ -110,6 +112,8 @@ def figure(measure, value, count):
     """Turn seconds into the measure's unit."""
     if measure in ("submit", "map"):
         return count / value
+    if measure in ("argument", "result"):
+        return count / value / 1e6
     return value * 1000 if measure == "round_trip" else value
 
 
@@ -132,7 +136,7 @@ def compare(measure, repeat):
 def show(measure, unit, medians):
     """Print a table; the ratios say how many times better the first row is."""
     first = next(iter(medians.values()))
-    up = unit in ("jobs/s", "items/s", "")
+    up = unit in ("jobs/s", "items/s", "MB/s", "")
     print(f"\n{measure}\n| contender | {unit or 'share'} | first row is better by |\n| --- | --- | --- |")
     for name, value in medians.items():
         if value is None:

@@ -14,7 +14,7 @@ import time
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
-from work import is_prime, nothing, spin
+from work import is_prime, length, nothing, spin, zeros
 
 SLOTS = 2
 #: iterations of spin() that take about half a second
@@ -32,6 +32,10 @@ class Contender:
 
     def get(self, job):
         return job.result()
+
+    def given(self, value):
+        """Return a large argument as a user of this library would give it."""
+        return value
 
     def map(self, function, items):
         raise NotImplementedError
@@ -143,6 +147,9 @@ class Dask(Contender):
 
     def submit(self, function, arg):
         return self.client.submit(function, arg, pure=False)
+
+    def given(self, value):
+        return self.client.scatter(value)
 
     def map(self, function, items):
         return self.client.gather(self.client.map(function, items, pure=False))
@@ -319,7 +326,26 @@ def round_trip(contender, count):
     return statistics.median(timed(lambda: contender.get(contender.submit(nothing, 1))) for _ in range(count))
 
 
+def argument(contender, count):
+    """Return the seconds that a call with an array of so many bytes takes; it is filled anew, and no two are equal."""
+    import numpy
+
+    found = []
+    for number in range(4):
+        array = numpy.full(count // 8, float(number))
+        found.append(timed(lambda given=array: contender.get(contender.submit(length, contender.given(given)))))
+    return statistics.median(found[1:])
+
+
+def result(contender, count):
+    """Return the seconds until an array of so many bytes is here that a job has made."""
+    found = [timed(lambda: contender.get(contender.submit(zeros, count))) for _ in range(4)]
+    return statistics.median(found[1:])
+
+
 MEASURES = {
+    "argument": argument,
+    "result": result,
     "submit": submit,
     "map": mapping,
     "primality": primality,

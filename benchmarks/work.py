@@ -14,6 +14,16 @@ def is_prime(number):
     return True
 
 
+def length(data):
+    return len(data)
+
+
+def zeros(size):
+    import numpy
+
+    return numpy.zeros(size // 8)
+
+
 def spin(count):
     total = 0
     for number in range(count):
