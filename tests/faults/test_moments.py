@@ -54,6 +54,9 @@ def test_a_worker_that_refused_a_computation_takes_it_once_it_can(world: World, 
         world.move()
     hear(world, "refused")
     agent = world.gateway.workers.by_name["red"]
+    assert agent.refused == set(), "it was not given that computation"
+    agent.known.add(world.queue.digest)
+    hear(world, "refused")
     assert agent.refused == {world.queue.digest}
 
     if how == "ready":

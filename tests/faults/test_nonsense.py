@@ -1,7 +1,6 @@
 """What comes over the wire and makes no sense harms nobody but the sender, whose batch ends with a name."""
 
 import asyncio
-import contextlib
 import math
 import pickle
 import secrets
@@ -203,25 +202,24 @@ def witness(embedded: EmbeddedCluster) -> Iterator[octapi.Cluster]:
 
 async def say(address: str, *messages: Any) -> list[Any]:
     """Be a client that says something, and return what the master answered until it has taken it all."""
-    reader, writer = await way_to(address).open(10)
+    stream = await way_to(address).open(10)
     mine = {"session": secrets.token_hex(8), "token": secrets.token_hex(8), "recoverable": False, "again": False}
-    writer.write(wire.pack(("hello", hello() | mine)))
+    stream.write(wire.pack(("hello", hello() | mine)))
     heard = []
     try:
         while not heard or heard[-1][0] != "pace":
-            heard.append(await asyncio.wait_for(wire.read_frame(reader), 20))
+            heard.append(await asyncio.wait_for(wire.read_frame(stream), 20))
         for message in messages:
-            writer.write(wire.pack(message))
-        writer.write(wire.pack(("nodes",)))
+            stream.write(wire.pack(message))
+        stream.write(wire.pack(("nodes",)))
         while heard[-1][0] not in ("nodes", "refused"):
-            heard.append(await asyncio.wait_for(wire.read_frame(reader), 20))
+            heard.append(await asyncio.wait_for(wire.read_frame(stream), 20))
     except (asyncio.IncompleteReadError, ConnectionError):
         heard.append(["hung up"])
     finally:
-        writer.write(wire.pack(("bye",)))
-        writer.close()
-        with contextlib.suppress(OSError):
-            await writer.wait_closed()
+        stream.write(wire.pack(("bye",)))
+        stream.close()
+        await stream.wait_closed()
     return heard
 
 

@@ -93,11 +93,11 @@ class Pipes:
 
     def share(self) -> None:
         """Make memory for a large outcome of the next job alone, where the system has it; unused it takes none."""
+        if self.large >= 0:
+            os.close(self.large)
+            self.large = -1
         if hasattr(os, "memfd_create"):
-            fresh = os.memfd_create("octapi-outcome", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
-            if self.large >= 0:
-                os.close(self.large)
-            self.large = fresh
+            self.large = os.memfd_create("octapi-outcome", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
 
     def take_large(self, size: int) -> memoryview:
         """Return the large outcome that a job process has written.
