@@ -55,6 +55,13 @@ class Job(PendingJob):
         self.told.append((kind, started, ended))
 
 
+def taken(core: Core) -> list[Instruction]:
+    """Return what was decided since this was asked last."""
+    found = list(core.instructions)
+    core.instructions.clear()
+    return found
+
+
 def core_of(*workers: WorkerInfo, **listening: Any) -> tuple[Core, ComputationQueue]:
     """Return a core with one queue, that has told of it."""
     core = Core()
@@ -62,7 +69,7 @@ def core_of(*workers: WorkerInfo, **listening: Any) -> tuple[Core, ComputationQu
     listener = type("Listener", (ComputationListener,), listening)()
     queue = ComputationQueue(core, Computation(FUNCTION, "f"), None, listener)
     core.add_lane(queue)
-    core.take_instructions()
+    taken(core)
     return core, queue
 
 
@@ -71,7 +78,7 @@ def sent(core: Core, queue: ComputationQueue, count: int = 1, **how: Any) -> tup
     jobs = [Job(**how) for _ in range(count)]
     for job in jobs:
         queue.submit(job)
-    return jobs, core.take_instructions()
+    return jobs, taken(core)
 
 
 def idents(instructions: list[Instruction]) -> list[int]:
@@ -93,7 +100,7 @@ def test_a_computation_is_told_of_before_its_first_job_is_sent() -> None:
     queue = ComputationQueue(core, Computation(FUNCTION, "f"), {"red": 1}, ComputationListener())
     job = Job()
     queue.submit(job)
-    notify, define, send = core.take_instructions()
+    notify, define, send = taken(core)
 
     assert notify == Notify("joined", RED)
     facts: Any = {"limits": {"red": 1}, "workers": {}, "python": "", "name": "f"}
@@ -112,10 +119,10 @@ def test_no_more_is_sent_than_there_are_slots_until_a_result_tells_how_long_jobs
 
     core.hear("red", Begun(1, 0), NOW)
     core.hear("red", Results(1, results()), NOW)
-    assert core.take_instructions() == []
+    assert taken(core) == []
     assert first.told == [("begun", "red", NOW), (outcome.VALUE, NOW, NOW + 0.25)]
     core.hear("red", End(1, "done", 1, {}), NOW)
-    assert idents(core.take_instructions()) == [2]
+    assert idents(taken(core)) == [2]
     assert second.told == []
 
 
@@ -127,7 +134,7 @@ def test_the_time_of_news_is_what_jobs_are_told() -> None:
     core.hear("red", End(1, "died", 0, {"why": "timeout", "ran_s": 5.0, "signal": 9}), NOW + 5)
 
     assert job.told == [("begun", "red", NOW), (outcome.FAULT, NOW, NOW + 5)]
-    assert core.take_instructions() == []
+    assert taken(core) == []
 
 
 def test_a_job_that_was_killed_starts_again_where_it_has_not_been() -> None:
@@ -136,7 +143,7 @@ def test_a_job_that_was_killed_starts_again_where_it_has_not_been() -> None:
     (job,), _ = sent(core, queue, retries=1)
     core.hear("red", Begun(1, 0), NOW)
     core.hear("red", End(1, "died", 0, {"signal": 9, "why": ""}), NOW + 1)
-    (send,) = core.take_instructions()
+    (send,) = taken(core)
 
     assert isinstance(send, Send)
     assert (send.ident, send.spec["avoid"]) == (2, ["red"])
@@ -152,7 +159,7 @@ def test_a_job_that_was_killed_fails_where_no_other_worker_is() -> None:
     core.hear("red", Results(1, results()), NOW + 3)
 
     assert job.told[1:] == [(outcome.FAULT, NOW, NOW + 2)]
-    assert core.take_instructions() == []
+    assert taken(core) == []
 
 
 @pytest.mark.parametrize(("retries", "again"), [(1, [2]), (0, [])])
@@ -162,7 +169,7 @@ def test_a_lost_batch_is_sent_again_if_its_retries_allow_it(retries: int, again:
     (job,), _ = sent(core, queue, retries=retries)
     core.hear("red", Lost(1, 1), NOW)
 
-    assert idents(core.take_instructions()) == again
+    assert idents(taken(core)) == again
     assert job.told == ([] if again else [(outcome.FAULT, 0.0, NOW)])
     assert [attempt.ended for attempt in job.past] == [NOW]
 
@@ -174,10 +181,10 @@ def test_the_rest_of_a_batch_that_was_cut_is_sent_at_once_and_its_first_part_sta
     queue.is_idle = False
     jobs, _ = sent(core, queue, 3)
     queue.pump()
-    assert [it.spec["jobs"] for it in core.take_instructions() if isinstance(it, Send)] == [3]
+    assert [it.spec["jobs"] for it in taken(core) if isinstance(it, Send)] == [3]
     core.hear("red", Begun(1, 0), NOW)
     core.hear("red", Cut(1, 1), NOW)
-    (send,) = core.take_instructions()
+    (send,) = taken(core)
 
     assert isinstance(send, Send)
     assert (send.ident, send.spec["jobs"]) == (2, 2)
@@ -194,7 +201,7 @@ def test_a_range_is_split_to_the_size_of_a_batch() -> None:
 
     page = ItemChunk([(number,) for number in range(10)], Reader())  # type: ignore[arg-type]
     queue.add(ItemRange(page, 0, 10, None, 0))
-    (send,) = core.take_instructions()
+    (send,) = taken(core)
 
     assert isinstance(send, Send)
     assert (send.spec["form"], send.spec["jobs"], send.spec["ids"]) == (wire.ITEMS, 1, [page.number, 0])
@@ -207,17 +214,17 @@ def test_a_job_that_waits_is_taken_back_and_one_that_runs_is_told_to_stop() -> N
     core, queue = core_of(RED)
     (first, second), _ = sent(core, queue, 2)
     core.cancel(queue, second, 1.0)
-    assert core.take_instructions() == []
+    assert taken(core) == []
     assert second.told == [(outcome.CANCELLED, 0.0, 0.0)]
     core.cancel(queue, first, 1.0)
     core.hear("red", Begun(1, 0), NOW)
     core.cancel(queue, first, 0.5)
 
     stops = [Tell(None, orders.Cancel(1, 0, 1.0)), Tell("red", orders.Cancel(1, 0, 0.5))]
-    assert core.take_instructions() == stops
+    assert taken(core) == stops
     core.hear("red", End(1, "returned", 0, {}), NOW)
     assert first.told[-1] == (outcome.CANCELLED, 0.0, 0.0)
-    assert core.take_instructions() == []
+    assert taken(core) == []
 
 
 def test_to_stop_all_jobs_is_one_order_for_each_batch() -> None:
@@ -226,7 +233,7 @@ def test_to_stop_all_jobs_is_one_order_for_each_batch() -> None:
     jobs, _ = sent(core, queue, 3)
     core.stop_jobs()
 
-    assert core.take_instructions() == [Tell(None, orders.Stop(1, 1.0)), Tell(None, orders.Stop(2, 1.0))]
+    assert taken(core) == [Tell(None, orders.Stop(1, 1.0)), Tell(None, orders.Stop(2, 1.0))]
     assert jobs[2].told == [(outcome.CANCELLED, 0.0, 0.0)]
 
 
@@ -244,7 +251,7 @@ def test_a_job_whose_news_cannot_be_used_here_fails_and_is_stopped(news: Any) ->
     core.hear("red", Begun(1, 0), NOW)
     core.hear("red", news, NOW + 1)
 
-    assert core.take_instructions() == [Tell("red", orders.Cancel(1, 0, 0.5))]
+    assert taken(core) == [Tell("red", orders.Cancel(1, 0, 0.5))]
     assert job.told[-1] == (outcome.FAULT, NOW + 1, NOW + 1)
 
 
@@ -275,7 +282,7 @@ def test_a_batch_of_which_nonsense_is_said_fails_and_is_stopped(capsys: pytest.C
     (job, _), _ = sent(core, queue, 2)
     core.hear("red", Begun(1, 0), NOW)
     core.hear("red", Unreadable(1, "results", TypeError("a field is missing")), NOW)
-    stop, send = core.take_instructions()
+    stop, send = taken(core)
 
     assert stop == Tell("red", orders.Stop(1, 0.0))
     assert isinstance(send, Send)
@@ -289,7 +296,7 @@ def test_news_of_batches_that_are_no_more_decide_nothing() -> None:
     core, _ = core_of(RED)
     for news in (Begun(9, 0), Results(9, b""), Cut(9, 0), End(9, "done", 1, {}), Lost(9), Dropped(9, "dropped", 0, {})):
         core.hear("red", news, NOW)
-    assert core.take_instructions() == []
+    assert taken(core) == []
 
 
 def test_another_process_of_the_master_hears_everything_in_order() -> None:
@@ -299,9 +306,9 @@ def test_another_process_of_the_master_hears_everything_in_order() -> None:
     core.hear("red", Begun(1, 0), NOW)
     core.hear("red", Provisional(1, 0, b"half"), NOW)
     core.cancel(queue, jobs[0], 1.0)
-    core.take_instructions()
+    taken(core)
     core.master_renewed()
-    define, claim, cancel = core.take_instructions()
+    define, claim, cancel = taken(core)
 
     assert isinstance(define, Define)
     spec = {"jobs": 1, "worker": None}
@@ -315,12 +322,12 @@ def test_workers_that_come_change_and_go_are_told_and_jobs_for_them_wait() -> No
     _, instructions = sent(core, queue, worker="blue")
     assert instructions == []
     core.workers_changed({"red": RED._replace(state=SILENT), "blue": BLUE})
-    silent, joined, send = core.take_instructions()
+    silent, joined, send = taken(core)
     assert [silent, joined] == [Notify("health", RED._replace(state=SILENT)), Notify("joined", BLUE)]
     assert isinstance(send, Send)
     assert send.spec["worker"] == "blue"
     core.workers_changed({"blue": BLUE})
-    assert core.take_instructions() == [Notify("left", RED._replace(state=SILENT))]
+    assert taken(core) == [Notify("left", RED._replace(state=SILENT))]
     assert core.went == {"red": SILENT}
 
 

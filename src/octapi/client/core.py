@@ -151,11 +151,6 @@ class Core:
         """Send an order (:mod:`octapi.protocol.orders`) to a worker's agent, or to all; no outcome depends on it."""
         self.instructions.append(Tell(worker, order))
 
-    def take_instructions(self) -> list[Instruction]:
-        """Return what was decided since this was asked last."""
-        found, self.instructions = list(self.instructions), deque()
-        return found
-
     def sending_failed(self, ident: int, error: BaseException) -> None:
         """A batch could not be sent: its jobs fail, and nothing else."""
         batch = self.batches.pop(ident, None)
