@@ -27,6 +27,7 @@ HEAD: Final = struct.Struct("<B3xIQ")
 SIZE: Final = struct.Struct("<Q")
 #: where a buffer begins: what works on arrays may rely on it
 ALIGNED: Final = 64
+NOTHING: Final[frozenset[int]] = frozenset()
 WRONG: Final = "What came is no pickle with its buffers beside it."
 
 
@@ -66,6 +67,11 @@ def dumps(obj: object, lifted: Collection[int] = ()) -> tuple[bytes, list[memory
 
     Raises whatever pickling raises.
     """
+    found: list[pickle.PickleBuffer] = []
+    data = pickle.dumps(obj, 5, buffer_callback=found.append)
+    if not found:  # most calls: nothing in them has a buffer
+        return data, []
+    del data, found
     buffers: list[memoryview] = []
     array = getattr(sys.modules.get("numpy"), "ndarray", None)
     if array is None:
@@ -82,11 +88,14 @@ def reduced(array: Any) -> Any:
     return (array if array.flags.writeable else array.copy(order="K")).__reduce_ex__(5)
 
 
-def lift(args: Sequence[object]) -> tuple[Sequence[object], set[int]]:
+def lift(args: Sequence[object]) -> tuple[Sequence[object], Collection[int]]:
     """Return arguments with :class:`LargeBytes` for large bytes among them, and the ids of those."""
+    for value in args:
+        if type(value) is bytes and len(value) >= LARGE:
+            break
+    else:  # most calls
+        return args, NOTHING
     large = {id(value) for value in args if type(value) is bytes and len(value) >= LARGE}
-    if not large:
-        return args, large
     made: dict[int, LargeBytes] = {}  # bytes that are there twice are one object there too
     return tuple(
         made.setdefault(id(value), LargeBytes(value)) if type(value) is bytes and id(value) in large else value
