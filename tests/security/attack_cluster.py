@@ -267,3 +267,19 @@ class Bomb:
 
     def __reduce__(self) -> Any:
         return (exec, (f"import os; open({str(self.mark)!r}, 'a').write(str(os.getpid()) + chr(10))",))
+
+
+async def byte_by_byte(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, data: bytes) -> str:
+    """Say two bytes a second; raise :exc:`Succeeded` when somebody listens to all of them."""
+    ends = asyncio.ensure_future(reader.read(-1))
+    try:
+        for byte in data:
+            if ends.done():
+                return "cut in time"
+            with contextlib.suppress(ConnectionError):
+                writer.write(bytes([byte]))
+                await writer.drain()
+            await asyncio.wait((ends,), timeout=0.5)
+        raise Succeeded("it is listened to for half a minute")
+    finally:
+        ends.cancel()

@@ -11,7 +11,7 @@ from octapi.errors import PeerRefused
 from octapi.protocol import wire
 from octapi.trust import certificates, contexts
 from octapi.trust import joining as door_client
-from tests.security.attack_cluster import Field, Succeeded, must_be_refused, must_hang_up
+from tests.security.attack_cluster import Field, Succeeded, byte_by_byte, must_be_refused, must_hang_up
 from tests.security.table import attack, expected
 
 
@@ -152,18 +152,9 @@ async def slow_http(field: Field) -> str:
     context = field.context(None)
     context.set_alpn_protocols(["http/1.1"])
     reader, writer = await asyncio.open_connection(*field.port("join"), ssl=context, server_hostname="x")
-    ends = asyncio.ensure_future(reader.read(-1))
     try:
-        for byte in b"GET /bootstrap.py HTTP/1.1\r\n" + b"X-Filling: y\r\n" * 4:
-            if ends.done():
-                return "cut in time"
-            with contextlib.suppress(ConnectionError):
-                writer.write(bytes([byte]))
-                await writer.drain()
-            await asyncio.wait((ends,), timeout=0.5)
-        raise Succeeded("it is listened to for half a minute")
+        return await byte_by_byte(reader, writer, b"GET /bootstrap.py HTTP/1.1\r\n" + b"X-Filling: y\r\n" * 4)
     finally:
-        ends.cancel()
         writer.close()
 
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from octapi.protocol import wire
 from octapi.trust import joining as door_client
-from tests.security.attack_cluster import Field, Succeeded, frames, must_be_refused, must_hang_up
+from tests.security.attack_cluster import Field, Succeeded, byte_by_byte, frames, must_be_refused, must_hang_up
 from tests.security.table import ATTACKS
 
 EVERY_PORT = ("join", "clients", "dask", "red", "red's Dask")
@@ -101,16 +101,7 @@ async def is_served(field: Field, port: str) -> bool:
 async def drip(field: Field, port: str, who: str | None) -> str:
     """Slow-loris: one byte of a message every second, for ever."""
     async with field.stream(port, who) as (reader, writer):
-        ends = asyncio.ensure_future(reader.read(-1))
-        message = wire.pack({"op": "call", "filling": "x" * 1000})
-        for byte in message[:60]:
-            if ends.done():
-                return "cut in time"
-            with contextlib.suppress(ConnectionError):
-                writer.write(bytes([byte]))
-                await writer.drain()
-            await asyncio.wait((ends,), timeout=0.5)
-        raise Succeeded("it is listened to for 30 s")
+        return await byte_by_byte(reader, writer, wire.pack({"op": "call", "filling": "x" * 1000})[:60])
 
 
 for _port in EVERY_PORT:

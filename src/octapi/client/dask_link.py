@@ -24,6 +24,7 @@ from octapi.errors import ClusterError, MasterLost, MasterNotFound
 from octapi.protocol import news, orders, wire
 from octapi.protocol.messages import plain
 from octapi.protocol.outcome import OK, SILENT, WorkerInfo
+from octapi.protocol.placement import is_special
 from octapi.protocol.specs import ComputationFacts
 from octapi.protocol.worker_messages import End
 from octapi.text.reasons import in_words
@@ -334,14 +335,14 @@ class DaskLink:
         """Give waiting batches to pools that have room; one that finds none stands for all that are like it."""
         tried: set[str] = set()
         for batch in list(self.waiting):
-            if batch.digest in tried and not batch.is_special:
+            if batch.digest in tried and not is_special(batch.spec):
                 continue
             _, facts = self.computations.get(batch.digest, (b"", ComputationFacts()))
             pool = choose(self.pools.values(), batch, facts)
             if pool is not None:
                 self.waiting.remove(batch)
                 self._assign(batch, pool)
-            elif not batch.is_special:
+            elif not is_special(batch.spec):
                 tried.add(batch.digest)
 
     def _assign(self, batch: HeldBatch, pool: DaskPool) -> None:

@@ -18,14 +18,12 @@ from operator import itemgetter
 from typing import TYPE_CHECKING, Any, Final, get_type_hints
 
 from octapi.errors import MessageRefused
-from octapi.protocol.wire import Blob, Payload
+from octapi.protocol.wire import Payload
 from octapi.text.escape import shown
 
 if TYPE_CHECKING:
     import re
 
-#: what bytes in a message may be
-BLOBS: Final = (bytes, Payload)
 Reader = Callable[[Any], Any]
 
 #: the greatest whole number, and the greatest other one
@@ -109,11 +107,11 @@ def check_letters(value: str) -> None:
         raise refuse(f"{described(value)} holds half letters") from None
 
 
-def blob(limit: int = BYTES) -> Reader:
+def blob(limit: int = BYTES, kinds: tuple[type, ...] = (bytes,)) -> Reader:
     """Read bytes."""
 
-    def read(value: Any) -> bytes:
-        if type(value) is not bytes or len(value) > limit:
+    def read(value: Any) -> Any:
+        if type(value) not in kinds or len(value) > limit:
             raise refuse(f"{described(value)} are no bytes, or more than {limit:,}")
         return value
 
@@ -122,14 +120,7 @@ def blob(limit: int = BYTES) -> Reader:
 
 def payload(limit: int = BYTES) -> Reader:
     """Read bytes that may be large: in the head of a message or beside it."""
-
-    def read(value: Any) -> Blob:
-        if type(value) not in BLOBS or len(value) > limit:
-            raise refuse(f"{described(value)} are no bytes, or more than {limit:,}")
-        found: Blob = value
-        return found
-
-    return read
+    return blob(limit, (bytes, Payload))
 
 
 def boolean(value: Any) -> bool:

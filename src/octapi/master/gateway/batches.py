@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Final
 
 from octapi.master.gateway.placement import least_loaded
 from octapi.master.gateway.session import BatchRecord, remainder
-from octapi.protocol import orders
+from octapi.protocol import orders, placement
 from octapi.protocol.messages import kind_of
 from octapi.protocol.worker_messages import Cut, End
 
@@ -93,7 +93,7 @@ class Batches:
             return False
         tried: set[str] = set()
         for batch in client.waiting:
-            is_special = any(batch.spec.get(key) for key in ("worker", "alone", "avoid"))
+            is_special = placement.is_special(batch.spec)
             if batch.digest in tried and not is_special:
                 continue
             worker = self.choose(batch)

@@ -1,11 +1,11 @@
-"""Which worker takes a batch: decisions on what is known of workers, without input or output."""
+"""A worker as the gateway sees it, and which of them may take a batch by the rules of all placing."""
 
 from __future__ import annotations
 
 from collections import Counter
 from typing import TYPE_CHECKING, Any
 
-from octapi.protocol.computation import minor
+from octapi.protocol import placement
 from octapi.protocol.outcome import DRAINED, DRAINING, OK, SILENT
 from octapi.protocol.specs import ComputationFacts
 
@@ -14,9 +14,6 @@ if TYPE_CHECKING:
 
     from octapi.master.gateway.session import BatchRecord
     from octapi.protocol.worker_messages import Key
-
-#: batches that a worker may hold for each slot: one that runs and one that waits
-AHEAD = 2
 
 
 class WorkerRecord:
@@ -65,47 +62,22 @@ class WorkerRecord:
         return OK
 
     @property
-    def load(self) -> float:
-        """Return how many batches it holds for each slot."""
-        return len(self.held) / max(self.slots, 1)
+    def python(self) -> str:
+        """Return its version of Python."""
+        return str(self.info["python"])
 
-    def suits(self, held: BatchRecord) -> bool:
-        """Say whether a batch may ever go to this worker as it is now."""
-        if self.is_silent or self.is_draining or held.digest in self.refused:
-            return False
-        wanted = held.spec.get("worker")
-        if wanted and wanted != self.name:
-            return False
-        _, facts = held.client.computations.get(held.digest, (b"", ComputationFacts()))
-        limits, python = facts.get("limits"), facts.get("python")
-        if python and minor(python) != minor(self.info["python"]):
-            return False
-        return limits is None or limits.get(self.name, 0) > 0
+    @property
+    def memory(self) -> int:
+        """Return what it has, in bytes."""
+        return int(self.info["memory"])
 
-    def has_room(self, held: BatchRecord) -> bool:
-        """Say whether a batch that suits may go to this worker now."""
-        if len(self.held) >= AHEAD * self.slots:
-            return False
-        _, facts = held.client.computations.get(held.digest, (b"", ComputationFacts()))
-        limits = facts.get("limits")
-        return limits is None or sum(h.digest == held.digest for h in self.held.values()) < limits.get(self.name, 0)
+    @property
+    def takes_batches(self) -> bool:
+        """Say whether it may get any now."""
+        return not (self.is_silent or self.is_draining)
 
 
-def least_loaded(agents: Iterable[WorkerRecord], held: BatchRecord) -> list[WorkerRecord]:
-    """Return those of the workers that may take a batch which hold least."""
-    room = [agent for agent in preferred(agents, held) if agent.has_room(held)]
-    least = min((agent.load for agent in room), default=0.0)
-    return [agent for agent in room if agent.load == least]
-
-
-def preferred(agents: Iterable[WorkerRecord], held: BatchRecord) -> list[WorkerRecord]:
-    """Return the workers that suit a batch, by what became of its job elsewhere.
-
-    One that ran out of memory gets the worker with most of it; one that killed its process goes where it has not been,
-    if that can be.
-    """
-    found = [agent for agent in agents if agent.suits(held)]
-    if held.spec.get("alone"):
-        return sorted(found, key=lambda agent: (-agent.info["memory"], agent.name))[:1]
-    avoid = held.spec.get("avoid")
-    return ([agent for agent in found if agent.name not in avoid] or found) if avoid else found
+def least_loaded(workers: Iterable[WorkerRecord], batch: BatchRecord) -> list[WorkerRecord]:
+    """Return those of the workers that may take a batch now which hold least."""
+    _, facts = batch.client.computations.get(batch.digest, (b"", ComputationFacts()))
+    return placement.least_loaded(workers, batch, facts)
