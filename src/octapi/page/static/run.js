@@ -368,6 +368,18 @@ async function showCourses(place, name, rowOf) {
   );
 }
 
+/** Columns of tables whose rows hold a name, jobs, failures and seconds. */
+const SUMS = [
+  { title: "Jobs", number: true, value: (r) => r[1], show: (r) => count(r[1]) },
+  { title: "Failed", number: true, value: (r) => r[2], show: (r) => count(r[2]) },
+  {
+    title: "Sec/Job",
+    number: true,
+    value: (r) => (r[1] ? r[3] / r[1] : 0),
+    show: (r) => (r[1] ? (r[3] / r[1]).toPrecision(3) : "–"),
+  },
+];
+
 function showFunctions(place, rows, row) {
   const list = [...rows.functions.values()].sort((a, b) => b[3] - a[3]);
   place.hidden = list.length === 0;
@@ -377,14 +389,7 @@ function showFunctions(place, rows, row) {
       "What each function took",
       [
         { title: "Function", short: true, value: (r) => r[0] },
-        { title: "Jobs", number: true, value: (r) => r[1], show: (r) => count(r[1]) },
-        { title: "Failed", number: true, value: (r) => r[2], show: (r) => count(r[2]) },
-        {
-          title: "Sec/Job",
-          number: true,
-          value: (r) => (r[1] ? r[3] / r[1] : 0),
-          show: (r) => (r[1] ? (r[3] / r[1]).toPrecision(3) : "–"),
-        },
+        ...SUMS,
         { title: "Together", number: true, value: (r) => r[3], show: (r) => span(r[3]) },
         {
           title: "Share",
@@ -408,14 +413,7 @@ function showWho(place, rows, row) {
       [
         { title: "Node", value: (r) => r[0] || "(nowhere)" },
         ...(row.ended ? [] : [{ title: "CPUs", number: true, value: (r) => state.workers[r[0]]?.slots ?? "" }]),
-        { title: "Jobs", number: true, value: (r) => r[1], show: (r) => count(r[1]) },
-        { title: "Failed", number: true, value: (r) => r[2], show: (r) => count(r[2]) },
-        {
-          title: "Sec/Job",
-          number: true,
-          value: (r) => (r[1] ? r[3] / r[1] : 0),
-          show: (r) => (r[1] ? (r[3] / r[1]).toPrecision(3) : "–"),
-        },
+        ...SUMS,
         { title: "Node Time Sec", number: true, value: (r) => r[3], show: (r) => r[3].toFixed(1) },
       ],
       list,
